@@ -1,0 +1,265 @@
+// Package decoders says what a protocol decoder is: bytes go in, steps come
+// out. A decoder knows where messages end, what they ask for, and how its
+// protocol refuses; it knows no sockets, clocks, goroutines, logs or rules.
+//
+// The relay owns the bytes and does what each step says; the judge (package
+// policy) answers what the steps ask. docs/adding-a-decoder.md walks through
+// one.
+package decoders
+
+// A Dir is the direction in which bytes travel.
+type Dir uint8
+
+const (
+	FromClient Dir = iota // from the captured workload to its target
+	FromServer            // from the target to the captured workload
+)
+
+// Other returns the opposite direction.
+func (d Dir) Other() Dir { return d ^ 1 }
+
+func (d Dir) String() string {
+	if d == FromServer {
+		return "server"
+	}
+	return "client"
+}
+
+// An Op is what the relay does with the bytes of a Step.
+type Op uint8
+
+const (
+	// More: nothing can be said before more bytes have come. N is how many
+	// bytes Next wants to see in all, 0 if it cannot know. Never returned
+	// for more bytes than the decoder's own cap.
+	More Op = iota
+	// Wait: Next has nothing to say in this direction until it was called
+	// in the other one. The bytes stay where they are.
+	Wait
+	// Pass: N bytes go on as they are.
+	Pass
+	// Drop: N bytes are thrown away.
+	Drop
+	// Ask: Event must be judged before anything of the N bytes moves. The
+	// relay answers by forwarding them (as for Pass), by Refuse, or, for
+	// an event of kind Columns, by Mask and then as for Pass.
+	Ask
+)
+
+// A Step says what to do with the front of a buffer.
+//
+// Everything a Step points to belongs to the decoder and is valid until the
+// next call of any method in the same direction; Out and Back are copied or
+// written by the relay before that.
+type Step struct {
+	Op Op
+	// N is a number of bytes from the front of the buffer. For Pass, Drop
+	// and Ask it may exceed the buffer: the rest meets the same fate when
+	// it comes, without another call of Next.
+	N int
+	// Event is what is asked (Ask) or merely told, for the record (Pass,
+	// Drop). Nil if there is nothing to tell.
+	Event *Event
+	// Out is sent on in the direction of travel before the N bytes, or in
+	// their place for Drop. With Ask it is sent only if they are forwarded.
+	Out []byte
+	// Back is sent the other way, to where the N bytes came from. Only with
+	// Pass and Drop.
+	Back []byte
+}
+
+// A Decoder follows one connection in both directions. The two directions
+// share it but never call it concurrently; an event of one direction survives
+// calls of Next in the other.
+type Decoder interface {
+	// Next looks at the front of buf, which holds everything that has come
+	// in this direction and was not consumed by a step. It is called again
+	// after each step that consumed bytes while bytes remain, and when more
+	// bytes have come after More or Wait. An error means the bytes are not
+	// this protocol, or that going on could let something through unseen:
+	// the relay ends the session with Abort and forwards nothing further.
+	Next(dir Dir, buf []byte) (Step, error)
+
+	// Refuse answers the last Ask in direction FromClient with no. The N
+	// bytes of the Step are dropped.
+	Refuse(r Refusal) Answer
+
+	// Abort returns what tells the client, in the protocol's own words,
+	// that its session ends here. The relay sends it only between two
+	// messages, never inside one. Nil if the protocol has no such message.
+	Abort(r Refusal) []byte
+}
+
+// A Masker is a Decoder that can replace column values in what a server
+// returns.
+type Masker interface {
+	Decoder
+	// Mask answers the last Ask of kind Columns: from here on the named
+	// columns of that result are replaced. The slice is copied.
+	Mask(masks []Mask)
+}
+
+// A Refusal is what a refused client is told.
+type Refusal struct {
+	Rule   string // the rule that refused, or the default that did
+	Reason string // what was refused and why, one sentence
+	Hint   string // what would be allowed, or how to ask
+}
+
+// An Answer is how a protocol says no.
+type Answer struct {
+	// Out goes to the server in place of what was refused: something sure
+	// to fail there, so that the server's own state follows the refusal.
+	// Nil if the server need not know.
+	Out []byte
+	// Back goes to the client at once. Nil if the server's reply to Out
+	// will be rewritten by the decoder instead.
+	Back []byte
+	// Close: the session cannot go on; close once Back is out.
+	Close bool
+}
+
+// Kinds is a set of event kinds.
+type Kinds uint16
+
+const (
+	Login   Kinds = 1 << iota // a client says who it is: asked
+	Prepare                   // a statement is prepared for later: asked
+	Request                   // something is to be done: asked
+	Columns                   // a result that has protected columns begins: asked, to be masked or not
+	Outcome                   // what a request came to: told
+	Cancel                    // a running request is to be cancelled, on a connection of its own: asked
+	Own                       // agentd itself asks the server something: told
+)
+
+// Names are the kinds' names, in the order of their bits, as policies and
+// records write them.
+var Names = []string{"login", "prepare", "request", "result", "outcome", "cancel", "own"}
+
+// String returns the name of the lowest kind in k.
+func (k Kinds) String() string {
+	for i, name := range Names {
+		if k&(1<<i) != 0 {
+			return name
+		}
+	}
+	return "none"
+}
+
+// An Event is something that a policy may judge and that the record keeps.
+type Event struct {
+	Kind Kinds // exactly one
+	// Seq numbers the events of kind Login, Prepare, Request, Cancel and
+	// Own of a session from 1. An Outcome or Columns has the Seq of the
+	// request it belongs to.
+	Seq uint64
+	// Ref is, for a Request that runs what an earlier Prepare brought, that
+	// Prepare's Seq, and Text is then the prepared text; otherwise 0.
+	Ref uint64
+	// Text is the statement as it was sent, for judging. Never recorded.
+	Text []byte
+	// Record is what of Text may be written to a record: secrets are out,
+	// and so are literals when the statement touches a protected column.
+	// It is Text itself when there is nothing to hide.
+	Record []byte
+	// Unclassified says why the statement was not understood, "" if it was.
+	Unclassified string
+	// Facts are what policies can ask about the event. Events with the same
+	// Facts value (compared as interface values) have equal facts, so that
+	// a verdict may be remembered by it. Nil if there are none.
+	Facts Facts
+
+	Columns []Column // for kind Columns: the protected columns alone
+	Result  Result   // for kind Outcome
+}
+
+// Facts gives the value of a protocol's field by its name: a string, []string,
+// int64 or bool as the Field says, nil for a name it does not have. It is
+// immutable and may be used after the event is gone.
+type Facts interface {
+	Field(name string) any
+}
+
+// A Result is what a request came to.
+type Result struct {
+	Rows    int64  // rows returned or copied, in either direction
+	Bytes   int64  // bytes of those rows on the wire
+	Tag     string // the server's own word of completion, as "SELECT 3"
+	Code    string // the protocol's error code, "" if the request succeeded
+	Message string // the error's text; "" where it could carry protected values
+	Masked  int64  // values that were replaced
+	Skipped bool   // never run: an earlier error, or the end of the session, came first
+}
+
+// A Column is one column of a result that carries, or may carry, protected
+// values.
+type Column struct {
+	Index  int // position in the result, from 0
+	Schema string
+	Table  string
+	Name   string // the column's own name, whatever the alias
+	// Derived: the value is computed by a statement that mentions the
+	// column, and could show it.
+	Derived bool
+}
+
+// A Mask replaces the values of one column of a result.
+type Mask struct {
+	Index int
+	// Text replaces each value that is not NULL, if the column's type can
+	// hold any text; otherwise, and if Text is "", the value becomes NULL.
+	Text string
+}
+
+// A ColumnName names protected columns; "*" stands for any name.
+type ColumnName struct{ Schema, Table, Column string }
+
+// A Want is what a session's rules can use, so that nothing is decoded that
+// nobody reads.
+type Want struct {
+	Kinds   Kinds        // beyond Login, Prepare, Request and Outcome, which are always reported
+	Columns []ColumnName // columns that results must be watched for
+	MaxText int          // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
+}
+
+// DefaultMaxText is how long a statement may be when nothing else is said, in
+// bytes.
+const DefaultMaxText = 16 << 20
+
+// A Type is the type of a field, as conditions see it.
+type Type uint8
+
+const (
+	String  Type = iota // string
+	Strings             // list of strings
+	Int                 // 64-bit integer
+	Bool                // boolean
+)
+
+// A Field is something policies may ask about a protocol's events.
+type Field struct {
+	Name  string // with its prefix, as "sql.verbs"
+	Type  Type
+	Kinds Kinds  // the kinds of events that have it
+	Doc   string // one line, for people who write policies
+}
+
+// A Match says how well the first bytes of a connection fit a protocol.
+type Match uint8
+
+const (
+	No    Match = iota // not this protocol
+	Maybe              // more bytes are needed to tell
+	Yes                // this protocol
+)
+
+// A Protocol is what the rest of agentd knows of a protocol: a value in the
+// table of package all.
+type Protocol struct {
+	Name   string
+	Fields []Field
+	// Sniff looks at the first bytes of a connection in one direction.
+	Sniff func(dir Dir, head []byte) Match
+	// New returns a decoder for one connection.
+	New func(want Want) Decoder
+}

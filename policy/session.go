@@ -1,0 +1,61 @@
+// Package policy decides what may happen: who is asking (Identity), whom
+// (Target), and what the rules say to it (Verdict). It reads no socket and
+// writes no record.
+package policy
+
+import (
+	"net/netip"
+	"time"
+)
+
+// An Identity is what is known of the peer of one connection. What is not
+// known is left at its zero value.
+type Identity struct {
+	Workload string  // the name people use: of the run, the unit or the configured workload
+	Source   string  // what gave the name: run, unit, cgroup
+	Cgroup   string  // path below the cgroup-v2 root, as "/system.slice/agent.service"
+	CgroupID uint64  // the socket's owner's cgroup when it connected
+	Unit     string  // systemd unit in Cgroup, "" if none
+	Process  Process // the process that called connect
+}
+
+// A Process is one process, told apart from a later one with the same pid by
+// its start time.
+type Process struct {
+	PID   int       // in the host's pid namespace
+	Start time.Time // to a clock tick (10 ms)
+	UID   uint32    // in the host's user namespace
+	Comm  string    // the kernel's name for the thread that connected, at most 15 bytes
+	Exe   string    // "" if the process was gone before it could be read
+}
+
+// A Target is a service that sessions go to.
+type Target struct {
+	Name     string
+	Address  netip.AddrPort // the address the workload asked for
+	Protocol string         // a decoders.Protocol name, "" if unknown
+	Labels   map[string]string
+	// Default is what happens to requests that no rule speaks of.
+	Default Default
+	// Unclassified is what happens to requests that were not understood.
+	Unclassified Default
+}
+
+// A Default is a target's answer where no rule gives one. Its zero value
+// refuses.
+type Default uint8
+
+const (
+	Refusing Default = iota // refuse
+	Allowing                // allow
+)
+
+// A Session is one connection of one workload to one target.
+type Session struct {
+	ID       string // unique, unguessable, safe in a file name
+	Start    time.Time
+	Identity Identity
+	Target   Target
+	// Scope says what of the session agentd can see: "plaintext" or "opaque".
+	Scope string
+}

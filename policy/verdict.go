@@ -1,0 +1,30 @@
+package policy
+
+import "agentd.dev/decoders"
+
+// An Outcome is what the relay does with what it asked about. The set is
+// closed: a new kind of action in a policy ends as one of these.
+type Outcome uint8
+
+const (
+	// Refuse says no in the protocol's own words; the session goes on. It is
+	// the zero value, so that a verdict nobody gave lets nothing through.
+	Refuse  Outcome = iota
+	Forward         // let it through
+	Rewrite         // let it through with Masks applied
+	Close           // say no and end the session
+)
+
+// String returns the outcome as records and people write it.
+func (o Outcome) String() string {
+	return [...]string{"deny", "allow", "mask", "close"}[o]
+}
+
+// A Verdict is the answer to one event.
+type Verdict struct {
+	Outcome Outcome
+	Rule    string // the rule that decided, or "default", "unclassified"
+	Reason  string // for Refuse and Close: what the client is told
+	Hint    string
+	Masks   []decoders.Mask // for Rewrite; valid until the next Decide
+}
