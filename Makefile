@@ -1,0 +1,45 @@
+# Everything a person needs to type. What is missing on the machine is
+# installed by scripts/deps.sh, which says what it installs.
+
+SHELL := /bin/bash
+
+.PHONY: build demo test bench generate lint fuzz clean
+
+build:
+	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
+
+demo:
+	@scripts/deps.sh demo
+	@$(MAKE) --no-print-directory build
+	@scripts/demo.sh
+
+# TESTFLAGS goes to go test, as in: make test TESTFLAGS='-race -run Refus'
+test: root
+	@scripts/deps.sh test
+	go test $(TESTFLAGS) ./...
+
+# BENCHFLAGS goes to scripts/bench, as in: make bench BENCHFLAGS='-rounds 1 -time 2s'
+bench: root
+	@scripts/deps.sh bench
+	@$(MAKE) --no-print-directory build
+	go run ./scripts/bench $(BENCHFLAGS)
+
+# Only needed after a change under bpf/: the objects are in the repository.
+generate:
+	@scripts/deps.sh generate
+	go generate ./...
+
+lint:
+	@scripts/lint.sh
+
+# FUZZTIME is for each fuzz target.
+FUZZTIME ?= 10s
+fuzz:
+	@scripts/fuzz.sh $(FUZZTIME)
+
+clean:
+	rm -rf bin
+
+.PHONY: root
+root:
+	@[[ $$(id -u) == 0 ]] || { echo "needs root, for eBPF, control groups and network namespaces: sudo make $(MAKECMDGOALS)" >&2; exit 1; }

@@ -1,0 +1,116 @@
+#!/usr/bin/env bash
+# deps.sh demo|test|bench|generate: see that what the Makefile's target of that
+# name needs is installed, from the distribution (Debian, Ubuntu). Each list
+# holds the ones before it. Installing needs root; without it, the command to
+# run is printed. No service is started or left enabled, and no database
+# cluster is made: everything here runs servers of its own.
+set -euo pipefail
+
+demo=(postgresql postgresql-client)
+test=("${demo[@]}" python3-psycopg2 gcc libc6-dev)
+bench=("${test[@]}" pgbouncer haproxy)
+generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
+
+# Services that these packages would start at boot.
+services=(haproxy pgbouncer)
+
+policy=/usr/sbin/policy-rc.d
+createcluster=/etc/postgresql-common/createcluster.d/agentd-deps.conf
+
+main() {
+	local -a want missing=()
+	case "${1-}" in
+	demo) want=("${demo[@]}") ;;
+	test) want=("${test[@]}") ;;
+	bench) want=("${bench[@]}") ;;
+	generate) want=("${generate[@]}") ;;
+	*)
+		echo "usage: $0 demo|test|bench|generate" >&2
+		exit 2
+		;;
+	esac
+	check_go
+	for package in "${want[@]}"; do
+		installed "$package" || missing+=("$package")
+	done
+	if ((${#missing[@]})); then
+		install_packages "${missing[@]}"
+	fi
+}
+
+# Packages are the distribution's; Go is the user's own choice.
+check_go() {
+	command -v go >/dev/null && return
+	echo "deps.sh: no go on the PATH: install Go 1.26 or later (https://go.dev/doc/install) and try again" >&2
+	exit 1
+}
+
+installed() {
+	[[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]
+}
+
+install_packages() {
+	if ! command -v apt-get >/dev/null; then
+		echo "deps.sh: needs the packages (by Debian's names): $*; install them and try again" >&2
+		exit 1
+	fi
+	if ((EUID != 0)); then
+		echo "deps.sh: some packages are missing. As root, run:" >&2
+		echo "  apt-get update && apt-get install --no-install-recommends $*" >&2
+		exit 1
+	fi
+	echo "deps.sh: installing $*"
+	hold_services
+	quietly apt-get -q update
+	quietly env DEBIAN_FRONTEND=noninteractive apt-get -q -y \
+		-o Dpkg::Options::=--force-confold install --no-install-recommends "$@"
+	disable_services "$@"
+}
+
+# hold_services keeps packages from starting services and from making a
+# database cluster while they install. What it changed is put back at exit.
+hold_services() {
+	trap release_services EXIT
+	trap 'exit 130' INT TERM
+	if [[ -e $policy && ! -e $policy.agentd-deps ]]; then
+		mv "$policy" "$policy.agentd-deps"
+	fi
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod 755 "$policy"
+	mkdir -p "${createcluster%/*}"
+	echo 'create_main_cluster = false' >"$createcluster"
+}
+
+release_services() {
+	rm -f "$policy" "$createcluster"
+	if [[ -e $policy.agentd-deps ]]; then
+		mv "$policy.agentd-deps" "$policy"
+	fi
+}
+
+disable_services() {
+	command -v systemctl >/dev/null || return 0
+	local package service
+	for package in "$@"; do
+		for service in "${services[@]}"; do
+			if [[ $package == "$service" ]]; then
+				systemctl disable --quiet "$service.service"
+			fi
+		done
+	done
+}
+
+# quietly runs a command and shows what it printed only if it fails.
+quietly() {
+	local log status=0
+	log=$(mktemp)
+	"$@" >"$log" 2>&1 || status=$?
+	if ((status)); then
+		cat "$log" >&2
+		echo "deps.sh: $* ended with status $status" >&2
+	fi
+	rm -f "$log"
+	return "$status"
+}
+
+main "$@"
