@@ -1,0 +1,86 @@
+package recorder
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// openKey returns the signer in file and its verifier, making a new key for
+// node, and file + ".pub" beside it, if there is none.
+func openKey(file, node string) (note.Signer, note.Verifier, error) {
+	text, err := os.ReadFile(file)
+	if errors.Is(err, os.ErrNotExist) {
+		text, err = makeKey(file, node)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	signer, err := note.NewSigner(strings.TrimSpace(string(text)))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read signing key %s: %w", file, err)
+	}
+	if signer.Name() != node {
+		return nil, nil, fmt.Errorf("signing key %s is %q's, and this node is %q: "+
+			"use the node's own key, or another key file", file, signer.Name(), node)
+	}
+	public, err := os.ReadFile(file + ".pub")
+	if err != nil {
+		return nil, nil, fmt.Errorf("read verifier key: %w", err)
+	}
+	verifier, err := note.NewVerifier(strings.TrimSpace(string(public)))
+	if err != nil {
+		return nil, nil, fmt.Errorf("read verifier key %s.pub: %w", file, err)
+	}
+	if verifier.Name() != signer.Name() || verifier.KeyHash() != signer.KeyHash() {
+		return nil, nil, fmt.Errorf("%s.pub is not the verifier key of %s", file, file)
+	}
+	return signer, verifier, nil
+}
+
+// makeKey writes the verifier key first: a signing key never exists without it.
+func makeKey(file, node string) ([]byte, error) {
+	signing, verifying, err := note.GenerateKey(rand.Reader, node)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := note.NewVerifier(verifying); err != nil {
+		return nil, fmt.Errorf("node name %q cannot name a key: no spaces and no plus signs, please", node)
+	}
+	if err := writeFile(file+".pub", strings.NewReader(verifying+"\n"), 0o644); err != nil {
+		return nil, err
+	}
+	return []byte(signing), writeFile(file, strings.NewReader(signing+"\n"), 0o600)
+}
+
+// writeFile writes a file that is whole or not there, also after a power cut.
+func writeFile(path string, data io.Reader, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(f, data)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	return syncFolder(filepath.Dir(path))
+}
+
+// syncFolder makes the names in dir survive a power cut.
+func syncFolder(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

@@ -1,0 +1,207 @@
+package recorder
+
+import (
+	"strconv"
+	"time"
+
+	"agentd.dev/decoders"
+	"agentd.dev/policy"
+)
+
+// A Log writes the records of one session. It belongs to the goroutine that
+// owns the Turn it writes to.
+type Log struct {
+	inherent []byte // the fields that every record of the session carries
+	protocol string
+	start    time.Time
+	n        int64 // records so far
+	pending  stopwatch
+	counts   counts
+}
+
+// counts are what the session's last record sums up.
+type counts struct {
+	statements, denied, failed, rows, bytes, masked int64
+}
+
+// An End is how a session ended.
+type End struct {
+	FromClient, FromServer int64 // bytes that came from each side
+	Reason                 string
+}
+
+func newLog(t *Turn, s *policy.Session) *Log {
+	l := &Log{protocol: s.Target.Protocol, start: s.Start}
+	var scratch Turn
+	scratch.str("session", s.ID)
+	l.inherent = scratch.buf
+
+	l.open(t, "open", s.Start)
+	id, p := &s.Identity, &s.Identity.Process
+	t.str("workload", id.Workload)
+	t.str("source", id.Source)
+	t.str("cgroup", id.Cgroup)
+	t.int("cgroup_id", int64(id.CgroupID))
+	t.str("unit", id.Unit)
+	t.int("pid", int64(p.PID))
+	t.time("pid_start", p.Start)
+	t.key("uid", "")
+	t.buf = strconv.AppendUint(t.buf, uint64(p.UID), 10)
+	t.str("comm", p.Comm)
+	t.str("exe", p.Exe)
+	t.str("target", s.Target.Name)
+	if s.Target.Address.IsValid() {
+		t.str("address", s.Target.Address.String())
+	}
+	t.str("protocol", s.Target.Protocol)
+	t.str("scope", s.Scope)
+	t.close()
+	return l
+}
+
+// open starts a record of this session.
+func (l *Log) open(t *Turn, kind string, now time.Time) {
+	t.open(kind, now)
+	t.buf = append(t.buf, l.inherent...)
+	l.n++
+	t.int("n", l.n)
+}
+
+// Asked records what was asked and what the answer was. Commit t before the
+// answer has effect.
+func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict) {
+	l.event(t, now, ev)
+	switch ev.Kind {
+	case decoders.Login:
+		l.who(t, ev.Facts)
+	case decoders.Columns:
+		columns(t, ev.Columns, v)
+	case decoders.Request:
+		l.counts.statements++
+	}
+	t.str("unclassified", ev.Unclassified)
+	t.str("verdict", v.Outcome.String())
+	t.str("rule", v.Rule)
+	t.str("reason", v.Reason)
+	t.str("hint", v.Hint)
+	t.close()
+
+	if v.Outcome == policy.Refuse || v.Outcome == policy.Close {
+		l.counts.denied++
+	}
+	if ev.Kind != decoders.Columns { // a result has its request's Seq
+		l.pending.begin(ev.Seq, now)
+	}
+}
+
+// Told records what a request came to, or what agentd itself asked.
+func (l *Log) Told(t *Turn, now time.Time, ev *decoders.Event) {
+	l.event(t, now, ev)
+	if ev.Kind == decoders.Outcome {
+		l.outcome(t, now, ev)
+	}
+	t.close()
+}
+
+// event starts the record of ev with what all kinds have.
+func (l *Log) event(t *Turn, now time.Time, ev *decoders.Event) {
+	l.open(t, ev.Kind.String(), now)
+	t.int("seq", int64(ev.Seq))
+	t.int("ref", int64(ev.Ref))
+	if ev.Ref == 0 { // otherwise the record of Ref has the text
+		t.text("text", ev.Record, maxText)
+	}
+}
+
+func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
+	r := &ev.Result
+	if took, ok := l.pending.end(ev.Seq, now); ok {
+		t.key("ns", "")
+		t.buf = strconv.AppendInt(t.buf, took.Nanoseconds(), 10)
+	}
+	t.int("rows", r.Rows)
+	t.int("bytes", r.Bytes)
+	t.str("tag", r.Tag)
+	t.str("code", r.Code)
+	t.str("message", r.Message)
+	t.int("masked", r.Masked)
+	t.flag("skipped", r.Skipped)
+
+	l.counts.rows += r.Rows
+	l.counts.bytes += r.Bytes
+	l.counts.masked += r.Masked
+	if r.Code != "" {
+		l.counts.failed++
+	}
+}
+
+// whoFields are the facts of a login that are kept, as the protocol or a
+// session-wide prefix may name them.
+var whoFields = []string{"user", "database", "application_name"}
+
+// who appends who the client says it is.
+func (l *Log) who(t *Turn, facts decoders.Facts) {
+	if facts == nil {
+		return
+	}
+	for _, name := range whoFields {
+		for _, field := range []string{l.protocol + "." + name, "login." + name, "session." + name, name} {
+			if value, ok := facts.Field(field).(string); ok {
+				t.str(name, value)
+				break
+			}
+		}
+	}
+}
+
+// columns appends the protected columns of a result and what each is
+// replaced by.
+func columns(t *Turn, cols []decoders.Column, v policy.Verdict) {
+	t.key("columns", "")
+	t.buf = append(t.buf, '[')
+	for i := range cols {
+		c := &cols[i]
+		if i > 0 {
+			t.buf = append(t.buf, ',')
+		}
+		t.buf = append(t.buf, `{"index":`...)
+		t.buf = strconv.AppendInt(t.buf, int64(c.Index), 10)
+		t.str("schema", c.Schema)
+		t.str("table", c.Table)
+		t.str("column", c.Name)
+		t.flag("derived", c.Derived)
+		if v.Outcome == policy.Rewrite {
+			mask(t, c.Index, v.Masks)
+		}
+		t.buf = append(t.buf, '}')
+	}
+	t.buf = append(t.buf, ']')
+}
+
+// mask appends what column index is replaced by: "NULL" where there is no text.
+func mask(t *Turn, index int, masks []decoders.Mask) {
+	for _, m := range masks {
+		if m.Index != index {
+			continue
+		}
+		t.flag("masked", true)
+		t.str("as", m.Text)
+		return
+	}
+}
+
+// End puts the session's last record into t.
+func (l *Log) End(t *Turn, now time.Time, e End) {
+	l.open(t, "close", now)
+	t.str("reason", e.Reason)
+	t.int("ns", now.Sub(l.start).Nanoseconds())
+	t.int("from_client", e.FromClient)
+	t.int("from_server", e.FromServer)
+	t.int("statements", l.counts.statements)
+	t.int("denied", l.counts.denied)
+	t.int("failed", l.counts.failed)
+	t.int("rows", l.counts.rows)
+	t.int("bytes", l.counts.bytes)
+	t.int("masked", l.counts.masked)
+	t.close()
+}
