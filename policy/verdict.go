@@ -13,6 +13,8 @@ const (
 	Forward         // let it through
 	Rewrite         // let it through with Masks applied
 	Close           // say no and end the session
+
+	Outcomes = int(Close) + 1 // how many there are
 )
 
 // String returns the outcome as records and people write it.

@@ -1,0 +1,125 @@
+package relay
+
+import (
+	"errors"
+
+	"agentd.dev/decoders"
+	"agentd.dev/policy"
+)
+
+var (
+	errNoProgress = errors.New("the decoder made no progress")
+	errNoMask     = errors.New("results of this protocol cannot be masked")
+)
+
+// pump moves data, in direction d, as the decoder's steps say. It returns how
+// many bytes were used up; an error is the decoder's.
+func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err error) {
+	src, dst := &s.legs[d], &s.legs[d.Other()]
+	run, pos := 0, 0 // data[run:pos] is to pass unchanged
+	for pos < len(data) && !s.closing {
+		if src.rest > 0 {
+			n := min(src.rest, len(data)-pos)
+			if src.discard {
+				dst.push(data[run:pos])
+				run = pos + n
+			}
+			src.rest -= n
+			pos += n
+			continue
+		}
+		step, err := s.Decoder.Next(d, data[pos:])
+		if err != nil {
+			l.send(s, dst, data[run:pos])
+			return pos, err
+		}
+		if step.Op == decoders.More || step.Op == decoders.Wait {
+			src.waiting = step.Op == decoders.Wait
+			break
+		}
+		if step.N <= 0 {
+			return pos, errNoProgress
+		}
+		if step.Op == decoders.Ask || len(step.Out) > 0 {
+			dst.push(data[run:pos])
+			run = pos
+		}
+		src.rest, src.discard = step.N, step.Op == decoders.Drop
+		if step.Op == decoders.Ask {
+			if src.discard, err = l.ask(s, d, &step); err != nil {
+				return pos, err
+			}
+		} else if step.Event != nil {
+			l.tell(s, step.Event)
+		}
+		if !src.discard || step.Op == decoders.Drop {
+			dst.push(step.Out)
+		}
+		src.push(step.Back)
+	}
+	if !s.closing {
+		l.send(s, dst, data[run:pos])
+	}
+	return pos, nil
+}
+
+// ask has the event of a step judged and recorded, and answers the decoder. It
+// reports whether the step's bytes are to be dropped.
+func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, err error) {
+	l.hold(s)
+	l.asked++
+	v := s.Judge.Decide(step.Event)
+	s.Log.Asked(&l.turn, l.now, step.Event, v)
+	l.Stats.Verdicts[v.Outcome].Add(1)
+	switch v.Outcome {
+	case policy.Forward:
+		return false, nil
+	case policy.Rewrite:
+		masker, ok := s.Decoder.(decoders.Masker)
+		if !ok {
+			return true, errNoMask
+		}
+		masker.Mask(v.Masks)
+		return false, nil
+	}
+	l.refuse(s, d, v)
+	return true, nil
+}
+
+// refuse tells the client no. A result cannot be refused any more, only the
+// session that it belongs to.
+func (l *Loop) refuse(s *session, d decoders.Dir, v policy.Verdict) {
+	r := decoders.Refusal{Rule: v.Rule, Reason: v.Reason, Hint: v.Hint}
+	if v.Outcome == policy.Close || d == decoders.FromServer {
+		l.abort(s, r, d == decoders.FromServer || s.atEdge())
+		return
+	}
+	answer := s.Decoder.Refuse(r)
+	s.legs[d.Other()].push(answer.Out)
+	s.legs[d].push(answer.Back)
+	if answer.Close {
+		l.dismiss(s, v.Reason)
+	}
+}
+
+// tell records what needs no verdict. What agentd itself asks of the server
+// waits for its record like any statement.
+func (l *Loop) tell(s *session, ev *decoders.Event) {
+	if ev.Kind == decoders.Own {
+		l.hold(s)
+	}
+	s.Log.Told(&l.turn, l.now, ev)
+}
+
+// send sends b after what is queued already. Bytes that wait for no record,
+// and that nothing waits in front of, are written from where they are.
+func (l *Loop) send(s *session, dst *leg, b []byte) {
+	if !s.held && len(dst.out) == 0 {
+		n, err := write(dst.fd, b)
+		if err != nil {
+			return // a peer that is gone shows when its leg is read
+		}
+		b = b[n:]
+	}
+	dst.push(b)
+}

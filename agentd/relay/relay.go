@@ -1,0 +1,35 @@
+// Package relay moves bytes between a client and a server while a decoder
+// looks on, a judge decides, and a log keeps what was decided.
+//
+// Relay does not know protocols or rules. It promises that nothing a decoder
+// asked about leaves before its record is written, that what is passed is
+// passed byte for byte, and that a slow or stalled peer holds up no other
+// session and a bounded amount of memory.
+package relay
+
+import (
+	"agentd.dev/decoders"
+	"agentd.dev/policy"
+	"agentd.dev/recorder"
+)
+
+// A Judge answers what a decoder asks. Decide is called by one goroutine, must
+// not block, and its Verdict is used before the next call.
+type Judge interface {
+	Decide(ev *decoders.Event) policy.Verdict
+}
+
+// A Session is one connection to be relayed. It belongs to the loop from Add
+// on.
+type Session struct {
+	Client int // connected non-blocking socket, closed by the loop
+	Server int // connected non-blocking socket, closed by the loop
+
+	Decoder decoders.Decoder
+	Judge   Judge
+	Log     *recorder.Log
+
+	// Done is called once, by the loop, after both sockets are closed and
+	// the session's last record is written or lost.
+	Done func(recorder.End)
+}

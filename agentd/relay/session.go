@@ -1,0 +1,220 @@
+package relay
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"agentd.dev/decoders"
+	"agentd.dev/recorder"
+)
+
+// A session is a Session while the loop works on it.
+type session struct {
+	*Session
+	slot int32
+	legs [2]leg // by the direction of what is read from them
+
+	held bool   // bytes wait in out for this turn's commit
+	mark [2]int // how long each out was when held was set
+	edge bool   // atEdge at that moment
+
+	closing  bool // the client reads why its session ended; nothing else moves
+	deadline time.Time
+	reason   string
+	result   recorder.End
+}
+
+func newSession(s *Session) *session {
+	return &session{Session: s, legs: [2]leg{{fd: s.Client}, {fd: s.Server}}}
+}
+
+// atEdge reports whether the client has been sent whole messages only.
+func (s *session) atEdge() bool {
+	server := &s.legs[decoders.FromServer]
+	return server.rest == 0 || server.discard
+}
+
+// interest returns what epoll should watch the leg of direction d for.
+func (s *session) interest(d decoders.Dir) uint32 {
+	leg, other := &s.legs[d], &s.legs[d.Other()]
+	var want uint32
+	stuck := len(other.out) > 0 || leg.waiting && len(leg.in) >= waitLimit
+	if !leg.eof && (s.closing || !stuck) {
+		want |= unix.EPOLLIN
+	}
+	if len(leg.out) > 0 {
+		want |= unix.EPOLLOUT
+	}
+	return want
+}
+
+// said reports whether all that the peer in direction d will ever say has
+// been sent on.
+func (s *session) said(d decoders.Dir) bool {
+	src := &s.legs[d]
+	return src.eof && !src.waiting && len(s.legs[d.Other()].out) == 0
+}
+
+// hold makes what is sent from here on wait for the turn's commit.
+func (l *Loop) hold(s *session) {
+	if s.held {
+		return
+	}
+	s.held = true
+	s.mark = [2]int{len(s.legs[0].out), len(s.legs[1].out)}
+	s.edge = s.atEdge()
+	l.held = append(l.held, s)
+}
+
+// readable reads what has come in one direction and moves it on.
+func (l *Loop) readable(s *session, d decoders.Dir) {
+	src := &s.legs[d]
+	if src.eof {
+		l.end(s, d.String()+" reset") // after eof, only a reset is still reported
+		return
+	}
+	data, eof, err := l.fill(s, d)
+	switch {
+	case err != nil:
+		reset(s.legs[d.Other()].fd)
+		l.end(s, d.String()+" reset")
+	case s.closing:
+		src.in = nil
+		if eof {
+			l.end(s, s.reason)
+		}
+	default:
+		src.eof = eof
+		l.consume(s, d, data)
+	}
+}
+
+// fill reads once in direction d and returns everything there that is not
+// consumed yet: in the loop's own buffer when that is all new, else in the
+// leg's.
+func (l *Loop) fill(s *session, d decoders.Dir) (data []byte, eof bool, err error) {
+	src := &s.legs[d]
+	have, into := len(src.in), l.buf
+	if have > 0 {
+		if cap(src.in)-have < max(512, have/4) {
+			src.in = append(make([]byte, 0, 2*have+keepBuffer), src.in...)
+		}
+		into = src.in[have:cap(src.in)]
+	}
+	n, eof, err := read(src.fd, into)
+	src.total += int64(n)
+	l.Stats.Bytes[d].Add(int64(n))
+	if have > 0 {
+		src.in = src.in[:have+n]
+		return src.in, eof, err
+	}
+	return l.buf[:n], eof, err
+}
+
+// consume lets the decoder say what becomes of data, in direction d, and then
+// of whatever in the other direction had to wait for that.
+func (l *Loop) consume(s *session, d decoders.Dir, data []byte) {
+	for {
+		used, err := l.pump(s, d, data)
+		s.legs[d].leave(data, used)
+		if err != nil {
+			l.Stats.Errors.Add(1)
+			l.abort(s, decoders.Refusal{
+				Rule:   "protocol",
+				Reason: "agentd ended the session: " + err.Error(),
+				Hint:   "What is not understood is not let through.",
+			}, s.atEdge())
+		}
+		other := &s.legs[d.Other()]
+		if s.closing || used == 0 || !other.waiting {
+			break
+		}
+		other.waiting = false
+		d, data = d.Other(), other.in
+	}
+	if !s.held && l.lives(s) {
+		l.flush(s)
+	}
+}
+
+// flush sends what is queued, passes on that a peer has said all it will, and
+// ends the session when that is true of both.
+func (l *Loop) flush(s *session) {
+	client, server := &s.legs[decoders.FromClient], &s.legs[decoders.FromServer]
+	client.flush()
+	if s.closing {
+		l.flushGoodbye(s, client)
+		return
+	}
+	server.flush()
+	switch c, v := s.said(decoders.FromClient), s.said(decoders.FromServer); {
+	case c && v && client.shut:
+		l.end(s, "server closed")
+		return
+	case c && v:
+		l.end(s, "client closed")
+		return
+	case c:
+		server.closeWrite()
+	case v:
+		client.closeWrite()
+	}
+	l.watch(s)
+}
+
+// flushGoodbye waits, once all is sent, for the client to hang up: closing
+// with unread bytes would reset the connection and could lose the goodbye.
+func (l *Loop) flushGoodbye(s *session, client *leg) {
+	if len(client.out) == 0 {
+		if client.eof {
+			l.end(s, s.reason)
+			return
+		}
+		client.closeWrite()
+	}
+	l.watch(s)
+}
+
+// abort ends a session for agentd's own reasons. The client is told r if it
+// is between two messages (edge); the server just loses its client.
+func (l *Loop) abort(s *session, r decoders.Refusal, edge bool) {
+	if s.closing {
+		return
+	}
+	if edge {
+		s.legs[decoders.FromClient].push(s.Decoder.Abort(r))
+	}
+	l.dismiss(s, r.Reason)
+}
+
+// dismiss lets the client read what is queued for it, and nothing more happen.
+func (l *Loop) dismiss(s *session, reason string) {
+	s.closing, s.reason, s.deadline = true, reason, l.now.Add(goodbye)
+	server := &s.legs[decoders.FromServer]
+	unix.Close(server.fd)
+	*server = leg{fd: -1, eof: true, total: server.total}
+	if !s.held {
+		l.flush(s)
+	}
+}
+
+// end closes both sockets and queues the session's last record.
+func (l *Loop) end(s *session, reason string) {
+	for d := range s.legs {
+		if s.legs[d].fd >= 0 {
+			unix.Close(s.legs[d].fd)
+		}
+	}
+	s.result = recorder.End{
+		Reason:     reason,
+		FromClient: s.legs[decoders.FromClient].total,
+		FromServer: s.legs[decoders.FromServer].total,
+	}
+	s.Log.End(&l.turn, l.now, s.result)
+	l.sessions[s.slot] = nil
+	l.free = append(l.free, s.slot)
+	l.live--
+	l.Stats.Sessions.Add(-1)
+	l.ended = append(l.ended, s)
+}
