@@ -1,0 +1,127 @@
+package control
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// A Snapshot is every number the metrics show, read at one moment from the
+// counters that the parts of agentd keep anyway: nothing calls Prometheus on
+// the way of a statement.
+type Snapshot struct {
+	Sessions       int64            // since the daemon started
+	Live           int64            // sessions now
+	Statements     map[string]int64 // by verdict
+	Bytes          map[string]int64 // by the direction they travelled in: client, server
+	Latency        Histogram        // what agentd added to statements, in seconds
+	Records        int64
+	RecordFailures int64
+	Checkpoints    int64
+	Refused        map[string]int64 // connections, by reason
+	Capture        map[string]int64 // connections by what the kernel side did with them, as "redirected"
+	Workloads      int64            // captured now
+	Verified       bool             // every workload was seen to be captured
+}
+
+// A Histogram counts values by bucket.
+type Histogram struct {
+	Bounds []float64 // upper bounds, rising
+	Counts []int64   // per bucket; one more than Bounds, for what is above
+	Sum    float64
+}
+
+// A Collector shows snapshots as Prometheus metrics.
+type Collector struct {
+	Read func() Snapshot // called once per scrape
+}
+
+// A metric is how one field of a Snapshot is shown.
+type metric struct {
+	desc *prometheus.Desc
+	kind prometheus.ValueType
+	// one of:
+	value  func(*Snapshot) int64
+	values func(*Snapshot) map[string]int64 // by the metric's label
+}
+
+// metrics is every metric but the histogram.
+var metrics = []metric{
+	{desc: desc("up", "1 while the daemon answers."), kind: prometheus.GaugeValue, value: func(*Snapshot) int64 { return 1 }},
+	{desc: desc("sessions_total", "Sessions since the daemon started."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Sessions }},
+	{desc: desc("sessions_live", "Sessions now."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Live }},
+	{desc: desc("statements_total", "Statements judged, by verdict.", "verdict"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Statements }},
+	{desc: desc("bytes_total", "Bytes relayed, by where they came from.", "dir"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Bytes }},
+	{desc: desc("records_total", "Records written to the log."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Records }},
+	{desc: desc("record_failures_total", "Writes to the log that failed; their sessions were stopped."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.RecordFailures }},
+	{desc: desc("checkpoints_total", "Checkpoints of the log that were signed."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Checkpoints }},
+	{desc: desc("connections_refused_total", "Captured connections that agentd refused, by reason.", "reason"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Refused }},
+	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},
+	{desc: desc("capture_verified", "1 if every workload was seen to be captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return one(s.Verified) }},
+}
+
+// latency is the one metric that is a histogram.
+var latency = desc("added_latency_seconds", "Time from a statement's arrival at agentd until it had left again.")
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc("agentd_"+name, help, labels, nil)
+}
+
+func one(b bool) int64 {
+	if b {
+		return 1
+	}
+	return 0
+}
+
+// MetricsHandler answers scrapes with c's metrics and those of the Go runtime
+// and the process.
+func MetricsHandler(c Collector) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(c, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return promhttp.HandlerFor(registry, promhttp.HandlerOpts{})
+}
+
+// Describe implements prometheus.Collector.
+func (c Collector) Describe(out chan<- *prometheus.Desc) {
+	for _, m := range metrics {
+		out <- m.desc
+	}
+	out <- latency
+}
+
+// Collect implements prometheus.Collector.
+func (c Collector) Collect(out chan<- prometheus.Metric) {
+	s := c.Read()
+	for _, m := range metrics {
+		if m.value != nil {
+			out <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(m.value(&s)))
+			continue
+		}
+		for label, n := range m.values(&s) {
+			out <- prometheus.MustNewConstMetric(m.desc, m.kind, float64(n), label)
+		}
+	}
+	// Their names are the kernel side's, so they are not described ahead.
+	for event, n := range s.Capture {
+		d := desc("capture_"+event+"_total", "Connections that the kernel side has "+event+".")
+		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n))
+	}
+	count, buckets := s.Latency.cumulative()
+	out <- prometheus.MustNewConstHistogram(latency, count, s.Latency.Sum, buckets)
+}
+
+// cumulative returns how many values there are in all, and up to each bound.
+func (h Histogram) cumulative() (uint64, map[float64]uint64) {
+	var sum uint64
+	buckets := make(map[float64]uint64, len(h.Bounds))
+	for i, n := range h.Counts {
+		sum += uint64(n)
+		if i < len(h.Bounds) {
+			buckets[h.Bounds[i]] = sum
+		}
+	}
+	return sum, buckets
+}
