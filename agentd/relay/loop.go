@@ -121,7 +121,7 @@ func (l *Loop) Run() {
 // await returns how many events there are. It looks before it sleeps: under
 // load there is mostly something, and sleeping costs a thread switch.
 func (l *Loop) await(events []unix.EpollEvent) int {
-	if n, _ := unix.EpollWait(l.epoll, events, 0); n > 0 {
+	if n := poll(l.epoll, events); n > 0 {
 		return n
 	}
 	timeout := tick

@@ -14,7 +14,7 @@ var errPeerGone = errors.New("connection reset")
 // if nothing will come any more.
 func read(fd int, buf []byte) (n int, eof bool, err error) {
 	for {
-		n, err := unix.Read(fd, buf)
+		n, err := rawRead(fd, buf)
 		switch {
 		case n > 0:
 			return n, false, nil
@@ -35,7 +35,7 @@ func read(fd int, buf []byte) (n int, eof bool, err error) {
 func write(fd int, buf []byte) (int, error) {
 	sent := 0
 	for sent < len(buf) {
-		n, err := unix.Write(fd, buf[sent:])
+		n, err := rawWrite(fd, buf[sent:])
 		switch {
 		case n > 0:
 			sent += n
