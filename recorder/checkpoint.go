@@ -30,12 +30,14 @@ func (c checkpoint) sign(signer note.Signer) ([]byte, error) {
 	return note.Sign(&note.Note{Text: text}, signer)
 }
 
+var errOtherKey = errors.New("signed with another key")
+
 // openCheckpoint checks a note's signature and reads it.
 func openCheckpoint(signed []byte, verifier note.Verifier) (checkpoint, error) {
 	n, err := note.Open(signed, note.VerifierList(verifier))
 	var unverified *note.UnverifiedNoteError
 	if errors.As(err, &unverified) {
-		return checkpoint{}, fmt.Errorf("not signed with key %s+%08x", verifier.Name(), verifier.KeyHash())
+		return checkpoint{}, fmt.Errorf("%w than %s+%08x", errOtherKey, verifier.Name(), verifier.KeyHash())
 	}
 	if err != nil {
 		return checkpoint{}, err

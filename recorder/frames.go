@@ -26,6 +26,7 @@ type frames struct {
 	r      *bufio.Reader
 	before chain // the log before the segment, as its header says
 	offset int64 // of the frame that next returns
+	lost   bool  // where the next frame begins cannot be known
 	buf    []byte
 }
 
@@ -55,10 +56,11 @@ func (f *frames) next() ([]byte, error) {
 		return nil, io.EOF
 	}
 	if err != nil {
-		return nil, torn(err)
+		return nil, f.torn(err)
 	}
 	n := int(binary.LittleEndian.Uint32(head))
 	if n < 1+len(recordHead) || n > maxFrame {
+		f.lost = true
 		return nil, fmt.Errorf("a record of %d bytes: %w", n, errDamaged)
 	}
 	sum := binary.LittleEndian.Uint32(head[4:])
@@ -70,7 +72,7 @@ func (f *frames) next() ([]byte, error) {
 	}
 	f.buf = f.buf[:n]
 	if _, err := io.ReadFull(f.r, f.buf); err != nil {
-		return nil, torn(err)
+		return nil, f.torn(err)
 	}
 	f.offset += int64(frameHead + n)
 	if crc32.Checksum(f.buf, castagnoli) != sum || f.buf[0] != 0 {
@@ -79,7 +81,8 @@ func (f *frames) next() ([]byte, error) {
 	return f.buf, nil
 }
 
-func torn(err error) error {
+func (f *frames) torn(err error) error {
+	f.lost = true
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return errTorn
 	}

@@ -179,3 +179,27 @@ func BenchmarkStatement(b *testing.B) {
 		}
 	}
 }
+
+func TestAWholeLogVerifies(t *testing.T) {
+	l := begin(t)
+	for range 3 {
+		l.work(t, "S", 10)
+		if err := l.checkpoint(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.Close()
+	r, err := Verify(l.opts.Dir, l.verifier(t), VerifyOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _ := json.Marshal(r)
+	t.Logf("%s", j)
+	f, _ := OpenFolder(l.opts.Dir)
+	s, err := f.Sessions(Filter{})
+	j, _ = json.Marshal(s)
+	t.Logf("%s %v", j, err)
+	tr, err := f.Session("S")
+	j, _ = json.Marshal(tr)
+	t.Logf("%s %v", j, err)
+}

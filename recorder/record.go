@@ -1,0 +1,103 @@
+package recorder
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// A record is any record as it is read back. FORMAT.md says which types have
+// which fields.
+type record struct {
+	Index   int64     `json:"i"`
+	Type    string    `json:"type"`
+	Time    time.Time `json:"time"`
+	Session string    `json:"session"`
+	Seq     uint64    `json:"seq"`
+	Ref     uint64    `json:"ref"`
+
+	Workload string    `json:"workload"`
+	Source   string    `json:"source"`
+	Cgroup   string    `json:"cgroup"`
+	Unit     string    `json:"unit"`
+	PID      int       `json:"pid"`
+	PIDStart time.Time `json:"pid_start"`
+	UID      uint32    `json:"uid"`
+	Comm     string    `json:"comm"`
+	Exe      string    `json:"exe"`
+	Target   string    `json:"target"`
+	Address  string    `json:"address"`
+	Protocol string    `json:"protocol"`
+	Scope    string    `json:"scope"`
+
+	User        string `json:"user"`
+	Database    string `json:"database"`
+	Application string `json:"application_name"`
+
+	Text
+	Answer
+	Columns []Column `json:"columns"`
+	Done
+
+	FromClient int64 `json:"from_client"`
+	FromServer int64 `json:"from_server"`
+	Statements int64 `json:"statements"`
+	Denied     int64 `json:"denied"`
+	Failed     int64 `json:"failed"`
+
+	Lost   int64     `json:"lost"`
+	Since  time.Time `json:"since"`
+	Signed int64     `json:"signed"`
+}
+
+// A Text is what a record keeps of a statement.
+type Text struct {
+	Text   string `json:"text,omitempty"`
+	Raw    []byte `json:"text_raw,omitempty"`    // exactly, if it is not UTF-8
+	Bytes  int64  `json:"text_bytes,omitempty"`  // of the whole, if it was cut
+	SHA256 string `json:"text_sha256,omitempty"` // of the whole, if it was cut
+}
+
+// An Answer is what the policy said.
+type Answer struct {
+	Unclassified string `json:"unclassified,omitempty"`
+	Verdict      string `json:"verdict,omitempty"` // allow, mask, deny, close
+	Rule         string `json:"rule,omitempty"`
+	Reason       string `json:"reason,omitempty"`
+	Hint         string `json:"hint,omitempty"`
+}
+
+// A Column is a protected column of a result.
+type Column struct {
+	Index   int    `json:"index"`
+	Schema  string `json:"schema,omitempty"`
+	Table   string `json:"table,omitempty"`
+	Column  string `json:"column,omitempty"`
+	Derived bool   `json:"derived,omitempty"`
+	Masked  bool   `json:"masked,omitempty"`
+	As      string `json:"as,omitempty"` // what masked values became; "": NULL
+}
+
+// A Done is what a request came to.
+type Done struct {
+	Took    time.Duration `json:"ns"`
+	Rows    int64         `json:"rows"`
+	Bytes   int64         `json:"bytes"`
+	Tag     string        `json:"tag,omitempty"`
+	Code    string        `json:"code,omitempty"`
+	Message string        `json:"message,omitempty"`
+	Masked  int64         `json:"masked,omitempty"`
+	Skipped bool          `json:"skipped,omitempty"`
+}
+
+// parseRecord reads a frame's payload.
+func parseRecord(payload []byte) (*record, error) {
+	if len(payload) < 1+len(recordHead) {
+		return nil, errLink
+	}
+	var r record
+	if err := json.Unmarshal(payload[1:], &r); err != nil {
+		return nil, fmt.Errorf("a record that is not JSON: %w", err)
+	}
+	return &r, nil
+}

@@ -1,0 +1,216 @@
+package recorder
+
+import (
+	"slices"
+	"time"
+)
+
+// States of a session.
+const (
+	Live        = "live"        // going on
+	Ended       = "ended"       // its end was recorded
+	Interrupted = "interrupted" // recording stopped before it ended
+)
+
+// A Summary is a session in one line.
+type Summary struct {
+	ID      string    `json:"id"`
+	State   string    `json:"state"`             // Live, Ended or Interrupted
+	Outcome string    `json:"outcome,omitempty"` // why it ended, as recorded
+	Start   time.Time `json:"start"`
+	End     time.Time `json:"end,omitzero"` // of an interrupted session: its last record
+
+	Workload string    `json:"workload"`
+	Source   string    `json:"source,omitempty"`
+	Cgroup   string    `json:"cgroup,omitempty"`
+	Unit     string    `json:"unit,omitempty"`
+	PID      int       `json:"pid,omitempty"`
+	PIDStart time.Time `json:"pid_start,omitzero"`
+	UID      uint32    `json:"uid"`
+	Comm     string    `json:"comm,omitempty"`
+	Exe      string    `json:"exe,omitempty"`
+
+	Target      string `json:"target,omitempty"`
+	Address     string `json:"address,omitempty"`
+	Protocol    string `json:"protocol,omitempty"`
+	Scope       string `json:"scope,omitempty"`
+	User        string `json:"user,omitempty"`
+	Database    string `json:"database,omitempty"`
+	Application string `json:"application,omitempty"`
+
+	Statements int64 `json:"statements"`
+	Denied     int64 `json:"denied"`
+	Failed     int64 `json:"failed"`
+	Rows       int64 `json:"rows"`
+	Bytes      int64 `json:"bytes"`  // of rows
+	Masked     int64 `json:"masked"` // values
+	FromClient int64 `json:"from_client,omitempty"`
+	FromServer int64 `json:"from_server,omitempty"`
+}
+
+// A Filter chooses sessions; a zero field chooses all.
+type Filter struct {
+	Workload, Target, User, Database, State string
+
+	Since, Until time.Time // by the session's start
+	Limit        int       // the latest only
+}
+
+// Sessions returns the sessions that f chooses, by start. With ErrDamaged it
+// returns what could be read.
+func (d *Folder) Sessions(f Filter) ([]Summary, error) {
+	live, err := locked(d.dir)
+	if err != nil {
+		return nil, err
+	}
+	list := listing{filter: f, byID: map[string]*Summary{}}
+	err = d.each(list.add)
+	if !live {
+		list.interrupt()
+	}
+	if list.open() > 0 { // no last record of theirs holds their counts
+		if err := d.each(list.count); err != nil {
+			return list.result(), err
+		}
+	}
+	return list.result(), err
+}
+
+// A listing gathers summaries. Its first pass reads the first, the login and
+// the last record of each session; its second counts for those without a last.
+type listing struct {
+	filter Filter
+	byID   map[string]*Summary
+}
+
+func (l *listing) add(payload []byte) error {
+	switch recordType(payload[1:]) {
+	case "start", "stop":
+		l.interrupt()
+		return nil
+	case "open", "login", "close":
+	default:
+		return nil
+	}
+	r, err := parseRecord(payload)
+	if err != nil {
+		return nil // whole and checksummed, but no record of ours: Verify names it
+	}
+	if r.Type == "open" {
+		if s := summaryOf(r); l.filter.admits(s) {
+			l.byID[s.ID] = s
+		}
+		return nil
+	}
+	s := l.byID[r.Session]
+	if s == nil {
+		return nil
+	}
+	s.update(r)
+	if !l.filter.chooses(s) {
+		delete(l.byID, s.ID)
+	}
+	return nil
+}
+
+// interrupt notes that what is going on does not go on.
+func (l *listing) interrupt() {
+	for _, s := range l.byID {
+		if s.State == Live {
+			s.State = Interrupted
+		}
+	}
+}
+
+// open returns how many sessions have no last record.
+func (l *listing) open() (n int) {
+	for _, s := range l.byID {
+		if s.State != Ended {
+			n++
+		}
+	}
+	return n
+}
+
+func (l *listing) count(payload []byte) error {
+	s := l.byID[string(sessionOf(payload))]
+	if s == nil || s.State == Ended {
+		return nil
+	}
+	r, err := parseRecord(payload)
+	if err != nil {
+		return nil
+	}
+	s.count(r)
+	return nil
+}
+
+func (l *listing) result() []Summary {
+	var all []Summary
+	for _, s := range l.byID {
+		if l.filter.State == "" || s.State == l.filter.State {
+			all = append(all, *s)
+		}
+	}
+	slices.SortFunc(all, func(a, b Summary) int { return a.Start.Compare(b.Start) })
+	if n := l.filter.Limit; n > 0 && len(all) > n {
+		all = all[len(all)-n:]
+	}
+	return all
+}
+
+// admits judges by what a session's first record says.
+func (f *Filter) admits(s *Summary) bool {
+	return (f.Workload == "" || f.Workload == s.Workload) &&
+		(f.Target == "" || f.Target == s.Target) &&
+		(f.Since.IsZero() || !s.Start.Before(f.Since)) &&
+		(f.Until.IsZero() || s.Start.Before(f.Until))
+}
+
+// chooses judges by what its login says.
+func (f *Filter) chooses(s *Summary) bool {
+	return (f.User == "" || f.User == s.User) && (f.Database == "" || f.Database == s.Database)
+}
+
+func summaryOf(r *record) *Summary {
+	return &Summary{
+		ID: r.Session, State: Live, Start: r.Time,
+		Workload: r.Workload, Source: r.Source, Cgroup: r.Cgroup, Unit: r.Unit,
+		PID: r.PID, PIDStart: r.PIDStart, UID: r.UID, Comm: r.Comm, Exe: r.Exe,
+		Target: r.Target, Address: r.Address, Protocol: r.Protocol, Scope: r.Scope,
+	}
+}
+
+// update takes what a login or a last record says.
+func (s *Summary) update(r *record) {
+	switch r.Type {
+	case "login":
+		s.User, s.Database, s.Application = r.User, r.Database, r.Application
+	case "close":
+		s.State, s.End, s.Outcome = Ended, r.Time, r.Reason
+		s.Statements, s.Denied, s.Failed = r.Statements, r.Denied, r.Failed
+		s.Rows, s.Bytes, s.Masked = r.Rows, r.Done.Bytes, r.Done.Masked
+		s.FromClient, s.FromServer = r.FromClient, r.FromServer
+	}
+}
+
+// count adds what any other record says.
+func (s *Summary) count(r *record) {
+	if s.State == Interrupted {
+		s.End = r.Time
+	}
+	if r.Verdict == "deny" || r.Verdict == "close" {
+		s.Denied++
+	}
+	switch r.Type {
+	case "request":
+		s.Statements++
+	case "outcome":
+		s.Rows += r.Rows
+		s.Bytes += r.Done.Bytes
+		s.Masked += r.Done.Masked
+		if r.Code != "" {
+			s.Failed++
+		}
+	}
+}

@@ -1,0 +1,385 @@
+package recorder
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/note"
+)
+
+// VerifyOptions adjust Verify; the zero value will do.
+type VerifyOptions struct {
+	// Progress is told from time to time how many bytes were read.
+	Progress func(done, total int64)
+	// Checkpoint is a signed checkpoint that was kept elsewhere. With it a
+	// log that was rolled back, checkpoints and all, does not verify.
+	Checkpoint []byte
+}
+
+// A Report is what Verify found.
+type Report struct {
+	OK          bool      `json:"ok"`
+	Key         string    `json:"key"`     // name and hash of the key the log was checked with
+	Records     int64     `json:"records"` // that are right
+	Segments    int       `json:"segments"`
+	Checkpoints int       `json:"checkpoints"` // that are right
+	Signed      int64     `json:"signed"`      // records that checkpoints cover
+	Unsigned    int64     `json:"unsigned"`    // records after them: nothing speaks for these yet
+	Root        string    `json:"root"`        // of the Records
+	First       time.Time `json:"first,omitzero"`
+	Last        time.Time `json:"last,omitzero"`
+	// Bad is the first thing that is wrong, nil if OK.
+	Bad *Finding `json:"bad,omitempty"`
+	// Torn is an unfinished write at the very end, which is not wrong: it is
+	// being written, or a crash cut it short.
+	Torn *TornEnd `json:"torn,omitempty"`
+}
+
+// A TornEnd is where whole records end and something else begins.
+type TornEnd struct {
+	Segment string `json:"segment"`
+	Offset  int64  `json:"offset"`
+}
+
+// What can be wrong with a log.
+const (
+	Changed             = "record changed"
+	Removed             = "record removed"
+	Inserted            = "record inserted"
+	Reordered           = "record reordered"
+	Rewritten           = "records rewritten"
+	Truncated           = "log truncated"
+	SegmentMissing      = "segment missing"
+	SegmentChanged      = "segment header changed"
+	CheckpointMissing   = "checkpoint missing"
+	CheckpointReordered = "checkpoint reordered"
+	CheckpointForged    = "checkpoint forged"
+	CheckpointWrongKey  = "checkpoint signed with another key"
+	RolledBack          = "log rolled back"
+)
+
+// A Finding is something wrong with a log.
+type Finding struct {
+	Kind string `json:"kind"`
+	// First is the index of the first record that is wrong, and Last of the
+	// last that may be: they differ when it cannot be told more exactly.
+	First   int64  `json:"first"`
+	Last    int64  `json:"last"`
+	Segment string `json:"segment,omitempty"`
+	Offset  int64  `json:"offset,omitempty"` // in Segment, of the record First, or where it should be
+	Session string `json:"session,omitempty"`
+	// LastGood is the time of the last record that is certainly right.
+	LastGood time.Time `json:"last_good,omitzero"`
+	Want     string    `json:"want,omitempty"` // hash that the record had to have
+	Got      string    `json:"got,omitempty"`
+	Detail   string    `json:"detail"` // in a sentence
+}
+
+func (f *Finding) String() string {
+	s := fmt.Sprintf("%s: record %d", f.Kind, f.First)
+	if f.Last > f.First {
+		s = fmt.Sprintf("%s: records %d to %d", f.Kind, f.First, f.Last)
+	}
+	if f.Segment != "" {
+		s += fmt.Sprintf(" (%s at byte %d)", f.Segment, f.Offset)
+	}
+	return s + ": " + f.Detail
+}
+
+// Verify reads the whole recording in dir and checks every record, the chain
+// between them, the tree over them, and every checkpoint, trusting only
+// verifierKey (the text of the node's .pub file). A recorder may be writing
+// meanwhile. What is wrong is in the Report; an error means that it could not
+// be found out.
+func Verify(dir, verifierKey string, opts VerifyOptions) (Report, error) {
+	key, err := note.NewVerifier(strings.TrimSpace(verifierKey))
+	if err != nil {
+		return Report{}, fmt.Errorf("verifier key: %w", err)
+	}
+	// Checkpoints are counted before segments are listed: what they cover
+	// was on disk before them, also while a recorder is writing.
+	notes, err := newNotes(dir, key, opts.Checkpoint)
+	if err != nil {
+		return Report{}, err
+	}
+	defer notes.close()
+	w, err := newWalk(dir)
+	if err != nil {
+		return Report{}, err
+	}
+	defer w.close()
+	v := verification{walk: w, notes: notes, progress: opts.Progress}
+	v.report.Key = fmt.Sprintf("%s+%08x", key.Name(), key.KeyHash())
+	bad, err := v.run()
+	if err != nil {
+		return v.report, err
+	}
+	v.conclude(bad)
+	return v.report, nil
+}
+
+// A verification goes through a log once. log is the state after the last
+// record that is right.
+type verification struct {
+	walk     *walk
+	notes    *notes
+	progress func(done, total int64)
+
+	report Report
+	log    chain
+	good   seen  // the last record that was right so far
+	before seen  // the one before it
+	covers int64 // records covered by checkpoints that are right
+	number int64 // of the segment
+	next   int64 // bytes after which progress is told again
+}
+
+// seen is a record that was passed, kept because only its successor shows
+// whether it was right.
+type seen struct {
+	segment string
+	offset  int64
+	payload []byte
+}
+
+const progressBytes = 4 << 20
+
+func (v *verification) run() (*Finding, error) {
+	if bad, err := v.notes.read(); bad != nil || err != nil {
+		return bad, err
+	}
+	for {
+		if bad, err := v.checkpoints(); bad != nil || err != nil {
+			return bad, err
+		}
+		s, err := v.walk.next()
+		if err == io.EOF {
+			return v.end(), nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		if v.progress != nil && v.walk.position() >= v.next {
+			v.next = v.walk.position() + progressBytes
+			v.progress(v.walk.position(), v.walk.total)
+		}
+		bad, done, err := v.step(&s)
+		if bad != nil || done || err != nil {
+			return bad, err
+		}
+	}
+}
+
+// step checks one step of the walk; done if the log ends in it.
+func (v *verification) step(s *step) (bad *Finding, done bool, err error) {
+	switch {
+	case s.start():
+		bad, done = v.segment(s)
+		return bad, done, nil
+	case s.err == nil && s.link.follows(&v.log):
+		if bad := v.started(s); bad != nil {
+			return bad, false, nil
+		}
+		v.accept(s)
+		return nil, false, nil
+	case errors.Is(s.err, errTorn) || errors.Is(s.err, errDamaged):
+		return v.broken(s)
+	case s.err != nil:
+		return v.finding(Changed, s, "it does not begin as records do"), false, nil
+	}
+	bad, err = v.diagnose(s)
+	return bad, false, err
+}
+
+func (v *verification) accept(s *step) {
+	v.log.add(s.link.leaf)
+	v.good, v.before = v.before, v.good // to reuse its buffer
+	v.good.segment, v.good.offset = s.segment, s.offset
+	v.good.payload = append(v.good.payload[:0], s.payload...)
+	if v.log.tree.size == 1 {
+		v.report.First = timeOf(s.payload)
+	}
+}
+
+// segment checks that a segment continues the one before it.
+func (v *verification) segment(s *step) (bad *Finding, done bool) {
+	number, _ := segmentNumber(s.segment)
+	v.number++
+	v.report.Segments++
+	if number != v.number {
+		missing := v.finding(SegmentMissing, s, fmt.Sprintf("%s is not there", segmentName(v.number)))
+		missing.Segment = segmentName(v.number)
+		if s.before != nil && s.before.tree.size > missing.First {
+			missing.Last = s.before.tree.size - 1
+		}
+		return missing, false
+	}
+	switch {
+	case s.err != nil && v.walk.last() && v.unsigned():
+		v.report.Torn = &TornEnd{s.segment, 0}
+		return nil, true
+	case s.err != nil:
+		return v.finding(SegmentChanged, s, s.err.Error()), false
+	case s.before.equals(&v.log):
+		return nil, false
+	case s.before.tree.size > v.log.tree.size:
+		f := v.finding(Removed, s, fmt.Sprintf("the segment before %s has lost its end", s.segment))
+		f.Last = s.before.tree.size - 1
+		f.Segment, f.Offset = v.good.segment, v.good.offset
+		return f, false
+	}
+	return v.finding(SegmentChanged, s, "its header does not continue the segment before it"), false
+}
+
+// unsigned reports whether no checkpoint speaks for what comes now.
+func (v *verification) unsigned() bool { return v.notes.waiting() == nil }
+
+// broken looks at a frame that is not whole: the end of a log may be torn,
+// unless a checkpoint covers it or something follows.
+func (v *verification) broken(s *step) (bad *Finding, done bool, err error) {
+	f := v.finding(Changed, s, "its checksum does not match")
+	if errors.Is(s.err, errTorn) {
+		f = v.finding(Truncated, s, "the segment ends within it")
+	}
+	if !v.walk.last() || !v.unsigned() {
+		if w := v.notes.waiting(); w != nil && errors.Is(s.err, errTorn) {
+			f.Last = w.Size - 1
+		}
+		return f, false, nil
+	}
+	torn := &TornEnd{s.segment, s.offset}
+	if _, err := v.walk.next(); err != io.EOF {
+		return f, false, err
+	}
+	v.report.Torn = torn
+	return nil, true, nil
+}
+
+// started checks, at a record that says recording starts, that the checkpoint
+// it started from is still there.
+func (v *verification) started(s *step) *Finding {
+	if recordType(s.payload[1:]) != "start" {
+		return nil
+	}
+	r, err := parseRecord(s.payload)
+	if err != nil || r.Signed <= v.covers {
+		return nil
+	}
+	f := v.finding(CheckpointMissing, s, fmt.Sprintf(
+		"recording went on from a checkpoint of %d records, and the last before it is of %d", r.Signed, v.covers))
+	f.First, f.Last = v.covers, r.Signed-1
+	return f
+}
+
+// end looks at a log that was right to its end.
+func (v *verification) end() *Finding {
+	w := v.notes.waiting()
+	switch {
+	case w == nil && v.covers == 0 && v.log.tree.size > 0:
+		return &Finding{Kind: CheckpointMissing, Last: v.log.tree.size - 1, Detail: "there is no checkpoint at all"}
+	case w == nil:
+		return nil
+	}
+	kind, detail := Truncated, "a checkpoint covers %d records, and %d are left"
+	if w.elsewhere {
+		kind, detail = RolledBack, "the checkpoint kept elsewhere covers %d records, and %d are left"
+	}
+	return &Finding{
+		Kind: kind, First: v.log.tree.size, Last: w.Size - 1,
+		Segment: v.good.segment, Offset: v.good.offset, LastGood: timeOf(v.good.payload),
+		Detail: fmt.Sprintf(detail, w.Size, v.log.tree.size),
+	}
+}
+
+// checkpoints compares the tree with every checkpoint of its size.
+func (v *verification) checkpoints() (*Finding, error) {
+	for {
+		w := v.notes.waiting()
+		if w == nil || w.Size > v.log.tree.size {
+			return nil, nil
+		}
+		if bad := v.compare(w); bad != nil {
+			return bad, nil
+		}
+		v.covers = w.Size
+		if !w.elsewhere {
+			v.report.Checkpoints++
+		}
+		if bad, err := v.notes.advance(); bad != nil || err != nil {
+			return v.located(bad), err
+		}
+	}
+}
+
+func (v *verification) compare(w *waiting) *Finding {
+	root := v.log.tree.root()
+	if w.Size == v.log.tree.size && w.Root == root {
+		return nil
+	}
+	if w.Size < v.log.tree.size {
+		return v.located(&Finding{
+			Kind: CheckpointReordered, First: w.Size, Last: v.log.tree.size - 1,
+			Detail: fmt.Sprintf("a checkpoint of %d records follows one of %d", w.Size, v.covers),
+		})
+	}
+	f := &Finding{
+		Kind: Rewritten, First: v.covers, Last: w.Size - 1, Want: w.Root.String(), Got: root.String(),
+		Detail: "the records agree with each other, but not with the checkpoint that covers them",
+	}
+	if w.elsewhere {
+		f.Kind = RolledBack
+		f.Detail = "the log is not the one that the checkpoint kept elsewhere was made of"
+	}
+	if f.First == f.Last {
+		f.Kind = Changed
+		f.Segment, f.Offset, f.Session = v.good.segment, v.good.offset, string(sessionOf(v.good.payload))
+	}
+	return f
+}
+
+// located adds to a finding where the walk is.
+func (v *verification) located(f *Finding) *Finding {
+	if f != nil {
+		f.First, f.Last = max(f.First, v.covers), max(f.Last, v.covers)
+		f.LastGood = timeOf(v.good.payload)
+	}
+	return f
+}
+
+// finding is one about the record s, which comes next in the log.
+func (v *verification) finding(kind string, s *step, detail string) *Finding {
+	n := v.log.tree.size
+	return &Finding{
+		Kind: kind, First: n, Last: n, Segment: s.segment, Offset: s.offset,
+		Session: string(sessionOf(s.payload)), LastGood: timeOf(v.good.payload), Detail: detail,
+	}
+}
+
+func (v *verification) conclude(bad *Finding) {
+	r := &v.report
+	r.OK, r.Bad = bad == nil, bad
+	r.Records = v.log.tree.size
+	if bad != nil && bad.First < r.Records {
+		r.Records = bad.First
+	} else {
+		r.Root = v.log.tree.root().String()
+	}
+	r.Signed = min(v.covers, r.Records)
+	r.Unsigned = r.Records - r.Signed
+	r.Last = timeOf(v.good.payload)
+}
+
+// timeOf returns the time of a record, zero if it has none that can be read.
+func timeOf(payload []byte) time.Time {
+	if len(payload) == 0 {
+		return time.Time{}
+	}
+	r, err := parseRecord(payload)
+	if err != nil {
+		return time.Time{}
+	}
+	return r.Time
+}
