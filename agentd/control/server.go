@@ -80,12 +80,14 @@ type endpoint func(*http.Request, Peer) (any, error)
 // endpoints is everything the API answers, by http.ServeMux pattern.
 func (s *Server) endpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"GET /v1/status":       s.status,
-		"GET /v1/workloads":    s.workloads,
-		"GET /v1/targets":      s.targets,
-		"GET /v1/log":          s.log,
-		"POST /v1/runs":        s.startRun,
-		"DELETE /v1/runs/{id}": s.endRun,
+		"GET /v1/status":        s.status,
+		"GET /v1/workloads":     s.workloads,
+		"GET /v1/targets":       s.targets,
+		"GET /v1/log":           s.log,
+		"POST /v1/runs":         s.startRun,
+		"GET /v1/sessions":      s.sessions,
+		"GET /v1/sessions/{id}": s.session,
+		"DELETE /v1/runs/{id}":  s.endRun,
 	}
 }
 
@@ -209,16 +211,4 @@ func receive(body io.Reader, v any) error {
 		return badRequest("read the request: more than one value")
 	}
 	return nil
-}
-
-// query returns the value of a parameter that must be given at most once.
-func query(r *http.Request, name string) (string, error) {
-	switch values := r.URL.Query()[name]; len(values) {
-	case 0:
-		return "", nil
-	case 1:
-		return values[0], nil
-	default:
-		return "", badRequest("%s is given %d times", name, len(values))
-	}
 }
