@@ -121,10 +121,24 @@ const lastNotes = 64 << 10
 // last returns the last whole checkpoint of the file, Size 0 if there is none,
 // and where it ends.
 func (c *checkpointFile) last(verifier note.Verifier) (checkpoint, int64, error) {
+	signed, end, err := c.lastNote()
+	if err != nil || signed == nil && end == 0 {
+		return checkpoint{}, 0, err
+	}
+	last, err := openCheckpoint(signed, verifier)
+	if err != nil {
+		return last, 0, fmt.Errorf("the last checkpoint: %w", err)
+	}
+	return last, end, nil
+}
+
+// lastNote returns the last whole note of the file, as it was signed, and where
+// it ends; nil and 0 if there is none.
+func (c *checkpointFile) lastNote() ([]byte, int64, error) {
 	start := max(0, c.size-lastNotes)
 	buf := make([]byte, c.size-start)
 	if _, err := c.f.ReadAt(buf, start); err != nil {
-		return checkpoint{}, 0, err
+		return nil, 0, err
 	}
 	if start > 0 {
 		skip := noteStart(buf)
@@ -134,19 +148,42 @@ func (c *checkpointFile) last(verifier note.Verifier) (checkpoint, int64, error)
 	for {
 		note, rest, ok := nextNote(buf)
 		if !ok {
-			break
+			return signed, start, nil
 		}
 		start += int64(len(buf) - len(rest))
 		signed, buf = note, rest
 	}
-	if signed == nil && start == 0 {
-		return checkpoint{}, 0, nil
-	}
-	last, err := openCheckpoint(signed, verifier)
+}
+
+// LastCheckpoint returns the latest checkpoint of the recording in dir as it
+// was signed, its signature checked with verifierKey. It may be given to Verify
+// later, or anywhere else.
+func LastCheckpoint(dir, verifierKey string) ([]byte, error) {
+	key, err := note.NewVerifier(strings.TrimSpace(verifierKey))
 	if err != nil {
-		return last, 0, fmt.Errorf("the last checkpoint: %w", err)
+		return nil, fmt.Errorf("verifier key: %w", err)
 	}
-	return last, start, nil
+	f, err := os.Open(filepath.Join(dir, checkpointsName))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	stat, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	c := checkpointFile{f: f, size: stat.Size()}
+	signed, _, err := c.lastNote()
+	if err != nil {
+		return nil, err
+	}
+	if signed == nil {
+		return nil, errors.New("there is no checkpoint yet")
+	}
+	if _, err := openCheckpoint(signed, key); err != nil {
+		return nil, fmt.Errorf("the last checkpoint: %w", err)
+	}
+	return signed, nil
 }
 
 // noteStart returns where the first note begins in a piece of a checkpoints
