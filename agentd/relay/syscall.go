@@ -6,18 +6,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// These calls never block: the sockets are non-blocking, and the wait is for
-// no time. So they spare Go's scheduler the news that a thread enters and
+// These calls never block, whatever the descriptor's mode: they say so
+// themselves, or wait for no time. So they spare Go's scheduler the news that a thread enters and
 // leaves the kernel, which under load is a tenth of what the relay costs
 // (docs/performance.md). Package unix has no such form of them, hence unsafe.
 
 func rawRead(fd int, buf []byte) (int, error) {
-	n, _, errno := unix.RawSyscall(unix.SYS_READ, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
+	n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), unix.MSG_DONTWAIT, 0, 0)
 	return result(n, errno)
 }
 
 func rawWrite(fd int, buf []byte) (int, error) {
-	n, _, errno := unix.RawSyscall(unix.SYS_WRITE, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)))
+	n, _, errno := unix.RawSyscall6(unix.SYS_SENDTO, uintptr(fd), uintptr(unsafe.Pointer(unsafe.SliceData(buf))), uintptr(len(buf)), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
 	return result(n, errno)
 }
 
