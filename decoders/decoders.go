@@ -189,6 +189,10 @@ type Result struct {
 	Message string // the error's text; "" where it could carry protected values
 	Masked  int64  // values that were replaced
 	Skipped bool   // never run: an earlier error, or the end of the session, came first
+	// Through is, if one error made the server skip several requests, the
+	// Seq of the last of them: all from the event's Seq to it that were
+	// neither refused nor told of before. Otherwise 0.
+	Through uint64
 }
 
 // A Column is one column of a result that carries, or may carry, protected

@@ -1,0 +1,484 @@
+package postgres
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"agentd.dev/decoders"
+)
+
+// maxTag is longer than any CommandComplete.
+const maxTag = 1 << 10
+
+var errStep = errors.New("the server's answers are out of step with the client's messages")
+
+// backend handles the server's messages. It passes over as many as it can in
+// one step.
+func (d *decoder) backend(buf []byte) (decoders.Step, error) {
+	if d.phase == starting && buf[0] != 'E' || d.phase == cancelling {
+		return decoders.Step{}, fmt.Errorf("the server spoke before the client logged in, with %q", buf[0])
+	}
+	n := 0
+	for n < len(buf) {
+		if len(buf)-n < headerLen {
+			if d.catalogue.half {
+				return d.askCatalogue(len(buf)), nil
+			}
+			return end(alone, n, 0, decoders.Step{Op: decoders.More, N: headerLen}, nil), nil
+		}
+		if d.catalogue.half {
+			return d.askCatalogue(headerLen), nil
+		}
+		m := message{buf: buf[n:], first: n == 0}
+		var err error
+		if m.typ, m.size, err = frame(m.buf); err != nil {
+			return decoders.Step{}, err
+		}
+		t, err := d.fromServer(m)
+		if err != nil {
+			return decoders.Step{}, err
+		}
+		if t != walk {
+			return end(t, n, m.size, d.server.step, &d.server.event), nil
+		}
+		n += m.size
+	}
+	return decoders.Step{Op: decoders.Pass, N: n}, nil
+}
+
+// fromServer handles one message.
+func (d *decoder) fromServer(m message) (turn, error) {
+	switch m.typ {
+	case 'S':
+		return d.parameter(m)
+	case 'N', 'A':
+		return walk, nil
+	}
+	switch d.phase {
+	case starting, loggingIn:
+		return d.admit(m)
+	case learning:
+		return d.learn(m)
+	}
+	switch m.typ {
+	case 'E':
+		return d.failed(m)
+	case 'Z':
+		return d.ready(m)
+	}
+	s := d.head()
+	if s == nil {
+		return walk, fmt.Errorf("%w: it sent %q, and nothing was asked", errStep, m.typ)
+	}
+	if s.refusal != nil {
+		return walk, fmt.Errorf("%w: it sent %q for a statement that was refused", errStep, m.typ)
+	}
+	switch m.typ {
+	case 'D':
+		return d.row(s, m)
+	case 'd':
+		s.result.Bytes += int64(m.size)
+		return walk, d.expect(s, m, query, execute)
+	case 'T':
+		return d.described(s, m)
+	case 'C':
+		return d.completed(s, m)
+	}
+	return d.answered(s, m)
+}
+
+// need wants the first n bytes of the message.
+func (d *decoder) need(n int) turn {
+	d.server.step = decoders.Step{Op: decoders.More, N: n}
+	return alone
+}
+
+// expect returns an error if the message cannot be an answer to s.
+func (d *decoder) expect(s *slot, m message, kinds ...byte) error {
+	if bytes.IndexByte(kinds, s.kind) < 0 {
+		return fmt.Errorf("%w: it sent %q where an answer to %q was due", errStep, m.typ, s.kind)
+	}
+	return nil
+}
+
+// answered handles the messages of which only the type matters.
+func (d *decoder) answered(s *slot, m message) (turn, error) {
+	switch m.typ {
+	case '1':
+		if s.statements != nil && s.kind == parse {
+			d.setStatement(s.statements, s.statement)
+		}
+		return d.popped(s, m, parse)
+	case '2':
+		return d.bound(s, m)
+	case '3':
+		switch {
+		case s.kind != closing:
+		case s.statements != nil:
+			d.setStatement(s.statements, nil)
+		case s.portals != nil:
+			d.setPortal(s.portals, nil)
+		}
+		return d.popped(s, m, closing)
+	case 't':
+		if s.done || !s.both {
+			return walk, fmt.Errorf("%w: parameters of %q", errStep, s.kind)
+		}
+		s.done = true
+		return d.shown(s, m), d.expect(s, m, describe)
+	case 'n':
+		return d.noData(s, m)
+	case 's', 'I':
+		if s.kind == query && m.typ == 'I' {
+			s.done = true
+			return walk, nil
+		}
+		if err := d.expect(s, m, execute); err != nil {
+			return walk, err
+		}
+		return d.outcome(s), nil
+	case 'G', 'W':
+		return walk, d.copyIn(s, m)
+	case 'H', 'c':
+		return walk, d.expect(s, m, query, execute)
+	case 'V':
+		s.done = true
+		return walk, d.expect(s, m, function)
+	}
+	return walk, fmt.Errorf("the server sent message %q, which is not known", m.typ)
+}
+
+// popped removes the slot that the message completes.
+func (d *decoder) popped(s *slot, m message, kind byte) (turn, error) {
+	if err := d.expect(s, m, kind); err != nil {
+		return walk, err
+	}
+	d.pop()
+	return walk, nil
+}
+
+// shown is the turn of an answer to a Describe: it passes, or is dropped if
+// agentd sent that itself.
+func (d *decoder) shown(s *slot, m message) turn {
+	if !s.hidden {
+		return walk
+	}
+	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size}
+	return alone
+}
+
+// row handles a DataRow.
+func (d *decoder) row(s *slot, m message) (turn, error) {
+	if err := d.expect(s, m, query, execute); err != nil {
+		return walk, err
+	}
+	var sh *shape
+	if d.masking() {
+		if sh = s.shape; s.kind == execute && s.portal != nil {
+			sh = s.portal.shape
+		}
+		if sh == nil {
+			return walk, errors.New("rows came of a result that the server never described, so that they cannot be masked")
+		}
+	}
+	if sh == nil || len(sh.masks) == 0 {
+		s.result.Rows++
+		s.result.Bytes += int64(m.size)
+		return walk, nil
+	}
+	return d.maskRows(s, m, sh.masks)
+}
+
+// maskRows rewrites the row m and those behind it.
+func (d *decoder) maskRows(s *slot, m message, masks []mask) (turn, error) {
+	if m.size > maxRow {
+		return walk, fmt.Errorf("a row of %d bytes has masked columns, which is more than the %d that are looked at", m.size, maxRow)
+	}
+	if !m.whole() {
+		return d.need(m.size), nil
+	}
+	if !m.first {
+		return flush, nil
+	}
+	out, n := d.server.out[:0], 0
+	for buf := m.buf; len(buf) >= headerLen && buf[0] == 'D' && len(out) < maxBatch; buf = m.buf[n:] {
+		_, size, err := frame(buf)
+		if err != nil {
+			return walk, err
+		}
+		if len(buf) < size {
+			break
+		}
+		var masked int64
+		if out, masked, err = rewrite(out, buf[headerLen:size], masks); err != nil {
+			return walk, err
+		}
+		s.result.Rows++
+		s.result.Bytes += int64(size)
+		s.result.Masked += masked
+		n += size
+	}
+	d.server.out = out
+	d.server.step = decoders.Step{Op: decoders.Drop, N: n, Out: out}
+	return alone, nil
+}
+
+// described handles a RowDescription.
+func (d *decoder) described(s *slot, m message) (turn, error) {
+	if err := d.expect(s, m, query, describe); err != nil {
+		return walk, err
+	}
+	if s.both && !s.done {
+		return walk, fmt.Errorf("%w: a statement was described without its parameters", errStep)
+	}
+	if !d.masking() {
+		if s.kind == describe {
+			d.pop()
+		}
+		return walk, nil
+	}
+	if m.size > maxRowDescription {
+		return walk, fmt.Errorf("row description of %d bytes", m.size)
+	}
+	if !m.whole() {
+		return d.need(m.size), nil
+	}
+	sh, err := d.look(m.body(), &s.reading)
+	if err != nil {
+		return walk, err
+	}
+	switch {
+	case s.kind == query:
+		return d.result(s, sh, m)
+	case s.hidden:
+		return d.peeked(s, sh, m)
+	}
+	return d.shape(s, sh, m)
+}
+
+// result begins a result of a Query.
+func (d *decoder) result(s *slot, sh *shape, m message) (turn, error) {
+	if len(sh.guarded) > 0 && !m.first {
+		return flush, nil
+	}
+	s.shape = sh
+	if len(sh.guarded) == 0 {
+		return walk, nil
+	}
+	d.server.step = decoders.Step{Op: decoders.Ask, N: m.size, Event: d.columns(s.seq, sh)}
+	return alone, nil
+}
+
+// shape ends a Describe of the client's: what is known now serves every
+// execution until something changes what names mean.
+func (d *decoder) shape(s *slot, sh *shape, m message) (turn, error) {
+	if len(sh.guarded) > 0 && !m.first {
+		return flush, nil
+	}
+	seq := d.learnShape(s, sh)
+	d.pop()
+	if len(sh.guarded) == 0 {
+		return walk, nil
+	}
+	d.server.step = decoders.Step{Op: decoders.Ask, N: m.size, Event: d.columns(seq, sh)}
+	return alone, nil
+}
+
+// learnShape keeps what a Describe told, and returns the event it belongs to.
+func (d *decoder) learnShape(s *slot, sh *shape) (seq uint64) {
+	if s.portal != nil {
+		s.portal.shape = sh
+	}
+	if s.statement != nil {
+		s.statement.shape, s.statement.shapeEpoch = sh, s.epoch
+		seq = s.statement.seq
+	}
+	return seq
+}
+
+// peeked ends a Describe of agentd's own. The client must not see its answer,
+// so that what it says is asked about at the answer to the Bind behind it.
+func (d *decoder) peeked(s *slot, sh *shape, m message) (turn, error) {
+	if !m.first {
+		return flush, nil
+	}
+	d.learnShape(s, sh)
+	if len(sh.guarded) > 0 {
+		d.hidden = sh
+	}
+	t := d.shown(s, m)
+	d.pop()
+	return t, nil
+}
+
+func (d *decoder) noData(s *slot, m message) (turn, error) {
+	if err := d.expect(s, m, describe); err != nil {
+		return walk, err
+	}
+	if s.both && !s.done {
+		return walk, fmt.Errorf("%w: a statement was described without its parameters", errStep)
+	}
+	if s.hidden && !m.first {
+		return flush, nil
+	}
+	d.learnShape(s, &unguarded)
+	t := d.shown(s, m)
+	d.pop()
+	return t, nil
+}
+
+// bound handles BindComplete.
+func (d *decoder) bound(s *slot, m message) (turn, error) {
+	if err := d.expect(s, m, bind); err != nil {
+		return walk, err
+	}
+	if d.hidden != nil && !m.first {
+		return flush, nil
+	}
+	st := s.portal.statement
+	s.portal.shape = st.shape
+	if s.portals != nil {
+		d.setPortal(s.portals, s.portal)
+	}
+	seq, sh := st.seq, d.hidden
+	d.hidden = nil
+	d.pop()
+	if sh == nil {
+		return walk, nil
+	}
+	d.server.step = decoders.Step{Op: decoders.Ask, N: m.size, Event: d.columns(seq, sh)}
+	return alone, nil
+}
+
+// copyIn handles CopyInResponse and CopyBothResponse. While it copies in, the
+// server ignores Sync, also one that the client sent before it knew.
+func (d *decoder) copyIn(s *slot, m message) error {
+	if err := d.expect(s, m, query, execute); err != nil {
+		return err
+	}
+	for n := d.queue.head + 1; n < d.queue.tail; n++ {
+		switch s := d.queue.at(n); {
+		case s.void:
+		case s.kind == copyEnd:
+			s.void = true
+			return nil
+		case s.kind != syncing || m.typ == 'W':
+			return fmt.Errorf("the client sent message %q while data is copied in", s.kind)
+		default:
+			s.void = true
+		}
+	}
+	d.copying = true
+	return nil
+}
+
+// completed handles CommandComplete.
+func (d *decoder) completed(s *slot, m message) (turn, error) {
+	if err := d.expect(s, m, query, execute); err != nil {
+		return walk, err
+	}
+	if m.size > maxTag {
+		return walk, fmt.Errorf("command tag of %d bytes", m.size)
+	}
+	if !m.whole() {
+		return d.need(m.size), nil
+	}
+	tag, _, ok := cstring(m.body())
+	if !ok {
+		return walk, errors.New("command tag has no end")
+	}
+	if rows, ok := bytes.CutPrefix(tag, []byte("COPY ")); ok {
+		if n, err := strconv.ParseInt(string(rows), 10, 64); err == nil {
+			s.result.Rows += n
+		}
+	}
+	s.done = true
+	switch {
+	case s.result.Tag == "":
+		s.result.Tag = d.own(tag)
+	case len(s.result.Tag) < maxTag:
+		s.result.Tag += "; " + string(tag)
+	}
+	if s.kind == query {
+		s.shape = nil
+		return walk, nil
+	}
+	d.took(&s.reading)
+	return d.outcome(s), nil
+}
+
+// outcome tells what became of the request at the head and removes it.
+func (d *decoder) outcome(s *slot) turn {
+	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: s.result}
+	told := s.told
+	d.pop()
+	if told {
+		return walk
+	}
+	return tell
+}
+
+// ready handles ReadyForQuery.
+func (d *decoder) ready(m message) (turn, error) {
+	if m.size != headerLen+1 {
+		return walk, fmt.Errorf("ReadyForQuery of %d bytes", m.size)
+	}
+	if !m.whole() {
+		return d.need(m.size), nil
+	}
+	status := m.buf[headerLen]
+	if status != 'I' && status != 'T' && status != 'E' {
+		return walk, fmt.Errorf("transaction status %q", status)
+	}
+	if d.phase == loggingIn {
+		return d.loggedIn(m, status)
+	}
+	s := d.head()
+	if d.catalogue.stale && status != 'E' && (s == nil || d.queue.len() == 1) {
+		if !m.first {
+			return flush, nil
+		}
+		d.phase, d.catalogue.half = learning, true
+	}
+	t := walk
+	if s != nil {
+		if s.kind != syncing && !(s.done && (s.kind == query || s.kind == function)) {
+			return walk, fmt.Errorf("%w: it is ready for the next query where an answer to %q was due", errStep, s.kind)
+		}
+		t = d.ended(s)
+	}
+	if status == 'I' {
+		d.forgetPortals()
+		if d.unsettled {
+			d.epoch++
+			d.unsettled = false
+		}
+	}
+	if d.catalogue.half {
+		return d.half(t), nil
+	}
+	return t, nil
+}
+
+// ended removes the slot that ReadyForQuery ends, and tells what came of it.
+func (d *decoder) ended(s *slot) turn {
+	if s.kind == syncing {
+		d.pop()
+		if d.skipped.first == 0 {
+			return walk
+		}
+		d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: d.skipped.first, Result: decoders.Result{Skipped: true, Through: d.skipped.last}}
+		d.skipped = span{}
+		return tell
+	}
+	if s.kind == query {
+		d.took(&s.reading)
+	}
+	if s.refusal != nil {
+		d.pop()
+		return walk
+	}
+	return d.outcome(s)
+}

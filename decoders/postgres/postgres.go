@@ -1,0 +1,153 @@
+// Package postgres decodes version 3 of PostgreSQL's frontend/backend
+// protocol: what clients ask for in simple and extended queries, pipelines and
+// COPY, and what came of it.
+//
+// It keeps a queue of the client's messages that the server has not answered
+// yet, because a refusal, a mask and an outcome each belong to one of them.
+// Where the two sides get out of step the session ends: a decoder that has
+// lost its place can neither refuse nor mask.
+//
+// Functions of the database hide what they do from whoever reads statements;
+// so do rules, triggers and foreign tables. docs/guarantees.md lists the limits.
+package postgres
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
+)
+
+// Protocol is PostgreSQL.
+var Protocol = decoders.Protocol{
+	Name:   "postgres",
+	Fields: slices.Concat(sql.Fields, loginFields),
+	Sniff:  sniff,
+	New:    func(want decoders.Want) decoders.Decoder { return newDecoder(want) },
+}
+
+// A phase is where a connection is in its life.
+type phase uint8
+
+const (
+	starting   phase = iota // no type bytes yet
+	cancelling              // a CancelRequest was sent: nothing may follow
+	loggingIn               // until the first ReadyForQuery
+	learning                // agentd asks the catalogue where protected columns are
+	running
+	over // the client said Terminate
+)
+
+// A decoder follows one connection. It implements decoders.Masker.
+type decoder struct {
+	want    decoders.Want
+	maxText int
+	phase   phase
+	seq     uint64 // of the newest event that has one of its own
+
+	analyzer *sql.Analyzer
+	watch    []decoders.ColumnName // what analyzer looks for
+	readings [2]struct {           // the newest analysed, to save doing it again
+		facts   *sql.Facts
+		reading reading
+	}
+	encoding encoding
+
+	queue    queue
+	lastSync uint64 // the slot of the client's newest Sync
+	asked    uint64 // the slot of the newest Ask, 0 if it got none
+	parsing  string // the name in the newest Parse asked about
+	skipping bool   // the server discards whatever comes before the next Sync
+	scratch  slot   // for messages that the server discards
+	skipped  span   // what it discarded since the last ReadyForQuery
+	copying  bool   // the server copies in: it ignores Sync and Flush
+
+	statements     names[statement]
+	portals        names[portal]
+	spareStatement *statement
+	sparePortal    *portal
+	kept           int    // bytes of the texts of prepared statements
+	renamed        uint64 // the newest slot that may change what statement names mean
+	recursor       uint64 // the same for portal names
+
+	// epoch grows with every statement that may change what others mean:
+	// a description from an earlier one must be renewed.
+	epoch     uint64
+	unsettled bool // it will grow again when the transaction ends
+	tainted   bool // a cursor or statement made in SQL can reach protected columns
+	catalogue catalogue
+	answering *shape // what Mask is for
+	hidden    *shape // from a Describe of agentd's own, until its Bind is answered
+
+	tags   map[string]string // texts that repeat, so that they need not be allocated again
+	client struct {
+		event       decoders.Event
+		step        decoders.Step
+		out, record []byte
+	}
+	server struct {
+		event   decoders.Event
+		step    decoders.Step
+		out     []byte
+		columns []decoders.Column
+	}
+}
+
+func newDecoder(want decoders.Want) *decoder {
+	d := &decoder{want: want, maxText: want.MaxText, watch: want.Columns, analyzer: sql.NewAnalyzer(want.Columns)}
+	if d.maxText <= 0 {
+		d.maxText = decoders.DefaultMaxText
+	}
+	d.queue.head, d.queue.tail = 1, 1
+	return d
+}
+
+// masking reports whether results have to be looked at.
+func (d *decoder) masking() bool { return len(d.want.Columns) > 0 }
+
+// Next implements decoders.Decoder.
+func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
+	if len(buf) == 0 {
+		return decoders.Step{Op: decoders.More, N: 1}, nil
+	}
+	if dir == decoders.FromServer {
+		return d.backend(buf)
+	}
+	switch d.phase {
+	case starting:
+		return d.start(buf)
+	case loggingIn:
+		return d.authenticate(buf)
+	case learning:
+		return decoders.Step{Op: decoders.Wait}, nil
+	case running:
+		return d.frontend(buf)
+	case cancelling:
+		return decoders.Step{}, errors.New("the client went on after its CancelRequest")
+	}
+	return decoders.Step{}, fmt.Errorf("the client went on after Terminate, with %q", buf[0])
+}
+
+// ask returns the step that asks about the n bytes at the front.
+func (d *decoder) ask(n int, ev decoders.Event) decoders.Step {
+	d.seq++
+	ev.Seq = d.seq
+	d.client.event = ev
+	return decoders.Step{Op: decoders.Ask, N: n, Event: &d.client.event}
+}
+
+// own returns b as a string that is kept, so that the few words a server says
+// over and over are allocated once.
+func (d *decoder) own(b []byte) string {
+	if s, ok := d.tags[string(b)]; ok {
+		return s
+	}
+	if d.tags == nil || len(d.tags) >= 64 {
+		d.tags = make(map[string]string)
+	}
+	s := string(b)
+	d.tags[s] = s
+	return s
+}

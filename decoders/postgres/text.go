@@ -1,0 +1,267 @@
+package postgres
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strings"
+
+	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
+)
+
+// A reading is what a statement's text means to this session.
+type reading struct {
+	facts        *sql.Facts // nil if it was not analysed
+	unclassified string
+	private      bool // its errors and literals may show protected values or secrets
+	table        bool // it mentions a protected table
+	column       bool // it mentions a protected column
+	effect       effect
+}
+
+// An effect is what a statement may change for those that come after it.
+type effect uint8
+
+const (
+	renames  effect = 1 << iota // which prepared statement a name means
+	recurses                    // which portal a name means
+	replans                     // which tables and types names mean
+	remodels                    // the catalogue itself
+	settles                     // it may undo a replan: a transaction ends
+	indirect                    // it runs what an earlier statement named
+)
+
+// effects of statements by their verb. A verb that is not here may do
+// anything.
+var effects = map[string]effect{
+	"select": 0, "insert": 0, "update": 0, "delete": 0, "merge": 0, "values": 0, "table": 0, "with": 0,
+	"copy": 0, "explain": 0, "show": 0, "lock": 0, "truncate": 0, "notify": 0, "listen": 0, "unlisten": 0,
+	"analyze": 0, "vacuum": 0, "checkpoint": 0, "move": indirect, "fetch": indirect, "close": replans,
+	"begin": 0, "start": 0, "savepoint": 0, "release": 0,
+	"commit": settles, "end": settles, "rollback": settles, "abort": settles,
+	"set": replans, "reset": replans, "execute": indirect | replans,
+	"prepare": renames | replans, "deallocate": renames | replans,
+	"discard": renames | recurses | replans, "declare": recurses | replans,
+}
+
+// asFacts returns what policies can ask, nil if the text was not analysed.
+func (r *reading) asFacts() decoders.Facts {
+	if r.facts == nil {
+		return nil
+	}
+	return r.facts
+}
+
+const anything = renames | recurses | replans | remodels
+
+// read says what text means. It allocates nothing for a statement like the
+// last one of its kind.
+func (d *decoder) read(text []byte) reading {
+	facts := d.analyzer.Analyze(text)
+	var r reading
+	if memo := &d.readings[0]; memo.facts == facts {
+		r = memo.reading
+	} else if memo := &d.readings[1]; memo.facts == facts {
+		r = memo.reading
+		d.readings[0], d.readings[1] = d.readings[1], d.readings[0]
+	} else {
+		r = d.digest(facts)
+		d.readings[1] = d.readings[0]
+		d.readings[0].facts, d.readings[0].reading = facts, r
+	}
+	if d.tainted && r.effect&indirect != 0 {
+		r.table, r.column, r.private = true, true, true
+	}
+	if d.encoding.foreign && r.unclassified == "" && !ascii(text) {
+		r.unclassified = "the session's client_encoding " + d.encoding.name + " is not understood: use UTF8"
+	}
+	return r
+}
+
+// digest draws from facts what a session needs of them.
+func (d *decoder) digest(facts *sql.Facts) reading {
+	r := reading{facts: facts, unclassified: facts.Unclassified, private: facts.Secret}
+	for _, verb := range facts.Verbs {
+		e, ok := effects[verb]
+		if !ok {
+			e = anything
+		}
+		r.effect |= e
+	}
+	if r.unclassified != "" {
+		r.effect |= anything
+	}
+	if strings.Contains(facts.Normalized, "set_config") {
+		r.effect |= replans
+	}
+	if !d.masking() {
+		return r
+	}
+	r.table, r.column = facts.Mentions()
+	r.private = r.private || r.table || r.column || r.unclassified != ""
+	if (r.table || r.column) && r.unclassified == "" {
+		r.unclassified = d.escapes(facts)
+	}
+	return r
+}
+
+// escapes says how a statement that mentions protected columns could carry
+// their values to where they cannot be followed, "" if it cannot.
+func (d *decoder) escapes(facts *sql.Facts) string {
+	how := ""
+	var inserts, selects, updates bool
+	for _, verb := range facts.Verbs {
+		if away[verb] && how == "" {
+			how = strings.ToUpper(verb)
+		}
+		inserts = inserts || verb == "insert"
+		updates = updates || verb == "update" || verb == "merge"
+		selects = selects || verb == "select" || verb == "table"
+	}
+	switch {
+	case how != "":
+	case slices.Contains(facts.Commands, "select into"):
+		how = "SELECT INTO"
+	case facts.Opaque && !slices.Contains(facts.Verbs, "execute"):
+		how = "code that cannot be seen"
+	case inserts && selects:
+		how = "INSERT with SELECT"
+	case updates && !inserts && !d.assignsOnly(facts.Normalized):
+		how = "UPDATE from a column"
+	default:
+		return ""
+	}
+	return how + " mentions a protected table or column, and could carry its values to where agentd cannot mask them"
+}
+
+// away are the verbs of statements that store or send what they select
+// elsewhere, or hide what they do.
+var away = map[string]bool{
+	"copy": true, "create": true, "do": true, "call": true, "alter": true, "import": true, "refresh": true, "notify": true,
+}
+
+// assignsOnly reports whether text uses protected columns only as "name = ?",
+// which an assignment of a value or a comparison with one is.
+func (d *decoder) assignsOnly(text string) bool {
+	if strings.Contains(text, `u&"`) {
+		return false // a name that is spelt in code points
+	}
+	for _, c := range d.watch {
+		for at := 0; c.Column != "*"; {
+			i := strings.Index(text[at:], c.Column)
+			if i < 0 {
+				break
+			}
+			start, end := at+i, at+i+len(c.Column)
+			at = end
+			if start > 0 && inName(text[start-1]) || end < len(text) && inName(text[end]) {
+				continue // part of another name
+			}
+			rest := strings.TrimPrefix(text[end:], `"`)
+			if !strings.HasPrefix(rest, " = ?") && !strings.HasPrefix(rest, " = $") {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// inName reports whether c can be part of an unquoted name.
+func inName(c byte) bool {
+	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '$' || c >= 0x80
+}
+
+// recordable returns what of text may be recorded: text itself, or dst with
+// text's literals left out.
+func (d *decoder) recordable(dst, text []byte, r *reading) []byte {
+	if !r.private {
+		return text
+	}
+	return sql.Redact(dst[:0], text)
+}
+
+// An encoding is what the session's client_encoding does to texts.
+type encoding struct {
+	name    string
+	foreign bool // bytes of ASCII may be part of other characters
+}
+
+// foreign are the client encodings in which a byte below 0x80 need not be
+// ASCII, so that the server sees other words than a lexer of bytes.
+var foreign = map[string]bool{
+	"BIG5": true, "GBK": true, "GB18030": true, "UHC": true, "JOHAB": true, "SJIS": true, "SHIFT_JIS_2004": true,
+}
+
+// parameter handles a ParameterStatus.
+func (d *decoder) parameter(m message) (turn, error) {
+	if m.size > headerLen+maxToken {
+		return walk, fmt.Errorf("parameter status of %d bytes", m.size)
+	}
+	if !m.whole() {
+		return d.need(m.size), nil
+	}
+	name, rest, ok := cstring(m.body())
+	value, _, ok2 := cstring(rest)
+	if !ok || !ok2 {
+		return walk, fmt.Errorf("parameter status without end")
+	}
+	switch string(name) {
+	case "client_encoding":
+		d.encoding = encoding{name: string(value), foreign: foreign[string(bytes.ToUpper(value))]}
+	case "search_path": // told since version 18
+		d.epoch++
+	}
+	return walk, nil
+}
+
+// affect notes what a statement that is sent now may change.
+func (d *decoder) affect(r *reading, slot uint64) {
+	e := r.effect
+	if e == 0 {
+		return
+	}
+	if e&renames != 0 {
+		d.renamed = slot
+	}
+	if e&recurses != 0 {
+		d.recursor = slot
+	}
+	if e&replans != 0 {
+		d.epoch++
+		d.unsettled = true
+	}
+	if e&settles != 0 && d.unsettled {
+		d.epoch++
+	}
+	if e&(renames|recurses|remodels) != 0 && (r.table || r.column) {
+		d.tainted = true
+	}
+}
+
+// took applies what a statement did to the names the session knows.
+func (d *decoder) took(r *reading) {
+	if r.effect&renames != 0 {
+		d.rename(r.facts)
+	}
+	if r.effect&recurses != 0 {
+		d.forgetPortals()
+	}
+	if r.effect&remodels != 0 {
+		d.catalogue.stale = d.masking()
+	}
+}
+
+// rename forgets the prepared statements that SQL made, remade or dropped.
+func (d *decoder) rename(facts *sql.Facts) {
+	if facts == nil || facts.Unclassified != "" {
+		d.forgetStatements("")
+		return
+	}
+	for _, n := range facts.Names {
+		switch n.Verb {
+		case "prepare", "deallocate", "discard":
+			d.forgetStatements(n.Name)
+		}
+	}
+}
