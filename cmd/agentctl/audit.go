@@ -1,0 +1,170 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"agentd.dev/recorder"
+)
+
+func newAudit(a *app) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "audit",
+		Short: "Check that the record was not tampered with",
+		Long: `Audit checks the log by itself, trusting neither agentd nor the machine it ran
+on: it needs the log folder and the node's public key, and nothing else.
+
+Without --dir and --key it asks agentd where they are. To trust the answer,
+give with --key a copy of the key that you kept elsewhere.`,
+		Example: `  agentctl audit verify
+  agentctl audit checkpoint > kept-elsewhere.txt
+  agentctl audit verify --dir ./copied-log --key node-1.pub --checkpoint kept-elsewhere.txt`,
+	}
+	folderFlag(a, cmd)
+	cmd.PersistentFlags().StringVar(&a.key, "key", "", "file with the node's public key")
+	cmd.AddCommand(newAuditVerify(a), newAuditCheckpoint(a))
+	return group(cmd)
+}
+
+func newAuditVerify(a *app) *cobra.Command {
+	var kept string
+	cmd := &cobra.Command{
+		Use:   "verify",
+		Short: "Check every record and every signed checkpoint",
+		Long: `Verify reads the whole log and checks each record, the order of records, and
+each signed checkpoint. Records after the last checkpoint (the unsigned tail)
+are chained but not yet signed for; agentd signs every second or so.
+
+It exits with 1 when something was changed, removed, added or put in another
+order, and names the first record where that shows.
+
+The log alone cannot show that its end was cut off together with the
+checkpoints that covered it. A checkpoint kept elsewhere (audit checkpoint) and
+given with --checkpoint does.`,
+		Example: "  agentctl audit verify\n  agentctl audit verify --checkpoint kept-elsewhere.txt -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			var opts recorder.VerifyOptions
+			if kept != "" {
+				var err error
+				if opts.Checkpoint, err = os.ReadFile(kept); err != nil {
+					return fmt.Errorf("read the checkpoint kept elsewhere: %w", err)
+				}
+				if len(opts.Checkpoint) == 0 {
+					return fmt.Errorf("%s is empty: give a file that holds what audit checkpoint printed", kept)
+				}
+			}
+			return a.verify(cmd.Context(), opts)
+		},
+	}
+	cmd.Flags().StringVar(&kept, "checkpoint", "", "file with a checkpoint that was kept elsewhere")
+	return cmd
+}
+
+func (a *app) verify(ctx context.Context, opts recorder.VerifyOptions) error {
+	folder, key, err := a.logAndKey(ctx)
+	if err != nil {
+		return err
+	}
+	bar := a.newProgress("verifying")
+	opts.Progress = bar.to
+	report, err := recorder.Verify(folder, key, opts)
+	bar.clear()
+	if err != nil {
+		return fmt.Errorf("verify %s: %w", folder, err)
+	}
+	if err := a.show(report, func() { a.writeReport(folder, &report) }); err != nil {
+		return err
+	}
+	if !report.OK {
+		return saidNo
+	}
+	return nil
+}
+
+// logAndKey returns the log folder and the text of its public key.
+func (a *app) logAndKey(ctx context.Context) (folder, key string, err error) {
+	folder, file, err := a.whereLog(ctx)
+	if err != nil {
+		return "", "", err
+	}
+	text, err := os.ReadFile(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = adviceError{err, "give the node's public key with --key"}
+	}
+	if err != nil {
+		return "", "", fmt.Errorf("read the public key: %w", err)
+	}
+	if entries, err := filepath.Glob(filepath.Join(folder, "*")); err == nil && len(entries) == 0 {
+		return "", "", fmt.Errorf("%s holds no log: give the log folder with --dir", folder)
+	}
+	return folder, string(text), nil
+}
+
+func (a *app) writeReport(folder string, r *recorder.Report) {
+	if r.OK {
+		a.fact("verified", green, "%s", folder)
+	} else {
+		a.fact("TAMPERED", red, "%s", folder)
+		a.fact("first bad", red, "%s", r.Bad)
+		if r.Bad.Session != "" {
+			a.fact("", plain, "in session %s", r.Bad.Session)
+		}
+		if !r.Bad.LastGood.IsZero() {
+			a.fact("", plain, "the last record before it that is certainly right is of %s", moment(r.Bad.LastGood))
+		}
+	}
+	a.fact("records", plain, "%d right, in %s%s", r.Records, plural(r.Segments, "segment"), between(r))
+	a.fact("signed", plain, "%s by %s, with %s", plural(r.Signed, "record"), plural(r.Checkpoints, "checkpoint"), r.Key)
+	a.fact("unsigned", plain, "%s after the last checkpoint", plural(r.Unsigned, "record"))
+	if r.Torn != nil {
+		a.fact("torn end", yellow, "%s at byte %d: being written, or cut short by a crash; no whole record is lost", r.Torn.Segment, r.Torn.Offset)
+	}
+}
+
+// between says from when to when the records are.
+func between(r *recorder.Report) string {
+	if r.First.IsZero() || r.Last.IsZero() {
+		return ""
+	}
+	return fmt.Sprintf(", from %s to %s", moment(r.First), moment(r.Last))
+}
+
+func newAuditCheckpoint(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "checkpoint",
+		Short: "Print the latest signed checkpoint, to keep elsewhere",
+		Long: `Checkpoint prints the latest checkpoint as the node signed it: how many records
+there are, and the root of the Merkle tree over them. Keep it where this node
+cannot write; audit verify --checkpoint then shows whether the log still is what
+it was, even if its end and its checkpoints were cut off together.`,
+		Example: "  agentctl audit checkpoint > kept-elsewhere.txt",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			folder, key, err := a.logAndKey(cmd.Context())
+			if err != nil {
+				return err
+			}
+			signed, err := recorder.LastCheckpoint(folder, key)
+			if err != nil {
+				return fmt.Errorf("read the checkpoints of %s: %w", folder, err)
+			}
+			lines := strings.SplitN(string(signed), "\n", 4)
+			v := struct {
+				Origin string      `json:"origin"`
+				Size   json.Number `json:"size"`
+				Root   string      `json:"root"`
+				Signed string      `json:"signed"` // the whole, as audit verify --checkpoint takes it
+			}{lines[0], json.Number(lines[1]), lines[2], string(signed)}
+			return a.show(v, func() { fmt.Fprint(a.out, printable(string(signed))) })
+		},
+	}
+}

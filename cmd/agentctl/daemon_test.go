@@ -1,0 +1,183 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"golang.org/x/sys/unix"
+
+	"agentd.dev/agentd/control"
+)
+
+// A daemon is the part of agentd that agentctl talks to: the real API, over
+// real cgroups, without capture.
+type daemon struct {
+	cgroup string // its own; runs are below
+	folder string
+	status control.Status
+	ended  chan string // ids of runs
+}
+
+// startDaemon answers on socket until stop is called, which fails if a process
+// was left in a run's cgroup.
+func startDaemon(socket, folder string) (d *daemon, stop func() error, err error) {
+	root, err := cgroupRoot()
+	if err != nil {
+		return nil, nil, err
+	}
+	cgroup, err := os.MkdirTemp(root, "agentctl-test-*")
+	if err != nil {
+		return nil, nil, err
+	}
+	if err := os.Chmod(cgroup, 0o755); err != nil {
+		return nil, nil, err
+	}
+	d = &daemon{cgroup: cgroup, folder: folder, ended: make(chan string, 16), status: sampleStatus(folder)}
+	l, err := control.Listen(socket)
+	if err != nil {
+		return nil, nil, errors.Join(err, os.Remove(cgroup))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	server := &control.Server{Log: slog.New(slog.DiscardHandler), Reporter: d, Runs: d, Folder: folder}
+	go func() { done <- server.Serve(ctx, l) }()
+	return d, func() error {
+		cancel()
+		return errors.Join(<-done, removeCgroups(cgroup))
+	}, nil
+}
+
+func sampleStatus(folder string) control.Status {
+	return control.Status{
+		Version: "v0.1.0", Node: "node-1", PID: 4711, Uptime: control.Seconds((3*time.Hour + 5*time.Minute) / time.Second),
+		Capture:  control.Capture{Verified: true, Root: "/sys/fs/cgroup"},
+		Sessions: control.SessionCount{Live: 1, Total: 12},
+		Verdicts: map[string]int64{"deny": 1, "allow": 40},
+		Policy:   control.Policy{Files: []string{"a.yaml"}, Rules: 2},
+		Log:      control.Log{Folder: folder, Key: folder + ".pub", Records: 99},
+		Workloads: []control.Workload{
+			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Netns: 4026531840, Listeners: []string{"127.0.0.1:34567", "[::1]:34567"}, WhenDown: "closed", Sessions: 1, Verified: true},
+			{Name: "evil\x1b[2J\nname", Source: "run", WhenDown: "open", Problem: "a synthetic connection was not redirected"},
+		},
+		Targets: []control.Target{
+			{Name: "orders", Addresses: []string{"10.0.0.7:5432"}, Protocol: "postgres", Default: "allow", Unclassified: "deny", Labels: map[string]string{"env": "prod", "area": "eu"}},
+		},
+	}
+}
+
+func (d *daemon) Status(context.Context) control.Status { return d.status }
+
+func (d *daemon) StartRun(_ context.Context, req control.RunRequest) (control.Run, error) {
+	dir := filepath.Join(d.cgroup, req.Name)
+	switch err := os.Mkdir(dir, 0o755); {
+	case errors.Is(err, fs.ErrExist):
+		return control.Run{}, &control.Error{Code: http.StatusConflict, Message: fmt.Sprintf("a run named %s is there already", req.Name)}
+	case err != nil:
+		return control.Run{}, err
+	}
+	return control.Run{ID: req.Name, Name: req.Name, Cgroup: dir}, nil
+}
+
+func (d *daemon) EndRun(_ context.Context, id string, _ control.Peer) error {
+	d.ended <- id
+	return os.Remove(filepath.Join(d.cgroup, id))
+}
+
+// cgroupRoot finds where this machine keeps its cgroup-v2 hierarchy.
+func cgroupRoot() (string, error) {
+	mounts, err := os.ReadFile("/proc/self/mounts")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(mounts)) {
+		if f := strings.Fields(line); len(f) > 2 && f[2] == "cgroup2" {
+			return f[1], nil
+		}
+	}
+	return "", errors.New("no cgroup-v2 hierarchy is mounted")
+}
+
+// awaitEmpty waits until no process is left in a cgroup.
+func awaitEmpty(dir string) error {
+	f, err := os.Open(filepath.Join(dir, "cgroup.events"))
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	for {
+		events := make([]byte, 256)
+		n, err := f.ReadAt(events, 0)
+		if err != nil && !errors.Is(err, io.EOF) {
+			return err
+		}
+		if strings.Contains(string(events[:n]), "populated 0") {
+			return nil
+		}
+		fds := []unix.PollFd{{Fd: int32(f.Fd()), Events: unix.POLLPRI}}
+		if n, err := unix.Poll(fds, int(patience.Milliseconds())); n == 0 {
+			return fmt.Errorf("processes are left in %s", dir)
+		} else if err != nil && !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}
+
+// removeCgroups removes a cgroup of the test and the runs below it.
+func removeCgroups(dir string) error {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if e.IsDir() {
+			if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return os.Remove(dir)
+}
+
+// daemonKey is where a script keeps its daemon.
+type daemonKey struct{}
+
+// serve starts a daemon for the script: serve [LOGFOLDER].
+func serve(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 1 {
+		ts.Fatalf("usage: serve [LOGFOLDER]")
+	}
+	folder := "log"
+	if len(args) == 1 {
+		folder = args[0]
+	}
+	_, stop, err := startDaemon(ts.Getenv("AGENTD_SOCKET"), ts.MkAbs(folder))
+	ts.Check(err)
+	ts.Defer(func() { ts.Check(stop()) })
+}
+
+// newDaemon starts a daemon for a test.
+func newDaemon(t *testing.T) (*daemon, string) {
+	t.Helper()
+	socket := filepath.Join(t.TempDir(), "agentd.sock")
+	d, stop, err := startDaemon(socket, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	return d, socket
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/spf13/cobra"
+
+	"agentd.dev/agentd/control"
+)
+
+// Where agentd keeps its log and the key that verifies it, unless configured.
+const (
+	defaultFolder = "/var/lib/agentd/log"
+	defaultKey    = "/var/lib/agentd/keys/node.key.pub"
+)
+
+// folderFlag gives a command, and those below it, the flag --dir.
+func folderFlag(a *app, cmd *cobra.Command) {
+	cmd.PersistentFlags().StringVar(&a.dir, "dir", "", "read this log folder and do not ask agentd")
+	cmd.MarkPersistentFlagDirname("dir")
+}
+
+// askOrRead answers a question from agentd, or from the log folder if one was
+// given or if agentd is not there to be asked.
+func askOrRead[T any](ctx context.Context, a *app, ask func(context.Context, *control.Client) (T, error), read func(folder string) (T, error)) (T, error) {
+	if a.dir != "" {
+		return read(a.dir)
+	}
+	client := a.client()
+	defer client.Close()
+	answer, err := ask(ctx, client)
+	if !errors.Is(err, control.ErrNoDaemon) {
+		return answer, err
+	}
+	a.note("%v: reading %s instead", err, defaultFolder)
+	answer, err = read(defaultFolder)
+	if errors.Is(err, fs.ErrNotExist) {
+		err = adviceError{err, "start agentd, or give the log folder with --dir"}
+	}
+	return answer, err
+}
+
+// whereLog returns the log folder and the file with its public key: as given,
+// else as agentd says, else where they are by default.
+func (a *app) whereLog(ctx context.Context) (folder, key string, err error) {
+	if a.dir != "" && a.key != "" {
+		return a.dir, a.key, nil
+	}
+	log := control.Log{Folder: defaultFolder, Key: defaultKey}
+	client := a.client()
+	defer client.Close()
+	switch told, err := client.Log(ctx); {
+	case err == nil:
+		log = told
+	case !errors.Is(err, control.ErrNoDaemon):
+		return "", "", err
+	case a.dir == "":
+		a.note("%v: reading %s instead", err, defaultFolder)
+	}
+	if a.dir != "" {
+		log.Folder = a.dir
+	}
+	if a.key != "" {
+		log.Key = a.key
+	}
+	return log.Folder, log.Key, nil
+}
+
+// An adviceError says what to do about an error.
+type adviceError struct {
+	error
+	advice string
+}
+
+func (e adviceError) Error() string { return e.error.Error() + ": " + e.advice }
+func (e adviceError) Unwrap() error { return e.error }

@@ -1,0 +1,122 @@
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"agentd.dev/agentd/control"
+)
+
+func newStatus(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "status",
+		Short: "Say how agentd is",
+		Long: `Status says what agentd captures, as it verified it and not as it was
+configured, and how its policy and its log are.
+
+It exits with 1 if something is wrong: a workload that is not captured, policy
+files that do not load, a log that cannot be written.`,
+		Example: "  agentctl status\n  agentctl status -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client := a.client()
+			defer client.Close()
+			s, err := client.Status(cmd.Context())
+			if err != nil {
+				return err
+			}
+			if err := a.show(s, func() { a.writeStatus(&s) }); err != nil {
+				return err
+			}
+			if s.Capture.Problem != "" || s.Policy.Error != "" || s.Log.Problem != "" {
+				return saidNo
+			}
+			return nil
+		},
+	}
+}
+
+func (a *app) writeStatus(s *control.Status) {
+	a.fact("agentd", plain, "%s on %s, pid %d, up %s", s.Version, s.Node, s.PID, span(s.Uptime.Duration()))
+	a.writeCapture(&s.Capture, s.Workloads)
+	a.fact("sessions", plain, "%d live, %d since the start", s.Sessions.Live, s.Sessions.Total)
+	a.fact("verdicts", plain, "%s", counts(s.Verdicts))
+
+	a.fact("policy", plain, "%s of %s, loaded %s", plural(s.Policy.Rules, "rule"), plural(len(s.Policy.Files), "file"), moment(s.Policy.Loaded))
+	if s.Policy.Error != "" {
+		a.fact("", red, "the files as they are now are not in force: %s", s.Policy.Error)
+	}
+	signed := fmt.Sprintf("%d of them signed", s.Log.Size)
+	if !s.Log.Checkpoint.IsZero() {
+		signed += " " + moment(s.Log.Checkpoint)
+	}
+	a.fact("log", plain, "%s, %s, in %s", plural(s.Log.Records, "record"), signed, s.Log.Folder)
+	if s.Log.Failures > 0 {
+		a.fact("", yellow, "%s since the start", plural(s.Log.Failures, "failed write"))
+	}
+	if s.Log.Problem != "" {
+		a.fact("", red, "%s", s.Log.Problem)
+	}
+}
+
+func (a *app) writeCapture(c *control.Capture, workloads []control.Workload) {
+	word, st := "verified", green
+	if !c.Verified {
+		word, st = "not verified", yellow
+	}
+	a.fact("capture", st, "%s, %s under %s", word, plural(len(workloads), "workload"), c.Root)
+	if c.Problem != "" {
+		a.fact("", red, "%s", c.Problem)
+	}
+	for _, w := range workloads {
+		if w.Problem != "" {
+			a.fact("", red, "%s: %s", w.Name, w.Problem)
+		}
+	}
+}
+
+// fact prints one line of a list of named facts, nothing if it is empty.
+func (a *app) fact(name string, st style, format string, args ...any) {
+	label := fmt.Sprintf("%-9s ", name)
+	text := indent(printable(fmt.Sprintf(format, args...)), strings.Repeat(" ", len(label)))
+	if text == "" {
+		return
+	}
+	fmt.Fprintln(a.out, a.paint(bold, label)+a.paint(st, text))
+}
+
+// counts lists numbers by name, in the order of the names.
+func counts(by map[string]int64) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		parts = append(parts, fmt.Sprintf("%s %d", name, by[name]))
+	}
+	return cmp.Or(strings.Join(parts, ", "), "none")
+}
+
+// moment writes a time as this machine's clocks show it.
+func moment(t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	return t.Local().Format("2006-01-02 15:04:05")
+}
+
+// span writes a duration in its two largest units.
+func span(d time.Duration) string {
+	switch {
+	case d < time.Minute:
+		return d.Truncate(time.Second).String()
+	case d < time.Hour:
+		return fmt.Sprintf("%dm%ds", int(d.Minutes()), int(d.Seconds())%60)
+	case d < 48*time.Hour:
+		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+}

@@ -1,0 +1,45 @@
+package main
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+)
+
+func newTargets(a *app) *cobra.Command {
+	return &cobra.Command{
+		Use:   "targets",
+		Short: "List the services that are configured",
+		Long: `Targets lists the services that the configuration names, with their addresses
+and what happens to a request that no rule speaks of (DEFAULT) and to one that
+agentd did not understand (UNCLASSIFIED).`,
+		Example: "  agentctl targets\n  agentctl targets -o json",
+		Args:    cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			client := a.client()
+			defer client.Close()
+			list, err := client.Targets(cmd.Context())
+			if err != nil {
+				return err
+			}
+			t := &table{head: []string{"NAME", "PROTOCOL", "DEFAULT", "UNCLASSIFIED", "LABELS", "ADDRESSES"}}
+			for _, target := range list {
+				row := t.add(target.Name, target.Protocol, target.Default, target.Unclassified, labels(target.Labels), strings.Join(target.Addresses, " "))
+				row[2].style = verdictStyles[target.Default]
+				row[3].style = verdictStyles[target.Unclassified]
+			}
+			return a.show(list, func() { a.write(t) })
+		},
+	}
+}
+
+// labels lists labels as name=value, in the order of the names.
+func labels(by map[string]string) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(by)) {
+		parts = append(parts, name+"="+by[name])
+	}
+	return strings.Join(parts, ",")
+}
