@@ -89,12 +89,11 @@ release_services() {
 }
 
 disable_services() {
-	command -v systemctl >/dev/null || return 0
 	local package service
 	for package in "$@"; do
 		for service in "${services[@]}"; do
 			if [[ $package == "$service" ]]; then
-				systemctl disable --quiet "$service.service"
+				quietly update-rc.d "$service" disable
 			fi
 		done
 	done
