@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -109,7 +110,12 @@ func (s *Server) sessions(r *http.Request, _ Peer) (any, error) {
 }
 
 func (s *Server) session(r *http.Request, _ Peer) (any, error) {
-	return ReadSession(s.Folder, r.PathValue("id"))
+	session, err := ReadSession(s.Folder, r.PathValue("id"))
+	var unreadable *fs.PathError
+	if err != nil && !errors.As(err, &unreadable) {
+		return nil, notFound("%v", err)
+	}
+	return session, err
 }
 
 // values is the reverse of parseFilter.

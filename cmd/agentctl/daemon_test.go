@@ -149,9 +149,6 @@ func removeCgroups(dir string) error {
 	return os.Remove(dir)
 }
 
-// daemonKey is where a script keeps its daemon.
-type daemonKey struct{}
-
 // serve starts a daemon for the script: serve [LOGFOLDER].
 func serve(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 1 {

@@ -19,11 +19,11 @@ const (
 	done  = 0
 	no    = 1 // or it could not be done
 	usage = 2
+
+	interrupted = 128 + int(syscall.SIGINT) // by Ctrl-C, as shells say it
 )
 
 func main() {
-	// Set up by each command that waits: run must see signals itself, and
-	// the others end by them.
 	os.Exit(execute(context.Background(), newApp(), os.Args[1:]))
 }
 
@@ -66,7 +66,9 @@ func (e *exitError) Error() string {
 // saidNo ends agentctl after the answer, which is no, was printed.
 var saidNo = &exitError{code: no}
 
-// interruptible returns a context that ends when the user presses Ctrl-C.
+// interruptible returns a context that ends when the user presses Ctrl-C. Only
+// a command that waits needs it: the others end by the signal, and run has its
+// own way with signals.
 func interruptible(ctx context.Context) (context.Context, context.CancelFunc) {
 	return signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
 }

@@ -29,7 +29,9 @@ func TestScripts(t *testing.T) {
 			"printed": printed,
 		},
 		RequireUniqueNames: true,
-		UpdateScripts:      os.Getenv("UPDATE_SCRIPTS") != "",
+		// UPDATE_SCRIPTS=1 go test ./cmd/agentctl writes what is printed now
+		// into the scripts, to be reviewed as a diff.
+		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
 }
 

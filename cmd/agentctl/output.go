@@ -23,17 +23,16 @@ func (a *app) show(v any, people func()) error {
 	return nil
 }
 
+// writeJSON writes v as indented JSON that is safe on a terminal.
 func writeJSON(w io.Writer, v any) error {
 	text, err := encodeJSON(v)
 	if err != nil {
 		return err
 	}
-	_, err = w.Write(text)
+	_, err = w.Write(escapeJSON(text))
 	return err
 }
 
-// encodeJSON returns v as indented JSON that is safe on a terminal: what JSON
-// lets stand but a terminal may obey is escaped.
 func encodeJSON(v any) ([]byte, error) {
 	var text bytes.Buffer
 	enc := json.NewEncoder(&text)
@@ -42,17 +41,18 @@ func encodeJSON(v any) ([]byte, error) {
 	if err := enc.Encode(v); err != nil {
 		return nil, fmt.Errorf("encode the answer: %w", err)
 	}
-	return escapeJSON(text.Bytes()), nil
+	return text.Bytes(), nil
 }
 
-// writeYAML writes the same names in the same order as JSON, by way of it.
+// writeYAML writes the same names in the same order as JSON, by way of it,
+// since JSON is YAML. It is as safe.
 func writeYAML(w io.Writer, v any) error {
 	text, err := encodeJSON(v)
 	if err != nil {
 		return err
 	}
 	var doc yaml.Node
-	if err := yaml.Unmarshal(text, &doc); err != nil {
+	if err := yaml.Unmarshal(escapeYAML(text), &doc); err != nil {
 		return fmt.Errorf("encode the answer: %w", err)
 	}
 	unquote(&doc)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -23,16 +24,18 @@ func record(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: record DIR")
 	}
-	dir := ts.MkAbs(args[0])
+	ts.Check(recordFolder(ts.MkAbs(args[0])))
+}
+
+func recordFolder(dir string) error {
 	r, err := recorder.Open(recorder.Options{
 		Dir: filepath.Join(dir, "log"), KeyFile: filepath.Join(dir, "key"),
 		Node: "agentd/test", Interval: time.Hour, Reserve: 1,
 	})
-	ts.Check(err)
-	ts.Check(recordReport(r))
-	ts.Check(recordAttack(r))
-	ts.Check(recordQuiet(r))
-	ts.Check(r.Close())
+	if err != nil {
+		return err
+	}
+	return errors.Join(recordReport(r), recordAttack(r), recordQuiet(r), r.Close())
 }
 
 // session begins the log of a session.

@@ -43,6 +43,9 @@ When the output is no terminal, all is printed at once.`,
 			if err := a.show(s, func() { a.replay(ctx, s.Transcript, pace) }); err != nil {
 				return err
 			}
+			if ctx.Err() != nil {
+				return &exitError{code: interrupted}
+			}
 			return damaged(s.Damage)
 		},
 	}

@@ -125,69 +125,6 @@ func TestOneWhoMayNotAskIsToldWhatToDo(t *testing.T) {
 	}
 }
 
-// A terminal is the two ends of a pty.
-type terminal struct {
-	master, slave *os.File
-	lines         *bufio.Reader
-}
-
-func newTerminal(t *testing.T) *terminal {
-	t.Helper()
-	master, err := os.OpenFile("/dev/ptmx", os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { master.Close() })
-	if err := unix.IoctlSetPointerInt(int(master.Fd()), unix.TIOCSPTLCK, 0); err != nil {
-		t.Fatal(err)
-	}
-	n, err := unix.IoctlGetInt(int(master.Fd()), unix.TIOCGPTN)
-	if err != nil {
-		t.Fatal(err)
-	}
-	slave, err := os.OpenFile(fmt.Sprintf("/dev/pts/%d", n), os.O_RDWR|unix.O_NOCTTY, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { slave.Close() })
-	return &terminal{master, slave, bufio.NewReader(master)}
-}
-
-// start runs agentctl as the session leader of the terminal, as a login shell's
-// job in the foreground.
-func (term *terminal) start(t *testing.T, socket string, args ...string) *exec.Cmd {
-	t.Helper()
-	return start(t, socket, func(c *exec.Cmd) {
-		c.Stdin, c.Stdout, c.Stderr = term.slave, term.slave, term.slave
-		c.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
-	}, args...)
-}
-
-// expect reads lines until one contains want.
-func (term *terminal) expect(t *testing.T, want string) {
-	t.Helper()
-	var seen strings.Builder
-	found := make(chan bool, 1)
-	go func() {
-		for {
-			line, err := term.lines.ReadString('\n')
-			seen.WriteString(line)
-			if strings.Contains(line, want) || err != nil {
-				found <- err == nil
-				return
-			}
-		}
-	}()
-	select {
-	case ok := <-found:
-		if !ok {
-			t.Fatalf("the terminal shows %q, want %q", seen.String(), want)
-		}
-	case <-time.After(patience):
-		t.Fatalf("the terminal does not show %q", want)
-	}
-}
-
 func TestCtrlCEndsTheProgramAndNotAgentctl(t *testing.T) {
 	d, socket := newDaemon(t)
 	term := newTerminal(t)
