@@ -1,13 +1,13 @@
 -- What the statements of a conversation find. They leave it as it is.
 SET ROLE agent;
 
-CREATE TABLE customers (id int PRIMARY KEY, name text NOT NULL, email text, secret text NOT NULL);
-INSERT INTO customers VALUES
+CREATE TABLE people (id int PRIMARY KEY, name text NOT NULL, email text, secret text NOT NULL);
+INSERT INTO people VALUES
 	(1, 'Ada', 'ada@example.org', 'first'),
 	(2, 'Björn', 'bjorn@example.org', 'second'),
 	(3, 'Chi', NULL, 'third');
 
-CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES customers, total numeric(10,2));
+CREATE TABLE orders (id int PRIMARY KEY, customer int REFERENCES people, total numeric(10,2));
 INSERT INTO orders SELECT g, 1 + g % 3, g * 10.01 FROM generate_series(1, 30) g;
 
 CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');

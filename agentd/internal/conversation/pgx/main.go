@@ -163,8 +163,8 @@ func withArguments(ctx context.Context, conn *pgx.Conn) {
 		{"select $1::bytea, $2::timestamptz, $3::float8", []any{[]byte{0, 1, 255}, when, 0.1}},
 		{"select $1::int[], $2::jsonb, $3::uuid", []any{[]int32{1, 2}, map[string]any{"k": "v"}, [16]byte{1, 2, 3}}},
 		{"select $1::text is null, $1::text", []any{nil}},
-		{"select id, email from customers where id = $1", []any{2}},
-		{"insert into customers values ($1, $2, $3, $4)", []any{1, "Ada", nil, "again"}},
+		{"select id, email from people where id = $1", []any{2}},
+		{"insert into people values ($1, $2, $3, $4)", []any{1, "Ada", nil, "again"}},
 		{"select length($1::text), $1::text", []any{string(bytes.Repeat([]byte("long "), 1<<17))}},
 		{"select 10 / $1::int", []any{0}},
 	}
@@ -241,7 +241,7 @@ func copyBoth(ctx context.Context, conn *pgx.Conn) {
 	}
 	for _, sql := range []string{
 		"copy (select * from copied order by a) to stdout",
-		"copy customers to stdout (format csv, header)",
+		"copy people to stdout (format csv, header)",
 		"copy every_type (id, b, t, by, ia) to stdout (format binary)",
 		"copy (select 1 / (3 - g) from generate_series(1, 5) g) to stdout",
 	} {

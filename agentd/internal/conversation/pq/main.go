@@ -106,15 +106,15 @@ func withArguments(ctx context.Context, conn *sql.Conn) {
 	query(ctx, conn, "select $1::int, $2::text, $3::bool, $4::text", -7, "it's", true, nil)
 	query(ctx, conn, "select $1::bytea, $2::timestamptz, $3::float8", []byte{0, 1, 255}, when, 0.1)
 	query(ctx, conn, "select $1::int[], $2::text[]", pq.Array([]int{1, 2}), pq.Array([]string{"a", "b c"}))
-	query(ctx, conn, "select id, email from customers where id = $1", 2)
-	query(ctx, conn, "insert into customers values ($1, $2, $3, $4)", 1, "Ada", nil, "again")
+	query(ctx, conn, "select id, email from people where id = $1", 2)
+	query(ctx, conn, "insert into people values ($1, $2, $3, $4)", 1, "Ada", nil, "again")
 	query(ctx, conn, "select 10 / $1::int", 0)
 	query(ctx, conn, "select length($1::text), $1::text", strings.Repeat("long ", 1<<17))
 }
 
 // prepared runs one prepared statement many times, and fails in between.
 func prepared(ctx context.Context, conn *sql.Conn) {
-	stmt, err := conn.PrepareContext(ctx, "select name, email, 6 / $1::int from customers where id = $1")
+	stmt, err := conn.PrepareContext(ctx, "select name, email, 6 / $1::int from people where id = $1")
 	if err != nil {
 		printError(err)
 		return

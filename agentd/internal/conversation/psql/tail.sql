@@ -1,11 +1,11 @@
 \echo == only in psql
-SELECT orders.id, name, total FROM orders JOIN customers ON customer = customers.id \gdesc
+SELECT orders.id, name, total FROM orders JOIN people ON customer = people.id \gdesc
 \set FETCH_COUNT 7
 SELECT * FROM orders ORDER BY id;
 \unset FETCH_COUNT
 \copy (SELECT id, b, t, by FROM every_type ORDER BY id) TO STDOUT
 \copy (SELECT id, b, t, by FROM every_type ORDER BY id) TO STDOUT (FORMAT csv, HEADER, FORCE_QUOTE *)
-COPY customers TO STDOUT (FORMAT binary);
+COPY people TO STDOUT (FORMAT binary);
 CREATE TEMPORARY TABLE loaded (a int, b text);
 COPY loaded FROM STDIN;
 1	one
@@ -24,10 +24,10 @@ COPY loaded TO STDOUT; COPY loaded TO STDOUT CSV;
 COPY no_such_table TO STDOUT;
 SELECT 1 AS before\; COPY loaded TO STDOUT\; SELECT 2 AS after;
 SELECT * FROM loaded ORDER BY a \crosstabview
-\d customers
+\d people
 \df greet
 \x on
-SELECT * FROM customers ORDER BY id;
+SELECT * FROM people ORDER BY id;
 \x off
 DISCARD ALL;
 \echo == a running query is cancelled

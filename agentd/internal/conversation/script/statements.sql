@@ -2,13 +2,13 @@ SELECT 1 AS one, 'two' AS two, NULL AS nothing
 \g
 SELECT * FROM every_type ORDER BY id
 \g
-SELECT id, name AS who, email FROM customers ORDER BY id
+SELECT id, name AS who, email FROM people ORDER BY id
 \g
-SELECT c.name, count(*), sum(o.total) FROM customers c JOIN orders o ON o.customer = c.id GROUP BY c.name ORDER BY 1
+SELECT c.name, count(*), sum(o.total) FROM people c JOIN orders o ON o.customer = c.id GROUP BY c.name ORDER BY 1
 \g
-SELECT email || '!' AS derived, upper(name) FROM customers WHERE email LIKE 'a%'
+SELECT email || '!' AS derived, upper(name) FROM people WHERE email LIKE 'a%'
 \g
-SELECT * FROM customers WHERE false
+SELECT * FROM people WHERE false
 \g
 SELECT
 \g
@@ -22,7 +22,7 @@ SELEC 1
 \g
 SELECT 1/0
 \g
-SELECT no_such_column FROM customers
+SELECT no_such_column FROM people
 \g
 SELECT 'x' FROM "no such table"
 \g
@@ -68,7 +68,7 @@ COMMIT
 \g
 BEGIN ISOLATION LEVEL SERIALIZABLE READ ONLY
 \g
-INSERT INTO customers VALUES (99, 'nobody', NULL, 'x')
+INSERT INTO people VALUES (99, 'nobody', NULL, 'x')
 \g
 COMMIT
 \g
@@ -76,7 +76,7 @@ COMMIT
 \g
 BEGIN
 \g
-DECLARE walk SCROLL CURSOR FOR SELECT id, name FROM customers ORDER BY id
+DECLARE walk SCROLL CURSOR FOR SELECT id, name FROM people ORDER BY id
 \g
 FETCH 2 FROM walk
 \g
@@ -92,7 +92,7 @@ FETCH NEXT FROM walk
 \g
 ROLLBACK
 \g
-PREPARE find (int) AS SELECT name, email FROM customers WHERE id = $1
+PREPARE find (int) AS SELECT name, email FROM people WHERE id = $1
 \g
 EXECUTE find(2)
 \g
@@ -120,7 +120,7 @@ SET standard_conforming_strings TO off
 \g
 SET standard_conforming_strings TO on
 \g
-EXPLAIN (COSTS OFF) SELECT * FROM customers WHERE id = 1
+EXPLAIN (COSTS OFF) SELECT * FROM people WHERE id = 1
 \g
 VALUES (1, 'x'::text), (2, NULL)
 \g
@@ -132,7 +132,7 @@ SELECT greet('world')
 \g
 CALL count_up(41)
 \g
-SELECT array_agg(id ORDER BY id), row(1, 'x', NULL), to_jsonb(c) FROM customers c WHERE id = 1 GROUP BY c.*
+SELECT array_agg(id ORDER BY id), row(1, 'x', NULL), to_jsonb(c) FROM people c WHERE id = 1 GROUP BY c.*
 \g
 TRUNCATE scratch
 \g
