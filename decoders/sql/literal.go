@@ -99,7 +99,7 @@ func (l *lexer) escaped(from, q int) bool {
 	return (n-(i-first))%2 == 1
 }
 
-// bits moves over a B'' or X'' literal whose body starts at from. In these a
+// bits moves over a B” or X” literal whose body starts at from. In these a
 // doubled quote is the end of one literal and the start of a plain one.
 func (l *lexer) bits(from int) bool {
 	for {
