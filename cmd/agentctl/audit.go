@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -103,10 +102,7 @@ func (a *app) logAndKey(ctx context.Context) (folder, key string, err error) {
 	if err != nil {
 		return "", "", fmt.Errorf("read the public key: %w", err)
 	}
-	if entries, err := filepath.Glob(filepath.Join(folder, "*")); err == nil && len(entries) == 0 {
-		return "", "", fmt.Errorf("%s holds no log: give the log folder with --dir", folder)
-	}
-	return folder, string(text), nil
+	return folder, string(text), checkFolder(folder)
 }
 
 func (a *app) writeReport(folder string, r *recorder.Report) {

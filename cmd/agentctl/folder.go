@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 
@@ -25,21 +28,40 @@ func folderFlag(a *app, cmd *cobra.Command) {
 // askOrRead answers a question from agentd, or from the log folder if one was
 // given or if agentd is not there to be asked.
 func askOrRead[T any](ctx context.Context, a *app, ask func(context.Context, *control.Client) (T, error), read func(folder string) (T, error)) (T, error) {
-	if a.dir != "" {
-		return read(a.dir)
+	folder := a.dir
+	if folder == "" {
+		client := a.client()
+		defer client.Close()
+		answer, err := ask(ctx, client)
+		if !errors.Is(err, control.ErrNoDaemon) {
+			return answer, err
+		}
+		folder = defaultFolder
+		a.note("%v: reading %s instead", err, folder)
 	}
-	client := a.client()
-	defer client.Close()
-	answer, err := ask(ctx, client)
-	if !errors.Is(err, control.ErrNoDaemon) {
-		return answer, err
+	if err := checkFolder(folder); err != nil {
+		var none T
+		return none, err
 	}
-	a.note("%v: reading %s instead", err, defaultFolder)
-	answer, err = read(defaultFolder)
-	if errors.Is(err, fs.ErrNotExist) {
-		err = adviceError{err, "start agentd, or give the log folder with --dir"}
+	return read(folder)
+}
+
+// checkFolder makes sure that a folder holds a log at all, so that a mistyped
+// one is not taken for an empty one.
+func checkFolder(folder string) error {
+	entries, err := os.ReadDir(folder)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("there is no folder %s: give the log folder with --dir", folder)
+	case err != nil:
+		return fmt.Errorf("open the log folder: %w", err)
 	}
-	return answer, err
+	for _, e := range entries {
+		if e.Name() == "checkpoints" || filepath.Ext(e.Name()) == ".seg" {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s holds no log: give the log folder with --dir", folder)
 }
 
 // whereLog returns the log folder and the file with its public key: as given,
