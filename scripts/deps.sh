@@ -6,7 +6,7 @@
 # cluster is made: everything here runs servers of its own.
 set -euo pipefail
 
-demo=(postgresql postgresql-client)
+demo=(ca-certificates postgresql postgresql-client)
 test=("${demo[@]}" python3-psycopg2 gcc libc6-dev)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)

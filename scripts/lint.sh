@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# lint.sh: formatting, vet, staticcheck, and, where its data can be reached, the
+# lint.sh: formatting, no test that skips, vet, staticcheck, and, where its data can be reached, the
 # list of known vulnerabilities.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -8,6 +8,10 @@ unformatted=$(git ls-files -z '*.go' | xargs -0 go tool gofumpt -l)
 if [[ -n $unformatted ]]; then
 	echo "lint: not formatted; run 'go tool gofumpt -w .':" >&2
 	echo "$unformatted" >&2
+	exit 1
+fi
+if git grep -nE '\bt\.(Skip|SkipNow|Skipf)\(' -- '*_test.go'; then
+	echo "lint: no test may skip: make what it needs, or fail" >&2
 	exit 1
 fi
 go vet ./...
