@@ -116,7 +116,7 @@ func difference(got, want [2][]string) string {
 // bounded checks the second half of promise 4: however a message that has
 // begun goes on, the decoder does not ask for more and more.
 func (k *check) bounded() *Fault {
-	const filler = 1 << 20
+	filler := max(1<<16, k.options.maxMore()/4)
 	for _, cut := range k.cuts(8) {
 		for _, fill := range []byte{0x00, 'a', 0xff} {
 			w := k.wire(k.options.Want)
@@ -215,7 +215,7 @@ func (k *check) allocationFree() *Fault {
 	w := k.wire(k.options.Want)
 	for _, chunk := range k.conversation.Chunks {
 		if err := w.Send(chunk.Dir, chunk.Bytes); err != nil {
-			return fault(7, "on the way to the loop: %v", err)
+			return asFault(7, err)
 		}
 	}
 	var failed error

@@ -9,7 +9,6 @@ package sql
 
 import (
 	"slices"
-	"strconv"
 
 	"agentd.dev/decoders"
 )
