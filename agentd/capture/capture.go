@@ -1,0 +1,289 @@
+// Package capture sends the connections of captured workloads to agentd, and
+// hands them out with what the kernel knows of them: who made each, from which
+// network namespace, and where it was going.
+//
+// The kernel side (package bpf) is attached once, at a cgroup above everything
+// that may be captured. Package capture owns the listeners, one in each
+// network namespace of a captured workload, and dials from there. It neither
+// reads nor writes what the connections carry.
+//
+// It fails closed: a connection that cannot be taken is refused in the kernel,
+// unless its workload was captured with Bypass.
+package capture
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"agentd.dev/agentd/cgroup"
+	"agentd.dev/bpf"
+)
+
+// Options say where to capture. The zero value captures on the whole host, for
+// as long as the process lives.
+type Options struct {
+	// Root is the cgroup directory to attach to: nothing outside of it can
+	// be captured. "" is the root of the cgroup-v2 hierarchy.
+	Root string
+	// Pins is a folder on a bpffs that keeps the kernel side when agentd
+	// ends without Detach; it is made if it does not exist. "": the kernel
+	// side goes with the process.
+	Pins string
+	Log  *slog.Logger
+}
+
+// beatEvery is how often the kernel side hears that agentd is alive. It holds
+// agentd for hung after ten seconds (HUNG_NS in bpf/listener.h).
+const beatEvery = time.Second
+
+// A Capture is the kernel side, attached, and its listeners. Its methods may
+// be called concurrently.
+type Capture struct {
+	hierarchy string // directory of the root of the cgroup-v2 hierarchy
+	root      string // cgroup directory
+	pins      string
+	log       *slog.Logger
+	kernel    *kernel
+	host      *os.File // our own network namespace
+	hostID    uint64   // its cookie
+	nonce     uint64   // tags our listeners
+
+	conns   chan Conn
+	done    chan struct{}  // closed by Close and Detach
+	working sync.WaitGroup // goroutines
+
+	mu        sync.Mutex // guards what is below
+	closed    bool
+	workloads map[uint64]*workload // by cgroup id
+	listeners map[uint64]*listener // by netns cookie
+}
+
+// Open loads and attaches the kernel side. If an earlier agentd left its own
+// pinned, Open takes it over with everything that it had captured; another
+// agentd that is still there is an error.
+func Open(o Options) (*Capture, error) {
+	c := &Capture{
+		pins:      o.Pins,
+		log:       o.Log,
+		conns:     make(chan Conn),
+		done:      make(chan struct{}),
+		workloads: map[uint64]*workload{},
+		listeners: map[uint64]*listener{},
+	}
+	if c.log == nil {
+		c.log = slog.New(slog.DiscardHandler)
+	}
+	if err := c.open(o.Root); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+func (c *Capture) open(root string) (err error) {
+	if c.hierarchy, err = cgroup.Hierarchy(); err != nil {
+		return err
+	}
+	if c.root = root; root == "" {
+		c.root = c.hierarchy
+	}
+	if err := cgroup.Check(c.root); err != nil {
+		return fmt.Errorf("attach to cgroup: %w", err)
+	}
+	if c.host, c.hostID, err = hostNamespace(); err != nil {
+		return err
+	}
+	var nonce [8]byte
+	rand.Read(nonce[:])
+	c.nonce = binary.NativeEndian.Uint64(nonce[:]) | 1 // 0 tags nothing
+	if c.kernel, err = attach(c.root, c.pins); err != nil {
+		return err
+	}
+	if err := c.adopt(); err != nil {
+		return fmt.Errorf("take over what was captured: %w", err)
+	}
+	c.working.Go(c.beat)
+	return nil
+}
+
+// adopt makes the maps an earlier agentd may have left ours: its listeners are
+// gone, and with them the connections that waited there.
+func (c *Capture) adopt() error {
+	maps := &c.kernel.CaptureMaps
+	if err := errors.Join(clearMap[uint64, bpf.CapturePorts](maps.AgentdPorts), clearMap[bpf.CaptureFlow, bpf.CaptureOrigin](maps.AgentdFlows)); err != nil {
+		return err
+	}
+	if err := c.sayAlive(); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.restore()
+}
+
+// beat tells the kernel side that we are alive until Close.
+func (c *Capture) beat() {
+	ticker := time.NewTicker(beatEvery)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-c.done:
+			return
+		case <-ticker.C:
+		}
+		if err := c.sayAlive(); err != nil {
+			c.log.Error("connections will be refused: cannot tell the kernel that agentd is alive", "error", err)
+		}
+	}
+}
+
+func (c *Capture) sayAlive() error {
+	own, err := cgroup.Own(c.hierarchy)
+	if err != nil {
+		return err
+	}
+	id, err := cgroup.ID(own)
+	if err != nil {
+		return err
+	}
+	now, err := monotonic()
+	if err != nil {
+		return err
+	}
+	return c.kernel.AgentdDaemon.Put(uint32(0), &bpf.CaptureDaemon{Cgroup: id, Nonce: c.nonce, Beat: now})
+}
+
+// Root returns the directory of the cgroup that capture is attached to.
+func (c *Capture) Root() string { return c.root }
+
+// Hierarchy returns the directory of the root of the cgroup-v2 hierarchy.
+func (c *Capture) Hierarchy() string { return c.hierarchy }
+
+// Counters returns how many connections of captured workloads came to what,
+// since the kernel side was first attached.
+func (c *Capture) Counters() map[string]int64 {
+	var perCPU []bpf.CaptureOutcomes
+	if err := c.kernel.AgentdOutcome.Lookup(uint32(0), &perCPU); err != nil {
+		return nil // closed
+	}
+	sums := make(map[string]int64, len(outcomes))
+	for _, o := range outcomes {
+		for i := range perCPU {
+			sums[o.name] += int64(o.of(&perCPU[i]))
+		}
+	}
+	return sums
+}
+
+// outcomes names what the kernel side counts.
+var outcomes = []struct {
+	name string
+	of   func(*bpf.CaptureOutcomes) uint64
+}{
+	{"redirected", func(o *bpf.CaptureOutcomes) uint64 { return o.Redirected }},
+	{"bypassed", func(o *bpf.CaptureOutcomes) uint64 { return o.Bypassed }},
+	{"without_listener", func(o *bpf.CaptureOutcomes) uint64 { return o.NoListener }},
+	{"squatted", func(o *bpf.CaptureOutcomes) uint64 { return o.Squatter }},
+	{"while_hung", func(o *bpf.CaptureOutcomes) uint64 { return o.Hung }},
+	{"out_of_memory", func(o *bpf.CaptureOutcomes) uint64 { return o.NoMemory }},
+	{"too_deep", func(o *bpf.CaptureOutcomes) uint64 { return o.TooDeep }},
+	{"flow_lost", func(o *bpf.CaptureOutcomes) uint64 { return o.FlowLost }},
+}
+
+// Close ends capture as a crash would, but tidily: connections of captured
+// workloads are refused or bypass agentd until the next Open if there are
+// pins, and are captured no more if there are none. Connections that were
+// accepted go on.
+func (c *Capture) Close() error {
+	c.stop()
+	if c.kernel == nil {
+		return nil
+	}
+	return c.kernel.close()
+}
+
+// Detach ends capture on purpose: nothing of the kernel side is left, pinned
+// or not. Connections that were accepted go on.
+func (c *Capture) Detach() error {
+	c.stop()
+	return c.kernel.detach()
+}
+
+// stop closes the listeners and waits for everything that goes on.
+func (c *Capture) stop() {
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		return
+	}
+	c.closed = true
+	close(c.done)
+	for _, l := range c.listeners {
+		c.shut(l)
+	}
+	c.mu.Unlock()
+	c.working.Wait()
+	if c.host != nil {
+		c.host.Close()
+	}
+}
+
+// Accept returns the next connection that came to any listener. It returns an
+// error when ctx ends (ctx's) or capture does (os.ErrClosed).
+func (c *Capture) Accept(ctx context.Context) (Conn, error) {
+	select {
+	case conn := <-c.conns:
+		return conn, nil
+	case <-ctx.Done():
+		return Conn{}, ctx.Err()
+	case <-c.done:
+		return Conn{}, os.ErrClosed
+	}
+}
+
+// monotonic returns the clock that the kernel side uses, in ns.
+func monotonic() (uint64, error) {
+	var now unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+		return 0, fmt.Errorf("read the clock: %w", err)
+	}
+	return uint64(now.Nano()), nil
+}
+
+// clearMap deletes every entry of a map.
+func clearMap[K, V any](m *ebpf.Map) error {
+	return deleteWhere(m, func(*K, *V) bool { return true })
+}
+
+// deleteWhere deletes the entries of a map that match.
+func deleteWhere[K, V any](m *ebpf.Map, match func(*K, *V) bool) error {
+	var (
+		keys  []K
+		key   K
+		value V
+	)
+	entries := m.Iterate()
+	for entries.Next(&key, &value) {
+		if match(&key, &value) {
+			keys = append(keys, key)
+		}
+	}
+	if err := entries.Err(); err != nil {
+		return err
+	}
+	for i := range keys {
+		if err := m.Delete(&keys[i]); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+			return err
+		}
+	}
+	return nil
+}

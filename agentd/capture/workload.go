@@ -1,0 +1,348 @@
+package capture
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+
+	"agentd.dev/agentd/cgroup"
+	"agentd.dev/bpf"
+)
+
+// Down is what happens to the connections of a workload while agentd is away.
+type Down uint8
+
+const (
+	Refuse Down = iota // ECONNREFUSED
+	Bypass             // they go where they wanted to, unseen
+)
+
+// MaxName is how long the name of a workload may be, in bytes: what the kernel
+// side keeps for the next agentd.
+const MaxName = 64
+
+// A Workload is a cgroup, and all below it, to capture.
+type Workload struct {
+	Cgroup   string // absolute path of the cgroup's directory
+	Name     string // what people call it, at most MaxName bytes
+	Source   string // where the name is from, as "run" or "unit", at most 12 bytes
+	WhenDown Down
+}
+
+// workload is a captured one.
+type workload struct {
+	Workload
+	given map[uint64]bool // cookies of the network namespaces named in Add
+}
+
+// A Status says of a captured workload what the kernel says, not what was
+// asked for.
+type Status struct {
+	Workload
+	ID         uint64 // of the cgroup
+	Processes  int
+	Namespaces int    // network namespaces its processes are in
+	Problem    string // why some of its connections are not captured, "" if all are
+}
+
+// Add captures a workload and returns the id of its cgroup. Before it does, it
+// listens in the network namespaces given and in those of the processes that
+// are in the cgroup already; if that is none at all, in the host's. So the
+// workload's connections are captured from one moment on, and never refused
+// for want of a listener. Connections made before go on as they are.
+//
+// Add may be called again for the same cgroup, to add namespaces or to change
+// the rest. If it fails, nothing has changed, except that it may listen more.
+func (c *Capture) Add(w Workload, netns ...*os.File) (uint64, error) {
+	id, err := c.check(&w)
+	if err != nil {
+		return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return 0, os.ErrClosed
+	}
+	added := &workload{Workload: w, given: map[uint64]bool{}}
+	if old := c.workloads[id]; old != nil {
+		maps.Copy(added.given, old.given)
+	}
+	for _, ns := range netns {
+		l, err := c.listenIn(ns)
+		if err != nil {
+			return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
+		}
+		added.given[l.cookie] = true
+	}
+	used, _, err := c.listenWhereUsed(w.Cgroup)
+	if err == nil && len(used)+len(added.given) == 0 {
+		var l *listener
+		if l, err = c.listenIn(c.host); err == nil {
+			added.given[l.cookie] = true
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
+	}
+	entry := w.entry()
+	if err := c.kernel.AgentdCaptured.Put(id, &entry); err != nil {
+		return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
+	}
+	c.workloads[id] = added
+	return id, nil
+}
+
+// check returns the id of w's cgroup, or why it cannot be captured.
+func (c *Capture) check(w *Workload) (uint64, error) {
+	// The kernel side looks at this many levels: MAX_LEVEL in bpf/workload.h.
+	const maxLevel = 32
+	w.Cgroup = filepath.Clean(w.Cgroup)
+	if len(w.Name) > MaxName || len(w.Source) > len(bpf.CaptureWorkload{}.Source) {
+		return 0, fmt.Errorf("the name %q is too long: %d bytes are kept", w.Name, MaxName)
+	}
+	if err := cgroup.Check(w.Cgroup); err != nil {
+		return 0, err
+	}
+	below, err := filepath.Rel(c.root, w.Cgroup)
+	if err != nil || below == ".." || strings.HasPrefix(below, "../") {
+		return 0, fmt.Errorf("it is not below %s, which agentd is attached to: set capture.root to a cgroup above both", c.root)
+	}
+	depth, err := filepath.Rel(c.hierarchy, w.Cgroup)
+	if err != nil || strings.Count(depth, "/") >= maxLevel {
+		return 0, fmt.Errorf("it is nested more than %d levels deep", maxLevel)
+	}
+	own, err := cgroup.Own(c.hierarchy)
+	if err != nil {
+		return 0, err
+	}
+	if own == w.Cgroup {
+		return 0, errors.New("agentd itself runs in it, and is never captured: start agentd in a cgroup of its own")
+	}
+	return cgroup.ID(w.Cgroup)
+}
+
+// entry returns w as the kernel side keeps it.
+func (w *Workload) entry() bpf.CaptureWorkload {
+	e := bpf.CaptureWorkload{Down: bpf.CaptureDownREFUSE_DOWN}
+	if w.WhenDown == Bypass {
+		e.Down = bpf.CaptureDownBYPASS_DOWN
+	}
+	copy(e.Name[:], w.Name)
+	copy(e.Source[:], w.Source)
+	return e
+}
+
+// Remove captures the workload with the given cgroup id no more. Connections
+// that are captured go on. An id that is not captured is no error.
+func (c *Capture) Remove(id uint64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return os.ErrClosed
+	}
+	return errors.Join(c.remove(id), c.reconcile())
+}
+
+// remove is Remove without looking at the listeners.
+func (c *Capture) remove(id uint64) error {
+	delete(c.workloads, id)
+	if err := c.kernel.AgentdCaptured.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+		return fmt.Errorf("release cgroup %d: %w", id, err)
+	}
+	return nil
+}
+
+// Names returns the name of a captured workload by its cgroup id and where the
+// name is from, "" for one that is not captured.
+func (c *Capture) Names(id uint64) (name, source string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if w := c.workloads[id]; w != nil {
+		return w.Name, w.Source
+	}
+	return "", ""
+}
+
+// staleFlow is when a connection that is not accepted yet never will be: the
+// kernel has given up on its handshake by then, tcp(7).
+const staleFlow = 3 * time.Minute
+
+// Reconcile catches up with what happened: it listens in network namespaces
+// that have appeared in captured cgroups, stops where no captured process is
+// left, and forgets cgroups that are gone. Until it was called, connections
+// from a new namespace are treated as if agentd were away.
+func (c *Capture) Reconcile() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return os.ErrClosed
+	}
+	return errors.Join(c.reconcile(), c.forgetStale())
+}
+
+func (c *Capture) reconcile() error {
+	var errs []error
+	needed := map[uint64]bool{}
+	for id, w := range c.workloads {
+		if now, err := cgroup.ID(w.Cgroup); errors.Is(err, fs.ErrNotExist) || err == nil && now != id {
+			errs = append(errs, c.remove(id))
+			continue
+		}
+		used, _, err := c.listenWhereUsed(w.Cgroup)
+		errs = append(errs, err)
+		maps.Copy(needed, used)
+		maps.Copy(needed, w.given)
+	}
+	if errors.Join(errs...) == nil { // else something may have been overlooked
+		for id, l := range c.listeners {
+			if !needed[id] {
+				c.shut(l)
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (c *Capture) forgetStale() error {
+	now, err := monotonic()
+	if err != nil {
+		return err
+	}
+	return deleteWhere(c.kernel.AgentdFlows, func(_ *bpf.CaptureFlow, o *bpf.CaptureOrigin) bool {
+		return now > o.At && now-o.At > uint64(staleFlow)
+	})
+}
+
+// listenWhereUsed listens in every network namespace that a process of the
+// cgroup is in, and returns their cookies and the number of processes. It goes
+// on after an error.
+func (c *Capture) listenWhereUsed(dir string) (used map[uint64]bool, processes int, err error) {
+	used = map[uint64]bool{}
+	pids, err := cgroup.Processes(dir)
+	if err != nil {
+		return used, 0, fmt.Errorf("list the processes of %s: %w", dir, err)
+	}
+	var errs []error
+	for _, pid := range pids {
+		l, err := c.listenFor(pid)
+		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
+			continue // it has ended
+		}
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		used[l.cookie] = true
+		processes++
+	}
+	return used, processes, errors.Join(errs...)
+}
+
+// listenFor listens in the network namespace of a process.
+func (c *Capture) listenFor(pid int) (*listener, error) {
+	path := "/proc/" + strconv.Itoa(pid) + "/ns/net"
+	// Looked at before it is opened: most are known, and stat costs less.
+	var stat unix.Stat_t
+	if err := unix.Stat(path, &stat); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: path, Err: err}
+	}
+	for _, l := range c.listeners {
+		if l.inode == stat.Ino {
+			return l, nil
+		}
+	}
+	ns, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer ns.Close()
+	return c.listenIn(ns)
+}
+
+// restore makes the workloads ours that an earlier agentd had captured, as the
+// kernel side has kept them. The caller holds c.mu.
+func (c *Capture) restore() error {
+	var (
+		id    uint64
+		entry bpf.CaptureWorkload
+		errs  []error
+	)
+	kept := c.kernel.AgentdCaptured.Iterate()
+	for kept.Next(&id, &entry) {
+		dir, err := cgroup.Dir(c.hierarchy, id)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		w := Workload{Cgroup: dir, Name: unix.ByteSliceToString(entry.Name[:]), Source: unix.ByteSliceToString(entry.Source[:])}
+		if entry.Down == bpf.CaptureDownBYPASS_DOWN {
+			w.WhenDown = Bypass
+		}
+		c.workloads[id] = &workload{Workload: w, given: map[uint64]bool{}}
+		used, _, err := c.listenWhereUsed(dir)
+		if err == nil && len(used) == 0 {
+			var l *listener
+			if l, err = c.listenIn(c.host); err == nil {
+				c.workloads[id].given[l.cookie] = true
+			}
+		}
+		errs = append(errs, err)
+	}
+	gone := deleteWhere(c.kernel.AgentdCaptured, func(id *uint64, _ *bpf.CaptureWorkload) bool { return c.workloads[*id] == nil })
+	// A namespace that cannot be listened in is refused in the kernel, and
+	// tried again by Reconcile: no reason not to start.
+	if err := errors.Join(errs...); err != nil {
+		c.log.Error("listen for what an earlier agentd captured", "error", err)
+	}
+	return errors.Join(kept.Err(), gone)
+}
+
+// Workloads returns what is captured, in the order of its cgroups' names.
+func (c *Capture) Workloads() []Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []Status
+	for id, w := range c.workloads {
+		all = append(all, c.status(id, w))
+	}
+	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Cgroup, b.Cgroup) })
+	return all
+}
+
+// status asks the kernel about a workload.
+func (c *Capture) status(id uint64, w *workload) Status {
+	s := Status{Workload: w.Workload, ID: id}
+	if c.closed {
+		s.Problem = "agentd is stopping"
+		return s
+	}
+	used, processes, err := c.listenWhereUsed(w.Cgroup)
+	s.Processes, s.Namespaces = processes, len(used)
+	errs := []error{err, c.kernel.verify()}
+	maps.Copy(used, w.given)
+	for cookie := range used {
+		if l := c.listeners[cookie]; l != nil {
+			errs = append(errs, c.verify(l))
+		}
+	}
+	var entry bpf.CaptureWorkload
+	if err := c.kernel.AgentdCaptured.Lookup(id, &entry); err != nil || entry != w.entry() {
+		errs = append(errs, errors.New("the kernel does not know that it is captured"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.Problem = err.Error()
+	}
+	return s
+}

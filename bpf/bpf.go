@@ -1,0 +1,11 @@
+// Package bpf is the kernel side of agentd: the programs that send the
+// connections of captured workloads to agentd's listener, and remember where
+// they were going. Package capture loads them and says what is captured.
+//
+// The compiled object is in the repository, so that building agentd needs no
+// clang. After a change of the C sources run `go generate ./bpf` (with clang
+// and llvm-strip 14 and libbpf-dev of Debian 12) and commit what it made: the
+// same sources give the same bytes.
+package bpf
+
+//go:generate go tool bpf2go -target bpfel -type origin -type flow -type local -type workload -type ports -type daemon -type outcomes -type down Capture capture.bpf.c -- -O2 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu

@@ -1,0 +1,178 @@
+/* connect(): the connections of captured workloads go to agentd's listener in
+ * their own network namespace. */
+#pragma once
+
+#include "listener.h"
+#include "maps.h"
+#include "workload.h"
+
+#define ALLOW 1
+#define REFUSE 0
+
+/* The verifier wants each word of the context written by a store of its own,
+ * and clang would merge neighbours. */
+#define SET(field, value) (*(volatile __u32 *)&(field) = (value))
+
+static __always_inline int refuse(void)
+{
+	bpf_set_retval(-ECONNREFUSED);
+	return REFUSE;
+}
+
+/* without_agentd does what the workload wants done while agentd is away. */
+static __always_inline int without_agentd(__u64 captured, enum listener found)
+{
+	struct workload *w = bpf_map_lookup_elem(&agentd_captured, &captured);
+
+	if (found == MISSING)
+		COUNT(no_listener);
+	else if (found == SQUATTER)
+		COUNT(squatter);
+	else
+		COUNT(hung);
+	if (!w || w->down != BYPASS_DOWN)
+		return refuse();
+	COUNT(bypassed);
+	return ALLOW;
+}
+
+/* ask_process notes who is connecting. */
+static __always_inline void ask_process(struct origin *o)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	o->start = task->group_leader->start_boottime;
+	o->tgid = bpf_get_current_pid_tgid() >> 32;
+	o->uid = (__u32)bpf_get_current_uid_gid();
+	o->cgroup = bpf_get_current_cgroup_id();
+	bpf_get_current_comm((char *)o->comm, sizeof(o->comm));
+}
+
+/* ask_socket notes what the socket was told before. A socket bound to an
+ * interface would never reach loopback: agentd binds its own instead. */
+static __always_inline int ask_socket(struct bpf_sock_addr *ctx, struct bpf_sock *sk, struct origin *o)
+{
+	char none[4] = {};
+
+	o->cookie = bpf_get_socket_cookie(ctx);
+	o->at = bpf_ktime_get_ns();
+	o->ifindex = sk->bound_dev_if;
+	if (sk->family == AF_INET6) {
+		o->bound[0] = sk->src_ip6[0];
+		o->bound[1] = sk->src_ip6[1];
+		o->bound[2] = sk->src_ip6[2];
+		o->bound[3] = sk->src_ip6[3];
+	} else if (sk->src_ip4) {
+		o->bound[0] = 0;
+		o->bound[1] = 0;
+		o->bound[2] = V4MAPPED;
+		o->bound[3] = sk->src_ip4;
+	} else {
+		__builtin_memset(o->bound, 0, sizeof(o->bound));
+	}
+	if (!o->ifindex)
+		return 0;
+	return bpf_setsockopt(ctx, SOL_SOCKET, SO_BINDTODEVICE, none, sizeof(none));
+}
+
+/* redirect decides on one connect(). It returns ALLOW or REFUSE for good, or
+ * the port of the listener to send the connection to, in host order; *origin
+ * then waits for its destination. */
+#define DECIDED(port) ((port) <= ALLOW)
+
+static __always_inline __u32 redirect(struct bpf_sock_addr *ctx, int v4, struct origin **origin)
+{
+	struct bpf_sock *sk = ctx->sk;
+	__u64 captured, netns;
+	struct ports *ports;
+	struct daemon *d;
+	struct origin *o;
+	enum listener found = MISSING;
+	__u16 port = 0;
+
+	if (ctx->type != SOCK_STREAM || ctx->protocol != IPPROTO_TCP || !sk)
+		return ALLOW;
+	/* An earlier connect of this socket says nothing about this one. */
+	bpf_sk_storage_delete(&agentd_origins, sk);
+	d = running();
+	if (d && bpf_get_current_cgroup_id() == d->cgroup)
+		return ALLOW;
+	captured = captured_task();
+	if (!captured)
+		captured = captured_socket(sk);
+	if (!captured)
+		return ALLOW;
+	if (captured == TOO_DEEP) {
+		COUNT(too_deep);
+		return refuse();
+	}
+
+	netns = bpf_get_netns_cookie(ctx);
+	ports = bpf_map_lookup_elem(&agentd_ports, &netns);
+	if (ports) {
+		port = v4 ? ports->v4 : ports->v6;
+		found = prove(ctx, port, v4);
+	}
+	if (found != READY)
+		return without_agentd(captured, found);
+
+	o = bpf_sk_storage_get(&agentd_origins, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
+	if (!o) { /* agentd could not tell where it was going */
+		COUNT(no_memory);
+		return refuse();
+	}
+	o->captured = captured;
+	o->listener = port;
+	o->v4 = v4;
+	ask_process(o);
+	if (ask_socket(ctx, sk, o)) /* still bound to its interface: it would hang */
+		return refuse();
+	*origin = o;
+	return port;
+}
+
+SEC("cgroup/connect4")
+int agentd_connect4(struct bpf_sock_addr *ctx)
+{
+	struct origin *o;
+	__u32 port = redirect(ctx, 1, &o);
+
+	if (DECIDED(port))
+		return port;
+	o->dest[0] = 0;
+	o->dest[1] = 0;
+	o->dest[2] = V4MAPPED;
+	o->dest[3] = ctx->user_ip4;
+	o->dest_port = bpf_ntohs((__u16)ctx->user_port);
+	COUNT(redirected);
+	SET(ctx->user_ip4, bpf_htonl(0x7f000001));
+	SET(ctx->user_port, bpf_htons(port));
+	return ALLOW;
+}
+
+SEC("cgroup/connect6")
+int agentd_connect6(struct bpf_sock_addr *ctx)
+{
+	int v4 = !ctx->user_ip6[0] && !ctx->user_ip6[1] && ctx->user_ip6[2] == V4MAPPED;
+	struct origin *o;
+	__u32 port = redirect(ctx, v4, &o);
+
+	if (DECIDED(port))
+		return port;
+	o->dest[0] = ctx->user_ip6[0];
+	o->dest[1] = ctx->user_ip6[1];
+	o->dest[2] = ctx->user_ip6[2];
+	o->dest[3] = ctx->user_ip6[3];
+	o->dest_port = bpf_ntohs((__u16)ctx->user_port);
+	COUNT(redirected);
+	if (v4) {
+		SET(ctx->user_ip6[3], bpf_htonl(0x7f000001)); /* ::ffff: stays */
+	} else {
+		SET(ctx->user_ip6[0], 0);
+		SET(ctx->user_ip6[1], 0);
+		SET(ctx->user_ip6[2], 0);
+		SET(ctx->user_ip6[3], bpf_htonl(1));
+	}
+	SET(ctx->user_port, bpf_htons(port));
+	return ALLOW;
+}

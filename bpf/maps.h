@@ -1,0 +1,166 @@
+/* What the programs remember, and what agentd tells them. */
+#pragma once
+
+#include "kernel.h"
+
+/* What happens to a captured connection while agentd is not there. */
+enum down { REFUSE_DOWN, BYPASS_DOWN };
+
+/* A captured workload. The name is for the next agentd after a crash. */
+struct workload {
+	enum down down;
+	__u8 source[12];
+	__u8 name[64];
+};
+
+/* The captured workloads, by cgroup id; what is below them is captured too. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u64);
+	__type(value, struct workload);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} agentd_captured SEC(".maps");
+
+/* The loopback ports agentd listens on in a network namespace, host order. 0:
+ * it does not listen for that family. */
+struct ports {
+	__u16 v4;
+	__u16 v6;
+};
+
+/* The listeners, by netns cookie. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u64);
+	__type(value, struct ports);
+	__uint(max_entries, 4096);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} agentd_ports SEC(".maps");
+
+/* Marks agentd's listeners with the nonce of the agentd that made them. Only
+ * who holds the socket and the map can put it there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__type(key, int);
+	__type(value, __u64);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} agentd_tags SEC(".maps");
+
+/* What the running agentd says of itself. */
+struct daemon {
+	__u64 cgroup; /* id of the cgroup it runs in: never captured */
+	__u64 nonce;  /* what its listeners are tagged with; 0: there is none */
+	__u64 beat;   /* CLOCK_MONOTONIC when it last said that it is alive, ns */
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct daemon);
+	__uint(max_entries, 1);
+} agentd_daemon SEC(".maps");
+
+/* Where a redirected connection was going and who made it. Addresses are in
+ * network order, IPv4 as ::ffff:a.b.c.d; ports are in host order. */
+struct origin {
+	__u64 cookie;	/* of the socket */
+	__u64 at;	/* CLOCK_MONOTONIC of the connect, ns */
+	__u64 start;	/* of the process, ns since boot */
+	__u64 cgroup;	/* the process runs in */
+	__u64 captured; /* cgroup that made it a captured connection */
+	__u32 dest[4];
+	__u32 bound[4]; /* local address the socket was bound to; zero if none */
+	__u32 tgid;
+	__u32 uid;
+	__u32 ifindex; /* the socket was bound to; 0 if none */
+	__u16 dest_port;
+	__u16 listener; /* port it was sent to */
+	__u8 v4;	/* it was sent to 127.0.0.1, else to ::1 */
+	__u8 mptcp;
+	__u16 pad;
+	__u8 comm[16];
+	__u32 pad2;
+};
+
+/* The origin of each redirected socket. */
+struct {
+	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
+	__type(key, int);
+	__type(value, struct origin);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} agentd_origins SEC(".maps");
+
+/* A connection as agentd sees it when it accepts it. */
+struct flow {
+	__u64 netns;
+	__u32 client[4];
+	__u16 client_port;
+	__u16 listener;
+	__u32 pad;
+};
+
+/* The origin of each redirected connection until agentd has accepted it. Not
+ * an LRU: what no longer fits is refused, what is there is not forgotten. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct flow);
+	__type(value, struct origin);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} agentd_flows SEC(".maps");
+
+/* The origin of each redirected MPTCP connection until it is closed: its
+ * owner's view is another socket than the one that connects. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct flow);
+	__type(value, struct origin);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} agentd_mptcp SEC(".maps");
+
+/* An address to show in place of a socket's own. */
+struct local {
+	__u32 addr[4];
+	__u16 port; /* host order; 0: not known (yet) */
+	__u16 pad;
+};
+
+/* The local address of the connection agentd made for each redirected one, by
+ * the socket's cookie. An entry lives as long as the socket's connection. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u64);
+	__type(value, struct local);
+	__uint(max_entries, 262144);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} agentd_locals SEC(".maps");
+
+/* What became of the connections of captured workloads. */
+struct outcomes {
+	__u64 redirected;
+	__u64 bypassed;
+	__u64 no_listener; /* this and the rest of the failures: refused, or bypassed */
+	__u64 squatter;
+	__u64 hung;
+	__u64 no_memory;
+	__u64 too_deep;
+	__u64 flow_lost;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
+	__type(value, struct outcomes);
+	__uint(max_entries, 1);
+} agentd_outcome SEC(".maps");
+
+#define COUNT(outcome)                                                         \
+	do {                                                                   \
+		__u32 zero = 0;                                                \
+		struct outcomes *n =                                           \
+			bpf_map_lookup_elem(&agentd_outcome, &zero);           \
+		if (n)                                                         \
+			n->outcome++;                                          \
+	} while (0)
