@@ -5,7 +5,7 @@ import "strconv"
 // Redact appends text to dst with "?" in place of every literal, and without
 // comments. If it cannot tell what is a literal it appends a note that says
 // how long the text is.
-func Redact(dst, text []byte) []byte {
+func (*Analyzer) Redact(dst, text []byte) []byte {
 	from := len(dst)
 	dst, ok, unclear := redact(dst, text, readings[0])
 	if unclear {
