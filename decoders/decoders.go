@@ -134,7 +134,7 @@ const (
 
 // Names are the kinds' names, in the order of their bits, as policies and
 // records write them.
-var Names = []string{"login", "prepare", "request", "result", "outcome", "cancel", "own"}
+var Names = [...]string{"login", "prepare", "request", "result", "outcome", "cancel", "own"}
 
 // String returns the name of the lowest kind in k.
 func (k Kinds) String() string {
