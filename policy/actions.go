@@ -1,0 +1,56 @@
+package policy
+
+import "agentd.dev/decoders"
+
+// An action is what a rule does to the events it matches. Of all rules that
+// match, a deny decides before an allow, and an allow before the target's
+// default; masks are applied besides. docs/decisions/0002-rule-order.md.
+type action struct {
+	name string
+	on   decoders.Kinds  // what it can be done to
+	keys map[string]bool // of a rule: true if needed
+	why  string          // needs those keys and no others
+}
+
+const (
+	allow = iota
+	deny
+	mask
+)
+
+var actions = [...]action{
+	allow: {
+		name: "allow",
+		on:   decoders.Prepare | decoders.Request,
+		keys: map[string]bool{"message": false},
+		why:  "its message says what it allows, and is told to those that nothing allows",
+	},
+	deny: {
+		name: "deny",
+		on:   decoders.Login | decoders.Prepare | decoders.Request | decoders.Cancel,
+		keys: map[string]bool{"message": true, "hint": false},
+		why:  "its message tells the client what was refused and why, its hint what to do instead",
+	},
+	mask: {
+		name: "mask",
+		on:   decoders.Columns,
+		keys: map[string]bool{"columns": true, "with": false},
+		why:  "its columns are replaced with a text or with null, and nobody is told",
+	},
+}
+
+// closed reports whether the action is taken when its condition could not be
+// evaluated: what restricts is, what permits is not.
+func (a *action) closed() bool { return a != &actions[allow] }
+
+// misplaced says why an action cannot be done to events of these kinds.
+func (a *action) misplaced(kinds decoders.Kinds) string {
+	switch name := kindName(kinds); {
+	case a == &actions[mask]:
+		return "mask is for results: write `on: result`"
+	case name == "result":
+		return "results can only be masked: write `do: mask`, or judge the request"
+	default:
+		return "a " + name + " that no rule denies is let through: write a deny with the opposite condition"
+	}
+}

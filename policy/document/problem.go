@@ -1,0 +1,50 @@
+package document
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Problem is one thing wrong with a file, and what to do about it.
+type Problem struct {
+	File    string `json:"file"`
+	Line    int    `json:"line"`   // from 1; 0 if the problem is with the file as a whole
+	Column  int    `json:"column"` // in characters, from 1
+	Message string `json:"message"`
+}
+
+func (p Problem) Error() string {
+	if p.Line == 0 {
+		return p.File + ": " + p.Message
+	}
+	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
+}
+
+// Errors are all the problems of a set of files, in the order of the files
+// and, within one, as they were found. It is never empty.
+type Errors []Problem
+
+func (e Errors) Error() string {
+	lines := make([]string, len(e))
+	for i, p := range e {
+		lines[i] = p.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// A Report collects problems. Its zero value is empty.
+type Report struct{ problems Errors }
+
+// Add notes a problem.
+func (r *Report) Add(p Problem) { r.problems = append(r.problems, p) }
+
+// Len says how many problems there are so far.
+func (r *Report) Len() int { return len(r.problems) }
+
+// Err returns Errors, or nil if there are none.
+func (r *Report) Err() error {
+	if len(r.problems) == 0 {
+		return nil
+	}
+	return r.problems
+}

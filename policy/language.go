@@ -1,0 +1,114 @@
+package policy
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"cel.dev/cel-go/cel"
+
+	"agentd.dev/decoders"
+)
+
+// Limits on conditions. They bound what one evaluation can cost, in the units
+// of CEL's cost model: about one for each operator and element looked at.
+const (
+	maxCondition = 8 << 10 // characters
+	maxNodes     = 4 << 10 // of the syntax tree, macros expanded
+	maxDepth     = 64
+	maxLoops     = 3 // one inside the other
+	maxCost      = 50_000
+)
+
+// A language is what conditions can say about sessions of one protocol.
+type language struct {
+	name   string                    // the protocol's, "" for what holds of all
+	fields map[string]decoders.Field // beyond variables
+	env    *cel.Env
+}
+
+// newLanguages makes the language of each protocol. The first is the one of
+// all sessions, whatever their protocol.
+func newLanguages(protocols []decoders.Protocol) ([]*language, error) {
+	env, err := baseEnv()
+	if err != nil {
+		return nil, err
+	}
+	languages := []*language{{env: env}}
+	for _, p := range protocols {
+		l := &language{name: p.Name, fields: map[string]decoders.Field{}}
+		var options []cel.EnvOption
+		for _, f := range p.Fields {
+			l.fields[f.Name] = f
+			options = append(options, cel.Variable(f.Name, fieldTypes[f.Type]))
+		}
+		if l.env, err = env.Extend(options...); err != nil {
+			return nil, err
+		}
+		languages = append(languages, l)
+	}
+	return languages, nil
+}
+
+// fieldTypes are the CEL types of fields.
+var fieldTypes = map[decoders.Type]*cel.Type{
+	decoders.String:  cel.StringType,
+	decoders.Strings: cel.ListType(cel.StringType),
+	decoders.Int:     cel.IntType,
+	decoders.Bool:    cel.BoolType,
+}
+
+func baseEnv() (*cel.Env, error) {
+	options := []cel.EnvOption{
+		cel.ParserExpressionSizeLimit(maxCondition),
+		cel.ExpressionNodeLimit(maxNodes),
+		cel.ParserRecursionLimit(maxDepth),
+		cel.ASTValidators(
+			cel.ValidateRegexLiterals(),
+			cel.ValidateComprehensionNestingLimit(maxLoops),
+			cel.ValidateHomogeneousAggregateLiterals(),
+		),
+	}
+	for _, v := range variables {
+		options = append(options, cel.Variable(v.name, v.typ))
+	}
+	return cel.NewEnv(options...)
+}
+
+// names are all the names that l has, sorted.
+func (l *language) names() []string {
+	names := slices.Collect(maps.Keys(l.fields))
+	for _, v := range variables {
+		names = append(names, v.name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// session reports whether name is a variable of every session.
+func session(name string) bool {
+	return slices.ContainsFunc(variables, func(v variable) bool { return v.name == name })
+}
+
+// early reports whether a field is known from the login on.
+func early(f decoders.Field) bool { return f.Kinds == decoders.Login }
+
+// resolve returns the name of languages that path begins with, as "sql.verbs"
+// for "sql.verbs" and "target.labels" for "target.labels.env".
+func resolve(path string, languages []*language) (string, bool) {
+	for name := path; ; {
+		if session(name) {
+			return name, true
+		}
+		for _, l := range languages {
+			if _, ok := l.fields[name]; ok {
+				return name, true
+			}
+		}
+		dot := strings.LastIndexByte(name, '.')
+		if dot < 0 {
+			return "", false
+		}
+		name = name[:dot]
+	}
+}

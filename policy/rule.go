@@ -1,0 +1,226 @@
+package policy
+
+import (
+	"fmt"
+	"regexp"
+	"slices"
+	"strings"
+
+	"agentd.dev/decoders"
+	"agentd.dev/policy/document"
+)
+
+// A rule is one rule of a policy file.
+type rule struct {
+	name    string
+	on      decoders.Kinds // the events it judges
+	when    *condition     // nil: always
+	do      *action
+	message string // for deny: why; for allow: what it allows
+	hint    string
+	columns []decoders.ColumnName // for mask
+	text    string                // for mask: what replaces a value, "" for NULL
+
+	file         string
+	line, column int
+}
+
+// events are what a rule may be on, and the events that are meant.
+var events = []struct {
+	name  string
+	kinds decoders.Kinds
+}{
+	{"login", decoders.Login},
+	{"request", decoders.Prepare | decoders.Request},
+	{"result", decoders.Columns},
+	{"cancel", decoders.Cancel},
+}
+
+// Names of rules stand in errors that clients see, in records and in metrics.
+var ruleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+// reserved are the names under which agentd itself decides.
+var reserved = []string{"default", "unclassified", "shutdown"}
+
+// maxNote bounds what clients are told, in bytes.
+const maxNote = 1000
+
+// readFile reads the rules of one file.
+func readFile(v document.Value, languages []*language) []*rule {
+	var rules []*rule
+	v.Map([]document.Key{{Name: "rules", Required: true, Read: func(v document.Value) {
+		v.List(func(v document.Value) {
+			if r := readRule(v, languages); r != nil {
+				rules = append(rules, r)
+			}
+		})
+	}}})
+	return rules
+}
+
+// readRule reads one rule. It returns what it understood of a wrong one, so
+// that the names of all are known.
+func readRule(v document.Value, languages []*language) *rule {
+	r := new(rule)
+	r.file, r.line, r.column = v.Place()
+	var when *document.Value
+	given := map[string]document.Value{}
+	keys := ruleKeys(r, &when)
+	for i := range keys {
+		read, name := keys[i].Read, keys[i].Name
+		keys[i].Read = func(v document.Value) { given[name] = v; read(v) }
+	}
+	v.Map(keys)
+	if r.do != nil && r.on != 0 {
+		r.fits(v, given)
+	}
+	if when != nil {
+		kinds := r.on
+		if kinds == 0 { // wrong already: judge the condition for itself
+			kinds = decoders.Login | decoders.Prepare | decoders.Request | decoders.Columns
+		}
+		r.when = compile(*when, kinds, languages)
+	}
+	return r
+}
+
+// ruleKeys are the keys of a rule.
+func ruleKeys(r *rule, when **document.Value) []document.Key {
+	return []document.Key{
+		{Name: "name", Required: true, Read: r.readName},
+		{Name: "on", Required: true, Read: r.readOn},
+		{Name: "when", Read: func(v document.Value) { *when = &v }},
+		{Name: "do", Required: true, Read: r.readDo},
+		{Name: "message", Read: note(&r.message)},
+		{Name: "hint", Read: note(&r.hint)},
+		{Name: "columns", Read: r.readColumns},
+		{Name: "with", Read: r.readWith},
+	}
+}
+
+func (r *rule) readName(v document.Value) {
+	name, ok := v.Text()
+	switch {
+	case !ok:
+		return
+	case !ruleName.MatchString(name):
+		v.Problem("%q cannot name a rule: use up to 64 letters, digits, dots, dashes and underscores", name)
+	case slices.Contains(reserved, name):
+		v.Problem("%q is how agentd names its own decisions: choose another name", name)
+	}
+	r.name = name
+	r.file, r.line, r.column = v.Place()
+}
+
+func (r *rule) readOn(v document.Value) {
+	names := make([]string, len(events))
+	for i, e := range events {
+		names[i] = e.name
+	}
+	if i, ok := v.Choice(names); ok {
+		r.on = events[i].kinds
+	}
+}
+
+func (r *rule) readDo(v document.Value) {
+	names := make([]string, len(actions))
+	for i := range actions {
+		names[i] = actions[i].name
+	}
+	if i, ok := v.Choice(names); ok {
+		r.do = &actions[i]
+	}
+}
+
+// note reads something that a client is told.
+func note(to *string) func(document.Value) {
+	return func(v document.Value) {
+		text, ok := v.Text()
+		text = strings.Join(strings.Fields(text), " ")
+		switch {
+		case !ok:
+		case text == "":
+			v.Problem("says nothing: leave the key out, or tell clients something")
+		case len(text) > maxNote:
+			v.Problem("longer than %d bytes", maxNote)
+		case strings.ContainsFunc(text, func(r rune) bool { return r < ' ' || r == 0x7f }):
+			v.Problem("a control character: plain text only")
+		default:
+			*to = text
+		}
+	}
+}
+
+func (r *rule) readColumns(v document.Value) {
+	n := 0
+	v.List(func(v document.Value) {
+		n++
+		text, ok := v.Text()
+		if !ok {
+			return
+		}
+		c, err := parseColumn(text)
+		if err != nil {
+			v.Problem("%v", err)
+			return
+		}
+		r.columns = append(r.columns, c)
+	})
+	if n == 0 {
+		v.Problem(`name at least one column, as "users.email"`)
+	}
+}
+
+func (r *rule) readWith(v document.Value) {
+	if v.Null() {
+		return
+	}
+	text, ok := v.Text()
+	switch {
+	case !ok:
+	case text == "":
+		v.Problem("an empty text cannot be told from nothing: write `with: null` for NULL")
+	case len(text) > maxNote:
+		v.Problem("longer than %d bytes", maxNote)
+	case strings.ContainsRune(text, 0):
+		v.Problem("a zero byte: plain text only")
+	}
+	r.text = text
+}
+
+// fits reports what of a rule does not go with its action.
+func (r *rule) fits(v document.Value, given map[string]document.Value) {
+	if r.on&r.do.on == 0 {
+		given["on"].Problem("%s", r.do.misplaced(r.on))
+	}
+	for _, key := range []string{"message", "hint", "columns", "with"} {
+		value, present := given[key]
+		switch wanted, known := r.do.keys[key]; {
+		case present && !known:
+			value.Problem("%s has no %q: %s", r.do.name, key, r.do.why)
+		case wanted && !present:
+			v.Problem("%s needs %q: %s", r.do.name, key, r.do.why)
+		}
+	}
+}
+
+// kindName is what policies call events of these kinds.
+func kindName(kinds decoders.Kinds) string {
+	for _, e := range events {
+		if e.kinds&kinds != 0 {
+			return e.name
+		}
+	}
+	return "event"
+}
+
+// kindNames lists kinds, as "prepare and request".
+func kindNames(kinds decoders.Kinds) string {
+	var found []string
+	for i, name := range decoders.Names {
+		if kinds&(1<<i) != 0 {
+			found = append(found, name)
+		}
+	}
+	return fmt.Sprintf("%s events", strings.Join(found, " and "))
+}

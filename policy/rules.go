@@ -1,0 +1,240 @@
+package policy
+
+import (
+	"cmp"
+	"fmt"
+	"math/bits"
+	"slices"
+	"strings"
+
+	"agentd.dev/decoders"
+)
+
+// maxRemembered is how many verdicts a session remembers.
+const maxRemembered = 512
+
+// Rules are the rules that one session can meet. They are used by one
+// goroutine at a time. The zero value refuses everything.
+type Rules struct {
+	target  Target
+	known   bool // the protocol is
+	scope   scope
+	session []candidate // that the session alone does not exclude
+	pools   [16][]candidate // by the bit of the kind
+	seen    map[question]*answer
+	masks   []decoders.Mask
+}
+
+// A candidate is a rule that may match.
+type candidate struct {
+	*rule
+	program program
+	truth   truth // open, yes or fault
+	err     error // with fault
+}
+
+// A question is what a verdict is remembered by.
+type question struct {
+	kind  decoders.Kinds
+	facts decoders.Facts
+}
+
+// An answer is a verdict, before masks are fitted to the columns of a result.
+type answer struct {
+	verdict Verdict
+	masks   []*rule
+}
+
+// judged are the kinds of events that rules decide.
+const judged = decoders.Login | decoders.Prepare | decoders.Request | decoders.Columns | decoders.Cancel
+
+// For returns the rules that s can meet. What conditions say about the
+// session alone is evaluated now, what they say about its login once that is
+// known.
+func (e *Engine) For(s *Session) *Rules {
+	r := &Rules{target: s.Target, seen: map[question]*answer{}}
+	r.scope.values = sessionValues(s)
+	r.scope.language = e.languages[0]
+	for _, l := range e.languages[1:] {
+		if l.name == s.Target.Protocol {
+			r.scope.language, r.known = l, true
+		}
+	}
+	r.session = e.candidates(&r.scope)
+	r.sort(r.session)
+	return r
+}
+
+// maxFolded is how many kinds of sessions the engine remembers.
+const maxFolded = 256
+
+// candidates are the rules that a session of these values can meet. Sessions
+// that differ in nothing that rules ask about share them.
+func (e *Engine) candidates(s *scope) []candidate {
+	key := e.key(s)
+	e.mu.Lock()
+	found, ok := e.folded[key]
+	e.mu.Unlock()
+	if ok {
+		return found
+	}
+	all := make([]candidate, 0, len(e.rules))
+	for _, r := range e.rules {
+		c := candidate{rule: r, truth: open}
+		if r.when == nil {
+			c.truth = yes
+		} else if !c.plan(s) {
+			continue
+		}
+		all = append(all, c)
+	}
+	found = fold(all, s)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if len(e.folded) >= maxFolded {
+		clear(e.folded)
+	}
+	e.folded[key] = found
+	return found
+}
+
+// key tells apart the sessions that rules may tell apart.
+func (e *Engine) key(s *scope) string {
+	key := []byte(s.language.name)
+	for _, i := range e.reads {
+		if l, ok := s.values[i].(labels); ok {
+			key = fmt.Appendf(key, "\x00%q", l.Value()) // maps are printed sorted
+			continue
+		}
+		key = fmt.Appendf(key, "\x00%q", s.values[i])
+	}
+	return string(key)
+}
+
+// plan chooses the program for a session. It is false if the rule cannot
+// match.
+func (c *candidate) plan(s *scope) bool {
+	if !c.when.pass(s.values) {
+		return false
+	}
+	p, ok := c.when.programs[""]
+	if !ok {
+		p, ok = c.when.programs[s.language.name]
+	}
+	c.program = p
+	return ok
+}
+
+// fold evaluates what is open as far as it is known, and drops what cannot
+// match any more.
+func fold(from []candidate, s *scope) []candidate {
+	left := make([]candidate, 0, len(from))
+	for _, c := range from {
+		if c.truth == open {
+			c.truth, c.err = c.program.eval(s)
+		}
+		if c.truth == no || c.truth == fault && !c.do.closed() {
+			continue
+		}
+		left = append(left, c)
+	}
+	return left
+}
+
+// sort puts each candidate where the events are that it judges.
+func (r *Rules) sort(all []candidate) {
+	for i := range r.pools {
+		r.pools[i] = r.pools[i][:0]
+		for _, c := range all {
+			if c.judges(1 << i) {
+				r.pools[i] = append(r.pools[i], c)
+			}
+		}
+	}
+	clear(r.seen)
+}
+
+func (c *candidate) judges(kind decoders.Kinds) bool {
+	return c.on&kind != 0 && (c.when == nil || c.program.kinds&kind != 0)
+}
+
+// Want returns what the rules can use.
+func (r *Rules) Want() decoders.Want {
+	var w decoders.Want
+	for _, c := range r.session {
+		w.Kinds |= c.on
+		w.Columns = append(w.Columns, c.columns...)
+	}
+	w.Kinds &^= decoders.Login | decoders.Prepare | decoders.Request
+	slices.SortFunc(w.Columns, func(a, b decoders.ColumnName) int {
+		return cmp.Or(strings.Compare(a.Schema, b.Schema), strings.Compare(a.Table, b.Table), strings.Compare(a.Column, b.Column))
+	})
+	w.Columns = slices.Compact(w.Columns)
+	return w
+}
+
+// Decide judges an event. It never blocks, and allocates nothing for one
+// whose facts were judged before. It fails closed: events of kinds that are
+// not asked about, and of protocols that are not known, are refused, and a
+// deny or mask whose condition cannot be evaluated applies.
+//
+// Masks of the verdict are valid until the next Decide.
+func (r *Rules) Decide(ev *decoders.Event) Verdict {
+	if ev.Unclassified != "" && r.target.Unclassified != Allowing {
+		return r.unclassified(ev)
+	}
+	if ev.Kind&judged == 0 || bits.OnesCount16(uint16(ev.Kind)) != 1 || !r.known && ev.Unclassified == "" {
+		return r.misunderstood(ev)
+	}
+	if ev.Kind == decoders.Login {
+		r.login(ev.Facts)
+	}
+	a, ok := r.seen[question{ev.Kind, ev.Facts}]
+	if !ok {
+		a = r.answer(ev)
+		r.remember(question{ev.Kind, ev.Facts}, a)
+	}
+	if ev.Kind == decoders.Columns {
+		return r.mask(a, ev.Columns)
+	}
+	return a.verdict
+}
+
+// login makes what a login says known to the rules.
+func (r *Rules) login(facts decoders.Facts) {
+	r.scope.login, r.scope.loggedIn = facts, true
+	r.sort(fold(r.session, &r.scope))
+}
+
+func (r *Rules) remember(q question, a *answer) {
+	if r.seen == nil || len(r.seen) >= maxRemembered {
+		r.seen = make(map[question]*answer)
+	}
+	r.seen[q] = a
+}
+
+// answer evaluates the rules on events of one kind.
+func (r *Rules) answer(ev *decoders.Event) *answer {
+	pool := r.pools[bits.TrailingZeros16(uint16(ev.Kind))]
+	r.scope.event, r.scope.inEvent = ev.Facts, true
+	matching := fold(pool, &r.scope)
+	r.scope.event, r.scope.inEvent = nil, false
+
+	var a answer
+	if ev.Kind == decoders.Columns {
+		for _, c := range matching {
+			a.masks = append(a.masks, c.rule)
+		}
+		return &a
+	}
+	for _, do := range []int{deny, allow} {
+		for _, c := range matching {
+			if c.do == &actions[do] {
+				a.verdict = c.verdict(r)
+				return &a
+			}
+		}
+	}
+	a.verdict = r.unruled(ev.Kind, pool)
+	return &a
+}

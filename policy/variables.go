@@ -1,0 +1,58 @@
+package policy
+
+import (
+	"cel.dev/cel-go/cel"
+	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
+	"cel.dev/cel-go/common/types/traits"
+)
+
+// variables are what conditions can ask about a session, whatever its
+// protocol. A protocol's own are in its table of fields.
+var variables = []variable{
+	{"target.name", cel.StringType, func(s *Session) any { return s.Target.Name }},
+	{"target.address", cel.StringType, func(s *Session) any { return s.Target.Address.Addr().Unmap().String() }},
+	{"target.port", cel.IntType, func(s *Session) any { return int64(s.Target.Address.Port()) }},
+	{"target.protocol", cel.StringType, func(s *Session) any { return s.Target.Protocol }},
+	{"target.labels", cel.MapType(cel.StringType, cel.StringType), func(s *Session) any { return newLabels(s.Target.Labels) }},
+	{"workload.name", cel.StringType, func(s *Session) any { return s.Identity.Workload }},
+	{"workload.source", cel.StringType, func(s *Session) any { return s.Identity.Source }},
+	{"workload.cgroup", cel.StringType, func(s *Session) any { return s.Identity.Cgroup }},
+	{"workload.unit", cel.StringType, func(s *Session) any { return s.Identity.Unit }},
+	{"workload.pid", cel.IntType, func(s *Session) any { return int64(s.Identity.Process.PID) }},
+	{"workload.uid", cel.IntType, func(s *Session) any { return int64(s.Identity.Process.UID) }},
+	{"workload.comm", cel.StringType, func(s *Session) any { return s.Identity.Process.Comm }},
+	{"workload.exe", cel.StringType, func(s *Session) any { return s.Identity.Process.Exe }},
+}
+
+// A variable is something conditions can ask about every session.
+type variable struct {
+	name string
+	typ  *cel.Type
+	of   func(*Session) any
+}
+
+// labels are a target's labels. One that the target does not have is "", so
+// that a condition on it is false and not an error.
+type labels struct{ traits.Mapper }
+
+func newLabels(m map[string]string) labels {
+	return labels{types.NewStringStringMap(types.DefaultTypeAdapter, m)}
+}
+
+// Find implements traits.Mapper.
+func (l labels) Find(key ref.Val) (ref.Val, bool) {
+	if v, ok := l.Mapper.Find(key); ok {
+		return v, true
+	}
+	_, named := key.(types.String)
+	return types.String(""), named
+}
+
+// Get implements traits.Indexer.
+func (l labels) Get(key ref.Val) ref.Val {
+	if v, ok := l.Find(key); ok {
+		return v
+	}
+	return l.Mapper.Get(key)
+}

@@ -1,0 +1,81 @@
+package policy
+
+import (
+	"fmt"
+	"strings"
+
+	"agentd.dev/decoders"
+)
+
+// verdict is what a rule that matched an event says.
+func (c *candidate) verdict(r *Rules) Verdict {
+	if c.do == &actions[allow] {
+		return Verdict{Outcome: Forward, Rule: c.name}
+	}
+	v := Verdict{Outcome: Refuse, Rule: c.name, Reason: c.message, Hint: c.hint}
+	if c.truth == fault {
+		v.Reason += fmt.Sprintf(" (The condition of this rule could not be evaluated, so it applies: %v.)", c.err)
+	}
+	if v.Hint == "" {
+		v.Hint = r.allowed(c.on)
+	}
+	if v.Hint == "" {
+		v.Hint = fmt.Sprintf("The session goes on; whoever runs agentd on this node can change rule %q.", c.name)
+	}
+	return v
+}
+
+// unruled is the verdict on an event that no rule speaks of. The target's
+// default is about requests: a login or cancel that nothing denies is let
+// through, since by itself it reads and changes nothing.
+func (r *Rules) unruled(kind decoders.Kinds, pool []candidate) Verdict {
+	const requests = decoders.Prepare | decoders.Request
+	if kind&requests == 0 || r.target.Default == Allowing {
+		return Verdict{Outcome: Forward, Rule: "default"}
+	}
+	v := Verdict{
+		Outcome: Refuse,
+		Rule:    "default",
+		Reason:  fmt.Sprintf("No rule allows this on target %q.", r.target.Name),
+		Hint:    r.allowed(kind),
+	}
+	if v.Hint == "" {
+		v.Hint = "Whoever runs agentd on this node can add a rule that allows it."
+	}
+	return v
+}
+
+// allowed says what the rules allow instead, as far as they say so.
+func (r *Rules) allowed(kinds decoders.Kinds) string {
+	var messages []string
+	for _, c := range r.session {
+		if c.do == &actions[allow] && c.on&kinds != 0 && c.message != "" {
+			messages = append(messages, c.message)
+		}
+	}
+	if messages == nil {
+		return ""
+	}
+	return "Allowed: " + strings.Join(messages, " ")
+}
+
+// unclassified refuses what was not understood.
+func (r *Rules) unclassified(ev *decoders.Event) Verdict {
+	return Verdict{
+		Outcome: Refuse,
+		Rule:    "unclassified",
+		Reason:  fmt.Sprintf("This %s was not understood: %s.", ev.Kind, strings.TrimSuffix(ev.Unclassified, ".")),
+		Hint:    "Write it in a plainer form; or whoever runs agentd on this node can set `unclassified: allow` for target \"" + r.target.Name + "\".",
+	}
+}
+
+// misunderstood refuses what can only come of a mistake in agentd or of a
+// target whose protocol is not known.
+func (r *Rules) misunderstood(ev *decoders.Event) Verdict {
+	return Verdict{
+		Outcome: Refuse,
+		Rule:    "unclassified",
+		Reason:  fmt.Sprintf("An event of kind %q of protocol %q cannot be judged.", ev.Kind, r.target.Protocol),
+		Hint:    "Whoever runs agentd on this node can correct the target's `protocol`.",
+	}
+}
