@@ -30,9 +30,10 @@ func (r *Recorder) run() {
 	}
 }
 
-// checkpoint makes all records durable and signs them, if some are new. One
-// goroutine at a time calls it.
+// checkpoint makes all records durable and signs them, if some are new.
 func (r *Recorder) checkpoint() error {
+	r.signing.Lock()
+	defer r.signing.Unlock()
 	r.mu.Lock()
 	tree, current, retired, fatal := r.log.tree, r.seg, r.retired, r.fatal
 	r.mu.Unlock()
@@ -58,7 +59,7 @@ func (r *Recorder) checkpoint() error {
 }
 
 // sync waits until the segments are on the disk, and is done with the retired
-// ones. An fsync that fails may have dropped what it should have written, and
+// ones; signing is held. An fsync that fails may have dropped what it should have written, and
 // a second one would not say so: only reading the files again, by a restart,
 // tells what is left.
 func (r *Recorder) sync(current *segment, retired []*segment) error {

@@ -1,6 +1,7 @@
 package recorder
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -19,7 +20,7 @@ type following struct {
 // every record names its index and its predecessor's hash, so that what comes
 // next is a witness of what was there.
 func (v *verification) diagnose(s *step) (*Finding, error) {
-	here := step{segment: s.segment, offset: s.offset, payload: append([]byte(nil), s.payload...), link: s.link}
+	here := step{segment: s.segment, offset: s.offset, payload: bytes.Clone(s.payload), link: s.link}
 	next, err := v.after()
 	if err != nil {
 		return nil, err
@@ -28,10 +29,12 @@ func (v *verification) diagnose(s *step) (*Finding, error) {
 	switch index := here.link.index; {
 	case index == place:
 		return v.unlinked(&here, next), nil
-	case next.ok && next.index == place+1 && next.prev != half(here.link.leaf):
+	case next.ok && next.prev == half(here.renumbered(place)):
 		return v.finding(Changed, &here, fmt.Sprintf("it calls itself record %d", index)), nil
 	case index > place:
 		return v.skipped(&here, next)
+	case next.ok && next.index == place+1:
+		return v.finding(Changed, &here, fmt.Sprintf("it is, or calls itself, record %d", index)), nil
 	case index == place-1 && here.link.leaf != v.log.last && next.ok && next.prev == half(here.link.leaf):
 		return v.usurped(&here), nil
 	case here.link.leaf == v.log.last:
@@ -39,6 +42,20 @@ func (v *verification) diagnose(s *step) (*Finding, error) {
 	default:
 		return v.finding(Inserted, &here, fmt.Sprintf("it is, or calls itself, record %d", index)), nil
 	}
+}
+
+// renumbered returns the leaf hash that s would have as record index.
+func (s *step) renumbered(index int64) tlog.Hash {
+	mended := bytes.Clone(s.payload)
+	putIndex(mended[1+indexAt:1+indexAt+indexWidth], index)
+	return sha256.Sum256(mended)
+}
+
+// relinked returns the leaf hash that s would have if it followed prev.
+func (s *step) relinked(prev tlog.Hash) tlog.Hash {
+	mended := bytes.Clone(s.payload)
+	hex.Encode(mended[1+prevAt:], prev[:prevWidth/2])
+	return sha256.Sum256(mended)
 }
 
 // after returns the next record that can be read.
@@ -67,9 +84,7 @@ func (v *verification) unlinked(s *step, next following) *Finding {
 	if v.covers == place { // a checkpoint speaks for the record before
 		return v.finding(Changed, s, "it does not name the record before it")
 	}
-	mended := append([]byte(nil), s.payload...)
-	hex.Encode(mended[1+prevAt:], v.log.last[:prevWidth/2])
-	if next.ok && next.prev == half(sha256.Sum256(mended)) {
+	if next.ok && next.prev == half(s.relinked(v.log.last)) {
 		return v.finding(Changed, s, "what it says of the record before it was changed")
 	}
 	f := v.finding(Changed, s, "")
@@ -90,7 +105,7 @@ func (v *verification) unlinked(s *step, next following) *Finding {
 // removed, or come later.
 func (v *verification) skipped(s *step, next following) (*Finding, error) {
 	place := v.log.tree.size
-	for later := next; later.ok; {
+	for later := next; later.ok; { // to the next that cannot be read, or the end
 		if later.index == place {
 			f := v.finding(Reordered, s, fmt.Sprintf("record %d stands in its place", s.link.index))
 			return f, nil
@@ -100,10 +115,27 @@ func (v *verification) skipped(s *step, next following) (*Finding, error) {
 			return nil, err
 		}
 	}
+	if next.ok && next.index == place+1 {
+		return v.finding(Changed, s, fmt.Sprintf("it is, or calls itself, record %d", s.link.index)), nil
+	}
 	f := v.finding(Removed, s, fmt.Sprintf("record %d stands in its place", s.link.index))
 	f.Last = s.link.index - 1
 	f.Session = ""
 	return f, nil
+}
+
+// witness looks, after a checkpoint that does not agree, at what the next
+// record says of the last: if they differ, that one was changed.
+func (v *verification) witness(f *Finding) error {
+	next, err := v.after()
+	if err != nil || !next.ok || next.index != v.log.tree.size || next.prev == half(v.log.last) {
+		return err
+	}
+	f.Kind = Changed
+	f.First = v.log.tree.size - 1
+	f.Want, f.Got = hex.EncodeToString(next.prev[:]), hex.EncodeToString(v.log.last[:prevWidth/2])
+	f.Detail = "it is neither what the checkpoint covers nor what the record after it says"
+	return nil
 }
 
 // usurped is about two records with one index, of which the record after them

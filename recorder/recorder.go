@@ -71,7 +71,9 @@ type Recorder struct {
 	fatal   error      // recording cannot work again before a restart
 	closed  bool
 
-	notes   *checkpointFile // owned by run from Open to Close
+	signing sync.Mutex // guards notes; held over fsync, taken before mu
+	notes   *checkpointFile
+
 	stop    chan struct{}
 	rolled  chan struct{} // told after a segment ended
 	running sync.WaitGroup

@@ -128,13 +128,14 @@ type verification struct {
 	notes    *notes
 	progress func(done, total int64)
 
-	report Report
-	log    chain
-	good   seen  // the last record that was right so far
-	before seen  // the one before it
-	covers int64 // records covered by checkpoints that are right
-	number int64 // of the segment
-	next   int64 // bytes after which progress is told again
+	report  Report
+	log     chain
+	good    seen      // the last record that was right so far
+	before  seen      // the one before it
+	covers  int64     // records covered by checkpoints that are right
+	covered time.Time // of the last of these
+	number  int64     // of the segment
+	next    int64     // bytes after which progress is told again
 }
 
 // seen is a record that was passed, kept because only its successor shows
@@ -246,7 +247,7 @@ func (v *verification) broken(s *step) (bad *Finding, done bool, err error) {
 	}
 	if !v.walk.last() || !v.unsigned() {
 		if w := v.notes.waiting(); w != nil && errors.Is(s.err, errTorn) {
-			f.Last = w.Size - 1
+			f.Last = v.claimed(w) - 1
 		}
 		return f, false, nil
 	}
@@ -274,6 +275,19 @@ func (v *verification) started(s *step) *Finding {
 	return f
 }
 
+// claimed returns how many records the checkpoints cover in all, at least
+// those of w.
+func (v *verification) claimed(w *waiting) int64 {
+	size := w.Size
+	for {
+		bad, err := v.notes.advance()
+		if w = v.notes.waiting(); bad != nil || err != nil || w == nil {
+			return size
+		}
+		size = max(size, w.Size)
+	}
+}
+
 // end looks at a log that was right to its end.
 func (v *verification) end() *Finding {
 	w := v.notes.waiting()
@@ -283,14 +297,15 @@ func (v *verification) end() *Finding {
 	case w == nil:
 		return nil
 	}
-	kind, detail := Truncated, "a checkpoint covers %d records, and %d are left"
+	kind, detail := Truncated, "checkpoints cover %d records, and %d are left"
 	if w.elsewhere {
 		kind, detail = RolledBack, "the checkpoint kept elsewhere covers %d records, and %d are left"
 	}
+	size := v.claimed(w)
 	return &Finding{
-		Kind: kind, First: v.log.tree.size, Last: w.Size - 1,
+		Kind: kind, First: v.log.tree.size, Last: size - 1,
 		Segment: v.good.segment, Offset: v.good.offset, LastGood: timeOf(v.good.payload),
-		Detail: fmt.Sprintf(detail, w.Size, v.log.tree.size),
+		Detail: fmt.Sprintf(detail, size, v.log.tree.size),
 	}
 }
 
@@ -301,10 +316,10 @@ func (v *verification) checkpoints() (*Finding, error) {
 		if w == nil || w.Size > v.log.tree.size {
 			return nil, nil
 		}
-		if bad := v.compare(w); bad != nil {
-			return bad, nil
+		if bad, err := v.compare(w); bad != nil || err != nil {
+			return bad, err
 		}
-		v.covers = w.Size
+		v.covers, v.covered = w.Size, timeOf(v.good.payload)
 		if !w.elsewhere {
 			v.report.Checkpoints++
 		}
@@ -314,30 +329,33 @@ func (v *verification) checkpoints() (*Finding, error) {
 	}
 }
 
-func (v *verification) compare(w *waiting) *Finding {
+func (v *verification) compare(w *waiting) (*Finding, error) {
 	root := v.log.tree.root()
 	if w.Size == v.log.tree.size && w.Root == root {
-		return nil
-	}
-	if w.Size < v.log.tree.size {
-		return v.located(&Finding{
-			Kind: CheckpointReordered, First: w.Size, Last: v.log.tree.size - 1,
-			Detail: fmt.Sprintf("a checkpoint of %d records follows one of %d", w.Size, v.covers),
-		})
+		return nil, nil
 	}
 	f := &Finding{
 		Kind: Rewritten, First: v.covers, Last: w.Size - 1, Want: w.Root.String(), Got: root.String(),
-		Detail: "the records agree with each other, but not with the checkpoint that covers them",
+		LastGood: v.covered,
+		Detail:   "the records agree with each other, but not with the checkpoint that covers them",
+	}
+	if w.Size < v.log.tree.size {
+		f.Kind, f.Last = CheckpointReordered, v.covers
+		f.Detail = fmt.Sprintf("a checkpoint of %d records follows one of %d", w.Size, v.covers)
+		return f, nil
 	}
 	if w.elsewhere {
 		f.Kind = RolledBack
 		f.Detail = "the log is not the one that the checkpoint kept elsewhere was made of"
 	}
+	if err := v.witness(f); err != nil {
+		return nil, err
+	}
 	if f.First == f.Last {
 		f.Kind = Changed
 		f.Segment, f.Offset, f.Session = v.good.segment, v.good.offset, string(sessionOf(v.good.payload))
 	}
-	return f
+	return f, nil
 }
 
 // located adds to a finding where the walk is.
