@@ -11,6 +11,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	// The race detector would have each of the many agentctls wait a second
+	// before it exits.
+	os.Setenv("GORACE", "atexit_sleep_ms=0")
 	testscript.Main(m, map[string]func(){"agentctl": main})
 }
 
@@ -18,6 +21,7 @@ func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir: "testdata",
 		Setup: func(env *testscript.Env) error {
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Setenv("AGENTD_SOCKET", env.WorkDir+"/agentd.sock")
 			return nil
 		},
