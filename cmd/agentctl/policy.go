@@ -77,4 +77,7 @@ func (a *app) writeCheckup(c *checkup) {
 		row[2].style = verdictStyles[r.Do]
 	}
 	a.write(t)
+	if len(c.Rules) == 0 {
+		a.note("there are no rules: targets answer by their defaults alone")
+	}
 }
