@@ -356,8 +356,8 @@ func (c *condition) pass(values []any) bool {
 type truth uint8
 
 const (
-	no truth = iota
-	open     // not known before more is
+	no   truth = iota
+	open       // not known before more is
 	yes
 	fault // it could not be evaluated
 )

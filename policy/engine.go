@@ -38,7 +38,7 @@ func Load(paths []string, protocols []decoders.Protocol) (*Engine, error) {
 	}
 	e := &Engine{languages: languages, loaded: time.Now(), folded: map[string][]candidate{}}
 	var report document.Report
-	for _, name := range expand(paths, &report) {
+	for _, name := range expand(paths) {
 		e.files = append(e.files, name)
 		if v, ok := document.Open(name, &report); ok {
 			e.rules = append(e.rules, readFile(v, languages)...)

@@ -6,13 +6,12 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-
-	"agentd.dev/policy/document"
 )
 
 // expand returns the files that paths name, each once: files as they are
-// given, folders by what they hold, in the order of names.
-func expand(paths []string, report *document.Report) []string {
+// given, folders by what they hold, in the order of names. A folder may be empty:
+// then the targets' defaults decide.
+func expand(paths []string) []string {
 	var files []string
 	add := func(name string) {
 		if !slices.Contains(files, name) {
@@ -26,15 +25,10 @@ func expand(paths []string, report *document.Report) []string {
 			add(path) // a file, or nothing that can be read: reading it says what
 			continue
 		}
-		found := false
 		for _, entry := range entries {
 			if name := filepath.Join(path, entry.Name()); isPolicy(name) {
 				add(name)
-				found = true
 			}
-		}
-		if !found {
-			report.Add(Problem{File: path, Message: "a folder without policy files: put one there that ends in .yaml or .yml"})
 		}
 	}
 	return files

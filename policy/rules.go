@@ -19,7 +19,7 @@ type Rules struct {
 	target  Target
 	known   bool // the protocol is
 	scope   scope
-	session []candidate // that the session alone does not exclude
+	session []candidate     // that the session alone does not exclude
 	pools   [16][]candidate // by the bit of the kind
 	seen    map[question]*answer
 	masks   []decoders.Mask

@@ -1,0 +1,229 @@
+package agentd
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"time"
+
+	"agentd.dev/agentd/capture"
+	"agentd.dev/policy/document"
+)
+
+// A Config is what the configuration file says, with defaults for what it
+// does not. docs/schema/agentd.json describes the file.
+type Config struct {
+	Node     string // what this node calls itself in records
+	State    string // folder of the record and the keys
+	Socket   string // of the control API
+	Metrics  string // address to serve metrics at, "" for none
+	Capture  CaptureConfig
+	Policies []string // files and folders
+	Targets  Targets
+	Unlisted Unlisted
+	Record   RecordConfig
+	Limits   LimitsConfig
+}
+
+// A CaptureConfig says what is captured.
+type CaptureConfig struct {
+	Root      string // cgroup directory to attach to, "" for the top of the hierarchy
+	Pins      string // folder in a BPF filesystem
+	OnStop    OnStop
+	WhenDown  capture.Down
+	Workloads []WorkloadConfig
+}
+
+// OnStop is what becomes of captured workloads when agentd stops on purpose.
+type OnStop uint8
+
+const (
+	OnStopDetach OnStop = iota // they connect as if agentd had never been
+	OnStopHold                 // as if it had died: WhenDown applies
+)
+
+// Unlisted is what happens to connections to addresses that no target names.
+type Unlisted uint8
+
+const (
+	UnlistedRefuse  Unlisted = iota // refuse them
+	UnlistedObserve                 // let them through, and record what is understood
+)
+
+// A RecordConfig says how records are kept.
+type RecordConfig struct {
+	Segment    Size     // of a file of the log
+	Checkpoint Duration // between signed checkpoints
+	Reserve    Size     // that must stay free on the disk
+}
+
+// A LimitsConfig bounds what one connection, and agentd, may use.
+type LimitsConfig struct {
+	Statement Size     // longest statement that is judged; a longer one is unclassified
+	Loops     int      // relay threads, 0 for one per core
+	Drain     Duration // how long sessions may go on when agentd stops
+}
+
+// LoadConfig reads a configuration file. Its error is document.Errors if the
+// file is wrong: every problem, with its place and what to do. Paths in the
+// file are relative to the folder it is in.
+func LoadConfig(path string) (*Config, error) {
+	c := defaults()
+	var report document.Report
+	if v, ok := document.Open(path, &report); ok {
+		v.Map(c.keys(filepath.Dir(path)))
+	}
+	if err := report.Err(); err != nil {
+		return nil, err
+	}
+	if c.Node == "" {
+		host, err := os.Hostname()
+		if err != nil || !nodeName.MatchString(host) {
+			return nil, fmt.Errorf("%s: the host name %q cannot name the node: set `node`", path, host)
+		}
+		c.Node = host
+	}
+	return c, nil
+}
+
+func defaults() *Config {
+	return &Config{
+		State:   "/var/lib/agentd",
+		Socket:  "/run/agentd/agentd.sock",
+		Metrics: "127.0.0.1:9464",
+		Capture: CaptureConfig{Pins: "/sys/fs/bpf/agentd"},
+		Record:  RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Reserve: 256 << 20},
+		Limits:  LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second)},
+	}
+}
+
+// keys are the keys of the file. Relative paths begin at folder.
+func (c *Config) keys(folder string) []document.Key {
+	return []document.Key{
+		{Name: "node", Read: name(&c.Node, nodeName, "a node")},
+		{Name: "state", Read: file(&c.State, folder)},
+		{Name: "socket", Read: file(&c.Socket, folder)},
+		{Name: "metrics", Read: listenAddress(&c.Metrics)},
+		{Name: "capture", Read: mapping(c.Capture.keys(folder))},
+		{Name: "policies", Read: files(&c.Policies, folder)},
+		{Name: "targets", Read: c.Targets.read},
+		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},
+		{Name: "record", Read: mapping(c.Record.keys())},
+		{Name: "limits", Read: mapping(c.Limits.keys())},
+	}
+}
+
+func (c *CaptureConfig) keys(folder string) []document.Key {
+	return []document.Key{
+		{Name: "root", Read: file(&c.Root, folder)},
+		{Name: "pins", Read: file(&c.Pins, folder)},
+		{Name: "onStop", Read: choice(&c.OnStop, "detach", "hold")},
+		{Name: "whenDown", Read: choice(&c.WhenDown, "refuse", "bypass")},
+		{Name: "workloads", Read: func(v document.Value) { c.Workloads = readWorkloads(v) }},
+	}
+}
+
+func (c *RecordConfig) keys() []document.Key {
+	return []document.Key{
+		{Name: "segment", Read: size(&c.Segment, 64<<10, 1<<40)},
+		{Name: "checkpoint", Read: duration(&c.Checkpoint, time.Millisecond, time.Hour)},
+		{Name: "reserve", Read: size(&c.Reserve, 1, 1<<50)},
+	}
+}
+
+func (c *LimitsConfig) keys() []document.Key {
+	return []document.Key{
+		{Name: "statement", Read: size(&c.Statement, 1<<10, 1<<30)},
+		{Name: "loops", Read: func(v document.Value) {
+			if n, ok := v.Int(); ok && n > maxLoops {
+				v.Problem("%d loops: at most %d; 0 is one for each core", n, maxLoops)
+			} else if ok {
+				c.Loops = n
+			}
+		}},
+		{Name: "drain", Read: duration(&c.Drain, 0, time.Hour)},
+	}
+}
+
+const maxLoops = 1024
+
+// nodeName is what the keys of a log may be called.
+var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
+
+// mapping reads an inner mapping.
+func mapping(keys []document.Key) func(document.Value) {
+	return func(v document.Value) { v.Map(keys) }
+}
+
+// choice reads one of some words into the constant of the same position.
+func choice[T ~uint8](to *T, words ...string) func(document.Value) {
+	return func(v document.Value) {
+		if i, ok := v.Choice(words); ok {
+			*to = T(i)
+		}
+	}
+}
+
+// name reads a name that matches pattern.
+func name(to *string, pattern *regexp.Regexp, what string) func(document.Value) {
+	return func(v document.Value) {
+		word, ok := v.Text()
+		if ok && !pattern.MatchString(word) {
+			v.Problem("%q cannot name %s: use letters, digits, dots, dashes and underscores", word, what)
+			return
+		}
+		*to = word
+	}
+}
+
+// file reads a path. An empty one is kept: it is no path.
+func file(to *string, folder string) func(document.Value) {
+	return func(v document.Value) {
+		path, ok := v.Text()
+		if !ok {
+			return
+		}
+		if path != "" && !filepath.IsAbs(path) {
+			path = filepath.Join(folder, path)
+		}
+		*to = path
+	}
+}
+
+func files(to *[]string, folder string) func(document.Value) {
+	return func(v document.Value) {
+		v.List(func(v document.Value) {
+			var path string
+			file(&path, folder)(v)
+			switch {
+			case path == "":
+			case slices.Contains(*to, path):
+				v.Problem("%q again", path)
+			default:
+				*to = append(*to, path)
+			}
+		})
+	}
+}
+
+// listenAddress reads where to listen.
+func listenAddress(to *string) func(document.Value) {
+	return func(v document.Value) {
+		text, ok := v.Text()
+		if !ok {
+			return
+		}
+		if text != "" {
+			_, port, err := net.SplitHostPort(text)
+			if _, e := strconv.ParseUint(port, 10, 16); err != nil || e != nil {
+				v.Problem(`%q is not an address to listen at: write "127.0.0.1:9464", or "" for none`, text)
+				return
+			}
+		}
+		*to = text
+	}
+}

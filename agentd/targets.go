@@ -1,0 +1,157 @@
+package agentd
+
+import (
+	"fmt"
+	"net/netip"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"agentd.dev/decoders/all"
+	"agentd.dev/policy"
+	"agentd.dev/policy/document"
+)
+
+// Targets are the services that the configuration names.
+type Targets []TargetConfig
+
+// A TargetConfig is one service, at one address or a range of them.
+type TargetConfig struct {
+	Name         string
+	Prefix       netip.Prefix // one address is a prefix of all its bits
+	Port         uint16
+	Protocol     string
+	Default      policy.Default
+	Unclassified policy.Default
+	Labels       map[string]string
+}
+
+// Lookup returns the target at an address: of several whose ranges hold it,
+// the one with the narrowest.
+func (t Targets) Lookup(dest netip.AddrPort) (policy.Target, bool) {
+	addr := dest.Addr().Unmap().WithZone("")
+	best := -1
+	for i := range t {
+		if t[i].Port == dest.Port() && t[i].Prefix.Contains(addr) && (best < 0 || t[i].Prefix.Bits() > t[best].Prefix.Bits()) {
+			best = i
+		}
+	}
+	if best < 0 {
+		return policy.Target{}, false
+	}
+	return policy.Target{
+		Name:         t[best].Name,
+		Address:      netip.AddrPortFrom(addr, dest.Port()),
+		Protocol:     t[best].Protocol,
+		Labels:       t[best].Labels,
+		Default:      t[best].Default,
+		Unclassified: t[best].Unclassified,
+	}, true
+}
+
+// targetName is also what may stand in messages to clients.
+var targetName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
+
+func (t *Targets) read(v document.Value) {
+	names := map[string]bool{}
+	places := map[string]string{}
+	v.List(func(v document.Value) {
+		var c TargetConfig
+		v.Map(c.keys())
+		if c.Name != "" && names[c.Name] {
+			v.Problem("target %q again: names must differ", c.Name)
+		}
+		names[c.Name] = true
+		if c.Port != 0 {
+			place := fmt.Sprint(c.Prefix, c.Port)
+			if other, taken := places[place]; taken {
+				v.Problem("target %q has this address already: one of the two would never be met", other)
+			}
+			places[place] = c.Name
+		}
+		*t = append(*t, c)
+	})
+}
+
+func (t *TargetConfig) keys() []document.Key {
+	return []document.Key{
+		{Name: "name", Required: true, Read: name(&t.Name, targetName, "a target")},
+		{Name: "address", Required: true, Read: t.readAddress},
+		{Name: "protocol", Required: true, Read: func(v document.Value) {
+			var names []string
+			for _, p := range all.Protocols {
+				names = append(names, p.Name)
+			}
+			if i, ok := v.Choice(names); ok {
+				t.Protocol = names[i]
+			}
+		}},
+		{Name: "default", Read: choice(&t.Default, "deny", "allow")},
+		{Name: "unclassified", Read: choice(&t.Unclassified, "deny", "allow")},
+		{Name: "labels", Read: func(v document.Value) {
+			v.Pairs(func(key, value document.Value) {
+				k, ok := key.Word()
+				text, also := value.Text()
+				if ok && also {
+					if t.Labels == nil {
+						t.Labels = map[string]string{}
+					}
+					t.Labels[k] = text
+				}
+			})
+		}},
+	}
+}
+
+func (t *TargetConfig) readAddress(v document.Value) {
+	text, ok := v.Text()
+	if !ok {
+		return
+	}
+	prefix, port, err := parseAddress(text)
+	if err != nil {
+		v.Problem("%q: %v", text, err)
+		return
+	}
+	t.Prefix, t.Port = prefix, port
+}
+
+// parseAddress reads 10.0.0.5:5432, 10.0.0.0/8:5432, [fd00::5]:5432 and
+// [fd00::/8]:5432.
+func parseAddress(text string) (netip.Prefix, uint16, error) {
+	colon := strings.LastIndexByte(text, ':')
+	if colon < 0 || strings.HasSuffix(text, "]") {
+		return netip.Prefix{}, 0, fmt.Errorf("the port is missing: write 10.0.0.5:5432")
+	}
+	host, port := text[:colon], text[colon+1:]
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil || n == 0 {
+		return netip.Prefix{}, 0, fmt.Errorf("%q is not a port: write a number from 1 to 65535", port)
+	}
+	inside, opened := strings.CutPrefix(host, "[")
+	inside, closed := strings.CutSuffix(inside, "]")
+	if opened != closed || !opened && strings.Contains(host, ":") {
+		return netip.Prefix{}, 0, fmt.Errorf("put an IPv6 address in brackets, as [fd00::5]:5432 or [fd00::/8]:5432")
+	}
+	prefix, err := parsePrefix(inside)
+	return prefix, uint16(n), err
+}
+
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil && addr.Zone() == "" {
+		addr = addr.Unmap()
+		return netip.PrefixFrom(addr, addr.BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil && !strings.Contains(text, "/"):
+		return netip.Prefix{}, fmt.Errorf("%q is not an IP address: names are not looked up, write the address itself", text)
+	case err != nil:
+		return netip.Prefix{}, fmt.Errorf("%q is not a range of IP addresses: write 10.0.0.0/8", text)
+	case prefix.Addr().Is4In6():
+		return netip.Prefix{}, fmt.Errorf("write the range as IPv4")
+	case prefix.Masked() != prefix:
+		return netip.Prefix{}, fmt.Errorf("the range begins at %s: write %s", prefix.Masked().Addr(), prefix.Masked())
+	}
+	return prefix, nil
+}
