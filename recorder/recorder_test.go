@@ -19,7 +19,7 @@ type aLog struct {
 	opts Options
 }
 
-func (l *aLog) verifier(t *testing.T) string {
+func (l *aLog) verifier(t testing.TB) string {
 	t.Helper()
 	key, err := os.ReadFile(l.opts.KeyFile + ".pub")
 	if err != nil {
@@ -140,20 +140,6 @@ func payloads(t testing.TB, dir string) []json.RawMessage {
 	return all
 }
 
-func TestEveryRecordIsValidJSON(t *testing.T) {
-	l := begin(t)
-	l.work(t, "S1", 3)
-	if err := l.Note("capture", "attached", "links", 4, "odd"); err != nil {
-		t.Fatal(err)
-	}
-	for _, p := range payloads(t, l.opts.Dir) {
-		t.Logf("%s", p)
-		if !json.Valid(p) {
-			t.Errorf("not JSON: %s", p)
-		}
-	}
-}
-
 func BenchmarkStatement(b *testing.B) {
 	l := begin(b, func(o *Options) { o.Interval = time.Second })
 	var turn Turn
@@ -178,28 +164,4 @@ func BenchmarkStatement(b *testing.B) {
 			}
 		}
 	}
-}
-
-func TestAWholeLogVerifies(t *testing.T) {
-	l := begin(t)
-	for range 3 {
-		l.work(t, "S", 10)
-		if err := l.checkpoint(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	l.Close()
-	r, err := Verify(l.opts.Dir, l.verifier(t), VerifyOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	j, _ := json.Marshal(r)
-	t.Logf("%s", j)
-	f, _ := OpenFolder(l.opts.Dir)
-	s, err := f.Sessions(Filter{})
-	j, _ = json.Marshal(s)
-	t.Logf("%s %v", j, err)
-	tr, err := f.Session("S")
-	j, _ = json.Marshal(tr)
-	t.Logf("%s %v", j, err)
 }

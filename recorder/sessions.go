@@ -107,9 +107,6 @@ func (l *listing) add(payload []byte) error {
 		return nil
 	}
 	s.update(r)
-	if !l.filter.chooses(s) {
-		delete(l.byID, s.ID)
-	}
 	return nil
 }
 
@@ -148,7 +145,7 @@ func (l *listing) count(payload []byte) error {
 func (l *listing) result() []Summary {
 	var all []Summary
 	for _, s := range l.byID {
-		if l.filter.State == "" || s.State == l.filter.State {
+		if l.filter.chooses(s) {
 			all = append(all, *s)
 		}
 	}
@@ -167,9 +164,11 @@ func (f *Filter) admits(s *Summary) bool {
 		(f.Until.IsZero() || s.Start.Before(f.Until))
 }
 
-// chooses judges by what its login says.
+// chooses judges by what its later records say.
 func (f *Filter) chooses(s *Summary) bool {
-	return (f.User == "" || f.User == s.User) && (f.Database == "" || f.Database == s.Database)
+	return (f.User == "" || f.User == s.User) &&
+		(f.Database == "" || f.Database == s.Database) &&
+		(f.State == "" || f.State == s.State)
 }
 
 func summaryOf(r *record) *Summary {
