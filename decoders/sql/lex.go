@@ -106,6 +106,9 @@ func (l *lexer) next() bool {
 		}
 		l.kind = '.'
 		l.pos++
+		if l.at(0) == '.' {
+			l.pos++ // 1..10
+		}
 		return true
 	case ':':
 		l.colon()

@@ -70,6 +70,7 @@ var secretWords = [][]byte{
 // tellsSecret says whether a statement that uses this name may carry a
 // password or key.
 func tellsSecret(name []byte) bool {
+	name = bytes.ToLower(name)
 	for _, w := range secretWords {
 		if bytes.Contains(name, w) {
 			return true

@@ -8,6 +8,7 @@
 package sql
 
 import (
+	"cmp"
 	"slices"
 
 	"agentd.dev/decoders"
@@ -73,7 +74,7 @@ func (a *Analyzer) settle(text []byte) (*Facts, reason) {
 		case f == nil && !reasons[why].rejected:
 			return nil, ambiguous
 		case f == nil:
-			first = max(first, why)
+			first = cmp.Or(first, why)
 		case agreed == nil:
 			agreed = f
 		case !agreed.agrees(f):
