@@ -87,7 +87,7 @@ func TestClientSeesWhatTheDaemonSays(t *testing.T) {
 		Capture:   control.Capture{Verified: true, Root: "/sys/fs/cgroup"},
 		Verdicts:  map[string]int64{"allow": 2},
 		Log:       control.Log{Folder: "/var/log", Key: "/etc/key.pub", Records: 12},
-		Workloads: []control.Workload{{Name: "w", Listeners: []string{"127.0.0.1:1"}}},
+		Workloads: []control.Workload{{Name: "w", Namespaces: 1}},
 	}}
 	c := client(t, serve(t, d, nil))
 	got, err := c.Status(t.Context())

@@ -59,15 +59,14 @@ type Log struct {
 
 // A Workload is a captured cgroup and all below it.
 type Workload struct {
-	Name      string   `json:"name"`
-	Source    string   `json:"source"` // run, unit or cgroup
-	Cgroup    string   `json:"cgroup"`
-	Netns     uint64   `json:"netns"`     // inode of its network namespace
-	Listeners []string `json:"listeners"` // addresses inside that namespace
-	WhenDown  string   `json:"whenDown"`  // what the kernel does when agentd is gone: closed or open
-	Sessions  int64    `json:"sessions"`  // live
-	Verified  bool     `json:"verified"`
-	Problem   string   `json:"problem,omitempty"`
+	Name       string `json:"name"`
+	Source     string `json:"source"` // run, unit or cgroup
+	Cgroup     string `json:"cgroup"`
+	Processes  int    `json:"processes"`  // in the cgroup and below
+	Namespaces int    `json:"namespaces"` // network namespaces they are in, each with a listener
+	WhenDown   string `json:"whenDown"`   // what the kernel does while agentd is away: refuse or bypass
+	Verified   bool   `json:"verified"`
+	Problem    string `json:"problem,omitempty"`
 }
 
 // A Target is a service the configuration names.

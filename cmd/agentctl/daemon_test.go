@@ -67,7 +67,7 @@ func sampleStatus(folder string) control.Status {
 		Policy:   control.Policy{Files: []string{"a.yaml"}, Rules: 2},
 		Log:      control.Log{Folder: folder, Key: folder + ".pub", Records: 99},
 		Workloads: []control.Workload{
-			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Netns: 4026531840, Listeners: []string{"127.0.0.1:34567", "[::1]:34567"}, WhenDown: "closed", Sessions: 1, Verified: true},
+			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Processes: 3, Namespaces: 1, WhenDown: "refuse", Verified: true},
 			{Name: "evil\x1b[2J\nname", Source: "run", WhenDown: "open", Problem: "a synthetic connection was not redirected"},
 		},
 		Targets: []control.Target{

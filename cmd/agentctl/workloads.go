@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 )
@@ -12,8 +11,8 @@ func newWorkloads(a *app) *cobra.Command {
 		Use:   "workloads",
 		Short: "List what is captured",
 		Long: `Workloads lists the cgroups whose connections agentd captures, with where each
-got its name, where agentd listens for it, and what the kernel does with its
-connections while agentd is down: closed refuses them, open lets them by.`,
+got its name, whether the kernel was seen to capture it, and what happens to its
+connections while agentd is down.`,
 		Example: "  agentctl workloads\n  agentctl workloads -o yaml",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -23,7 +22,7 @@ connections while agentd is down: closed refuses them, open lets them by.`,
 			if err != nil {
 				return err
 			}
-			t := &table{head: []string{"NAME", "SOURCE", "SESSIONS", "CAPTURE", "WHEN DOWN", "NETNS", "LISTENERS", "CGROUP"}}
+			t := &table{head: []string{"NAME", "SOURCE", "CAPTURE", "WHEN DOWN", "PROCESSES", "NAMESPACES", "CGROUP"}}
 			for _, w := range list {
 				state, st := "verified", green
 				switch {
@@ -32,8 +31,8 @@ connections while agentd is down: closed refuses them, open lets them by.`,
 				case !w.Verified:
 					state, st = "not verified", yellow
 				}
-				row := t.add(w.Name, w.Source, fmt.Sprint(w.Sessions), state, w.WhenDown, fmt.Sprint(w.Netns), strings.Join(w.Listeners, " "), w.Cgroup)
-				row[3].style = st
+				row := t.add(w.Name, w.Source, state, w.WhenDown, fmt.Sprint(w.Processes), fmt.Sprint(w.Namespaces), w.Cgroup)
+				row[2].style = st
 			}
 			return a.show(list, func() { a.write(t) })
 		},

@@ -1,0 +1,68 @@
+package agentd_test
+
+import (
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// allowed lists, for each room, the rooms of this module that it may import.
+// A trailing /... stands for everything below.
+var allowed = []struct {
+	room string
+	from []string
+}{
+	{"bpf", nil},
+	{"decoders", nil},
+	{"decoders/sql", []string{"decoders"}},
+	{"decoders/all", []string{"decoders", "decoders/..."}},
+	{"decoders/...", []string{"decoders", "decoders/sql"}},
+	{"policy/document", nil},
+	{"policy", []string{"decoders", "policy/document"}},
+	{"recorder", []string{"decoders", "policy"}},
+	{"agentd/cgroup", nil},
+	{"agentd/identity", []string{"policy", "agentd/cgroup"}},
+	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
+	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
+	{"agentd/control", []string{"decoders", "policy", "recorder"}},
+	{"agentd/internal/...", []string{"..."}},
+	{"agentd", []string{"..."}},
+	{"cmd/...", []string{"..."}},
+	{"scripts/...", []string{"..."}},
+}
+
+func TestImportsGoOneWay(t *testing.T) {
+	const module = "agentd.dev/"
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "agentd.dev/...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for line := range strings.Lines(string(out)) {
+		words := strings.Fields(line)
+		room := strings.TrimPrefix(words[0], module)
+		i := slices.IndexFunc(allowed, func(a struct {
+			room string
+			from []string
+		},
+		) bool {
+			return covers(a.room, room)
+		})
+		if i < 0 {
+			t.Errorf("%s: not in the table of rooms; add it with what it may import", room)
+			continue
+		}
+		for _, imported := range words[1:] {
+			other, ours := strings.CutPrefix(imported, module)
+			if ours && !slices.ContainsFunc(allowed[i].from, func(p string) bool { return covers(p, other) }) {
+				t.Errorf("%s imports %s: it may import only %q", room, other, allowed[i].from)
+			}
+		}
+	}
+}
+
+// covers reports whether pattern names room.
+func covers(pattern, room string) bool {
+	prefix, wild := strings.CutSuffix(pattern, "...")
+	return pattern == room || wild && strings.HasPrefix(room, prefix)
+}

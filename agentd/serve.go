@@ -1,0 +1,156 @@
+package agentd
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net/netip"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/identity"
+	"agentd.dev/agentd/relay"
+	"agentd.dev/decoders"
+	"agentd.dev/decoders/all"
+	"agentd.dev/decoders/opaque"
+	"agentd.dev/policy"
+	"agentd.dev/recorder"
+)
+
+const (
+	dialTimeout  = 10 * time.Second
+	sniffTimeout = 300 * time.Millisecond // how long a client may be silent before its server is taken to speak first
+)
+
+// Why a connection was refused before it became a session.
+var (
+	errDirect   = errors.New("connected to agentd's listener instead of a target")
+	errUnlisted = errors.New("no target has this address")
+	errStopping = errors.New("agentd is stopping")
+	errDial     = errors.New("target cannot be reached")
+	errRecord   = errors.New("the session cannot be recorded")
+)
+
+// serve makes a session of one accepted connection and hands it to a loop. It
+// owns conn.FD. It fails closed: whatever goes wrong, nothing reaches the
+// target, and the client's connection is reset.
+func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
+	kept := false
+	defer func() {
+		if !kept {
+			resetClose(conn.FD)
+		}
+	}()
+	id, err := d.identify(ctx, conn.Peer)
+	if err != nil {
+		return fmt.Errorf("identify pid %d: %w", conn.Peer.TGID, err)
+	}
+	target, protocol, err := d.target(ctx, conn)
+	session := &policy.Session{ID: rand.Text(), Start: time.Now(), Identity: id, Target: target, Scope: "plaintext"}
+	if protocol.Name == opaque.Protocol.Name {
+		session.Scope = "opaque"
+	}
+	log, e := d.open(session)
+	if e != nil {
+		return fmt.Errorf("%w: %w", errRecord, e) // no record, no connection
+	}
+	if err != nil {
+		return d.reject(log, err)
+	}
+	server, err := d.dial(ctx, conn)
+	if err != nil {
+		return d.reject(log, err)
+	}
+	rules := d.policy.For(session)
+	want := rules.Want()
+	want.MaxText = d.config.Limits.Statement.Int()
+	kept = d.relay(&relay.Session{
+		Client:  conn.FD,
+		Server:  server,
+		Decoder: protocol.New(want),
+		Judge:   rules,
+		Log:     log,
+		Done:    func(recorder.End) { d.ended() },
+	})
+	if !kept {
+		resetClose(server)
+		return d.reject(log, errStopping)
+	}
+	return nil
+}
+
+// target finds out where conn goes and how that is decoded. An error is why
+// it may not go there.
+func (d *Daemon) target(ctx context.Context, conn capture.Conn) (policy.Target, decoders.Protocol, error) {
+	if conn.Direct {
+		return policy.Target{Name: "agentd", Address: conn.Dest}, decoders.Protocol{}, errDirect
+	}
+	target, listed := d.targets.Lookup(conn.Dest)
+	switch {
+	case listed:
+		protocol, ok := all.Lookup(target.Protocol)
+		if !ok {
+			return target, protocol, fmt.Errorf("target %s: there is no protocol %q", target.Name, target.Protocol)
+		}
+		return target, protocol, nil
+	case d.config.Unlisted == UnlistedRefuse:
+		return unlisted(conn.Dest, ""), decoders.Protocol{}, errUnlisted
+	}
+	protocol := sniff(ctx, conn.FD)
+	return unlisted(conn.Dest, protocol.Name), protocol, nil
+}
+
+// unlisted is the target that stands for an address no target names. Where
+// such addresses are only observed, everything is let through and recorded.
+func unlisted(dest netip.AddrPort, protocol string) policy.Target {
+	return policy.Target{
+		Name:         "unlisted",
+		Address:      dest,
+		Protocol:     protocol,
+		Default:      policy.Allowing,
+		Unclassified: policy.Allowing,
+	}
+}
+
+// open starts the record of a session.
+func (d *Daemon) open(s *policy.Session) (*recorder.Log, error) {
+	var turn recorder.Turn
+	log, err := d.recorder.Begin(&turn, s)
+	if err != nil {
+		return nil, err
+	}
+	return log, d.recorder.Commit(&turn)
+}
+
+// reject ends the record of a session that never began, and returns why.
+func (d *Daemon) reject(log *recorder.Log, why error) error {
+	var turn recorder.Turn
+	log.End(&turn, time.Now(), recorder.End{Reason: "refused: " + why.Error()})
+	return errors.Join(why, d.recorder.Commit(&turn))
+}
+
+// dial connects to where conn was going, from the network namespace it came
+// from.
+func (d *Daemon) dial(ctx context.Context, conn capture.Conn) (fd int, err error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	if fd, err = d.capture.Dial(ctx, conn); err != nil {
+		return -1, fmt.Errorf("%w: %w", errDial, err)
+	}
+	return fd, nil
+}
+
+// identify says who is behind a peer.
+func (d *Daemon) identify(ctx context.Context, peer identity.Peer) (policy.Identity, error) {
+	return identity.Of(ctx, d.sources, peer)
+}
+
+// resetClose closes a socket so that its peer sees a reset: nothing that was
+// sent reached anyone.
+func resetClose(fd int) {
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	unix.Close(fd)
+}

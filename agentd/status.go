@@ -1,0 +1,161 @@
+package agentd
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/relay"
+	"agentd.dev/decoders"
+	"agentd.dev/policy"
+	"agentd.dev/recorder"
+)
+
+// Version is what agentd calls itself. The build sets it.
+var Version = "dev"
+
+// Status implements control.Reporter.
+func (d *Daemon) Status(context.Context) control.Status {
+	s := d.snapshot()
+	stats := d.recorder.Stats()
+	return control.Status{
+		Version:   Version,
+		Node:      d.config.Node,
+		PID:       os.Getpid(),
+		Started:   d.started,
+		Uptime:    control.Seconds(time.Since(d.started) / time.Second),
+		Capture:   d.captureStatus(),
+		Sessions:  control.SessionCount{Live: s.Live, Total: s.Sessions},
+		Verdicts:  s.Statements,
+		Policy:    d.policyStatus(),
+		Workloads: d.workloadStatus(),
+		Targets:   d.targetStatus(),
+		Log: control.Log{
+			Folder:   d.config.logFolder(),
+			Key:      d.config.keyFile() + ".pub",
+			Records:  uint64(stats.TreeSize),
+			Size:     uint64(stats.SignedSize),
+			Failures: stats.Failures,
+			Problem:  recordProblem(stats),
+		},
+	}
+}
+
+func recordProblem(s recorder.Stats) string {
+	if !s.Broken {
+		return ""
+	}
+	return fmt.Sprintf("recording does not work: %d records lost, and nothing that is asked goes out; is the disk full?", s.Lost)
+}
+
+func (d *Daemon) captureStatus() control.Capture {
+	c := control.Capture{Root: d.capture.Root()}
+	var problems []string
+	if err := d.counts.problem.Load(); err != nil && *err != nil {
+		problems = append(problems, (*err).Error())
+	}
+	for _, w := range d.capture.Workloads() {
+		if w.Problem != "" {
+			problems = append(problems, w.Name+": "+w.Problem)
+		}
+	}
+	c.Verified, c.Problem = len(problems) == 0, strings.Join(problems, "; ")
+	return c
+}
+
+func (d *Daemon) workloadStatus() []control.Workload {
+	list := []control.Workload{}
+	for _, w := range d.capture.Workloads() {
+		list = append(list, control.Workload{
+			Name:       w.Name,
+			Source:     w.Source,
+			Cgroup:     strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy()),
+			Processes:  w.Processes,
+			Namespaces: w.Namespaces,
+			WhenDown:   downs[w.WhenDown],
+			Verified:   w.Problem == "",
+			Problem:    w.Problem,
+		})
+	}
+	return list
+}
+
+// What the configuration calls these.
+var (
+	downs   = [...]string{capture.Refuse: "refuse", capture.Bypass: "bypass"}
+	answers = [...]string{policy.Refusing: "deny", policy.Allowing: "allow"}
+)
+
+func (d *Daemon) policyStatus() control.Policy {
+	return control.Policy{Files: d.policy.Files(), Rules: len(d.policy.Rules()), Loaded: d.policy.Loaded()}
+}
+
+func (d *Daemon) targetStatus() []control.Target {
+	list := []control.Target{}
+	for _, t := range d.targets {
+		list = append(list, control.Target{
+			Name:         t.Name,
+			Addresses:    []string{t.where()},
+			Protocol:     t.Protocol,
+			Default:      answers[t.Default],
+			Unclassified: answers[t.Unclassified],
+			Labels:       t.Labels,
+		})
+	}
+	return list
+}
+
+// snapshot reads every counter once.
+func (d *Daemon) snapshot() control.Snapshot {
+	stats := d.recorder.Stats()
+	s := control.Snapshot{
+		Sessions:       d.counts.sessions.Load(),
+		Statements:     map[string]int64{},
+		Bytes:          map[string]int64{},
+		Latency:        control.Histogram{Bounds: relay.LatencyBounds[:], Counts: make([]int64, len(relay.LatencyBounds)+1)},
+		Records:        stats.Records,
+		RecordFailures: stats.Failures,
+		Checkpoints:    stats.Checkpoints,
+		Refused:        map[string]int64{},
+		Capture:        d.capture.Counters(),
+		Workloads:      int64(len(d.capture.Workloads())),
+		Verified:       d.captureStatus().Verified,
+	}
+	for _, loop := range d.loops {
+		addLoop(&s, &loop.Stats)
+	}
+	for i, r := range refusals {
+		s.Refused[r.name] = d.counts.refused[i].Load()
+	}
+	return s
+}
+
+// addLoop adds the counters of one loop.
+func addLoop(s *control.Snapshot, loop *relay.Stats) {
+	s.Live += loop.Sessions.Load()
+	for i := range loop.Verdicts {
+		s.Statements[policy.Outcome(i).String()] += loop.Verdicts[i].Load()
+	}
+	for i := range loop.Bytes {
+		s.Bytes[decoders.Dir(i).String()] += loop.Bytes[i].Load()
+	}
+	for i := range loop.Latency {
+		s.Latency.Counts[i] += loop.Latency[i].Load()
+	}
+	s.Latency.Sum += time.Duration(loop.LatencySum.Load()).Seconds()
+}
+
+// where is a target's address as the configuration writes it.
+func (t *TargetConfig) where() string {
+	host := t.Prefix.String()
+	if t.Prefix.IsSingleIP() {
+		host = t.Prefix.Addr().String()
+	}
+	return net.JoinHostPort(host, strconv.Itoa(int(t.Port)))
+}
