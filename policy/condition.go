@@ -102,7 +102,7 @@ func (c *compiler) known(parsed *cel.Ast, r *reading) bool {
 		}
 		for _, value := range cmp.values {
 			if protocols := names(c.languages); !slices.Contains(protocols, value) {
-				c.problem(parsed, cmp.id, fmt.Sprintf("there is no protocol %q%s", value, document.Suggest(value, protocols)))
+				c.problem(parsed, cmp.id, fmt.Sprintf("there is no protocol %q%s", value, document.Choices(value, protocols)))
 				ok = false
 			}
 		}
@@ -295,8 +295,15 @@ func (c *compiler) issues(issues *cel.Issues) bool {
 // the words of their makers.
 func plainIssue(message string) string {
 	message = strings.TrimPrefix(message, "Syntax error: ")
-	if rest, ok := strings.CutPrefix(message, "found no matching overload for "); ok {
-		return "these types do not go together: " + strings.NewReplacer("'", "", " applied to", " of").Replace(rest)
+	if types, ok := strings.CutPrefix(message, "found no matching overload for '"); ok {
+		operator, operands, _ := strings.Cut(types, "' applied to '")
+		return fmt.Sprintf("%q does not go with %s", strings.Trim(operator, "_@"), strings.TrimSuffix(operands, "'"))
+	}
+	switch message, _, _ = strings.Cut(message, " expecting "); message {
+	case "mismatched input '<EOF>'":
+		return "the condition ends too early"
+	case "invalid matches argument":
+		return "not a regular expression"
 	}
 	return message
 }

@@ -20,6 +20,14 @@ func Suggest(written string, names []string) string {
 	return fmt.Sprintf("; did you mean %q?", best)
 }
 
+// Choices is Suggest, but lists all names if none is near.
+func Choices(written string, names []string) string {
+	if s := Suggest(written, names); s != "" {
+		return s
+	}
+	return ": use " + List(names)
+}
+
 // distance is how many letters must be added, removed, replaced or swapped
 // with their neighbour to make b of a.
 func distance(a, b string) int {

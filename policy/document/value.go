@@ -77,10 +77,7 @@ func suggestKey(name string, keys []Key) string {
 	for i := range keys {
 		names[i] = keys[i].Name
 	}
-	if s := Suggest(name, names); s != "" {
-		return s
-	}
-	return ": use " + List(names)
+	return Choices(name, names)
 }
 
 // Pairs reads a mapping whose keys are not known beforehand.
