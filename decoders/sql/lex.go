@@ -60,6 +60,7 @@ type lexer struct {
 	start, pos int  // the token is text[start:pos]
 	spaced     bool // white space or a comment came before the token
 	commented  bool // a comment did
+	signs      int  // text[pos:signs] is signs that are operators each
 
 	ambiguous bool   // another reading may cut the text elsewhere
 	secret    bool   // a literal or comment so far looks like it holds a password or key
@@ -261,9 +262,14 @@ func (l *lexer) identifier(from int) bool {
 }
 
 // operator moves over an operator. A comment ends it, and so does a sign that
-// belongs to what follows (lexical rules, section 4.1.3 of the manual).
+// belongs to what follows (section 4.1.3 of the manual).
 func (l *lexer) operator() {
-	i := l.pos
+	l.kind = op
+	if l.pos < l.signs {
+		l.pos++
+		return
+	}
+	i, last := l.pos, l.pos
 	special := false
 	for i < len(l.text) && classes[l.text[i]] == operator {
 		c := l.text[i]
@@ -271,13 +277,17 @@ func (l *lexer) operator() {
 			break
 		}
 		special = special || strings.IndexByte("~!@#^&|`?%", c) >= 0
+		if c != '+' && c != '-' {
+			last = i
+		}
 		i++
 	}
-	for !special && i > l.pos+1 && (l.text[i-1] == '+' || l.text[i-1] == '-') {
-		i--
+	if special {
+		l.pos = i
+		return
 	}
-	l.kind = op
-	l.pos = i
+	l.pos = last + 1
+	l.signs = i
 }
 
 func (l *lexer) colon() {
