@@ -155,7 +155,7 @@ func (d *decoder) learnt(m message) (turn, error) {
 
 // add keeps one row of the catalogue query's answer.
 func (c *catalogue) add(body []byte) error {
-	var v [9]string
+	var v [10]string
 	if len(body) < 2 || int(binary.BigEndian.Uint16(body)) != len(v) {
 		return errors.New("row has the wrong number of columns")
 	}
@@ -182,20 +182,32 @@ func (c *catalogue) add(body []byte) error {
 	if c.rows++; c.rows > maxProtected {
 		return fmt.Errorf("more than %d columns are protected", maxProtected)
 	}
-	column := decoders.Column{Schema: v[5], Table: v[6], Name: v[7], Derived: v[8] == "t"}
+	derived := v[8] == "t"
+	column := decoders.Column{Schema: v[5], Table: v[6], Name: v[7], Derived: derived}
 	at := relation<<16 | number
 	c.columns[at] = append(c.columns[at], column)
 	column.Derived = true
 	c.columns[relation<<16] = append(c.columns[relation<<16], column)
+	kind, err := strconv.ParseUint(v[9], 10, 32)
+	if err != nil {
+		return err
+	}
+	// Statements are to be watched for child tables and views, too. A view's
+	// columns have everyday names, and what is computed from text is told by
+	// its type where the view is mentioned: those names need no watching.
 	if v[2] != v[5] || v[3] != v[6] || v[4] != v[7] {
-		c.watch = append(c.watch, decoders.ColumnName{Schema: v[2], Table: v[3], Column: v[4]})
+		name := v[4]
+		if derived && textual[uint32(kind)] {
+			name = v[7]
+		}
+		c.watch = append(c.watch, decoders.ColumnName{Schema: v[2], Table: v[3], Column: name})
 	}
 	return nil
 }
 
 // catalogueQuery asks for every protected column: relation, number, its names,
-// the names of the column that protects it, and whether it may be computed
-// from that. Every name and operator is qualified, so that no search_path
+// the names of the column that protects it, whether it may be computed from
+// that, and that column's type. Every name and operator is qualified, so that no search_path
 // changes what it asks.
 func catalogueQuery(columns []decoders.ColumnName) string {
 	var any []string
@@ -256,7 +268,7 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived) AS (
       AND va.attnum OPERATOR(pg_catalog.>) 0 AND NOT va.attisdropped
   ) s
 )
-SELECT p.relid, p.attnum, n.nspname, c.relname, a.attname, rn.nspname, rc.relname, ra.attname, p.derived
+SELECT p.relid, p.attnum, n.nspname, c.relname, a.attname, rn.nspname, rc.relname, ra.attname, p.derived, ra.atttypid
 FROM protected p
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace

@@ -36,7 +36,6 @@ func (d *decoder) failed(m message) (turn, error) {
 	}
 	t := d.told(s, f)
 	d.skip()
-	d.pop()
 	return t, nil
 }
 
@@ -82,7 +81,6 @@ func (d *decoder) refused(s *slot, m message) (turn, error) {
 	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.out}
 	if s.extended() {
 		d.skip()
-		d.pop()
 	} else {
 		s.done = true
 	}

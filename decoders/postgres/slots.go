@@ -119,10 +119,17 @@ func (d *decoder) pop() {
 	d.queue.head++
 }
 
-// skip marks what the server discards after an error in an extended query
-// message: everything up to Sync, which may not have been sent yet. The head
-// is still the slot of the failed message.
+// skip removes the slot at the head, an extended query message that failed,
+// and what the server discards after it: everything up to Sync, which may not
+// have been sent yet.
 func (d *decoder) skip() {
+	d.void()
+	d.pop()
+	d.head()
+}
+
+// void marks what the server discards.
+func (d *decoder) void() {
 	for n := d.queue.head + 1; n < d.queue.tail; n++ {
 		s := d.queue.at(n)
 		if s.void {

@@ -178,7 +178,7 @@ func (d *decoder) recordable(dst, text []byte, r *reading) []byte {
 	if !r.private {
 		return text
 	}
-	return sql.Redact(dst[:0], text)
+	return d.analyzer.Redact(dst[:0], text)
 }
 
 // An encoding is what the session's client_encoding does to texts.

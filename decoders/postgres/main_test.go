@@ -1,0 +1,144 @@
+package postgres_test
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"os/user"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+)
+
+// serverAddr is where the PostgreSQL of these tests listens. It trusts
+// everybody, has an empty database "postgres" and is gone after the tests.
+var serverAddr string
+
+func TestMain(m *testing.M) {
+	code, err := withServer(m.Run)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "start PostgreSQL:", err)
+		code = 1
+	}
+	os.Exit(code)
+}
+
+// withServer runs f while a server is up.
+func withServer(f func() int) (code int, err error) {
+	bin, err := bindir()
+	if err != nil {
+		return 0, err
+	}
+	attr, err := unprivileged()
+	if err != nil {
+		return 0, err
+	}
+	dir, err := os.MkdirTemp("", "decoders-postgres")
+	if err != nil {
+		return 0, err
+	}
+	defer os.RemoveAll(dir)
+	if attr.Credential != nil {
+		if err := os.Chown(dir, int(attr.Credential.Uid), int(attr.Credential.Gid)); err != nil {
+			return 0, err
+		}
+	}
+	data := filepath.Join(dir, "data")
+	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+	initdb.Dir, initdb.SysProcAttr = dir, attr
+	if out, err := initdb.CombinedOutput(); err != nil {
+		return 0, fmt.Errorf("initdb: %w\n%s", err, out)
+	}
+	port, err := freePort()
+	if err != nil {
+		return 0, err
+	}
+	serverAddr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	// The server ends with this process, whatever becomes of that.
+	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-p", strconv.Itoa(port),
+		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200", "-c", "wal_level=logical")
+	server.Dir, server.SysProcAttr = dir, attr
+	attr.Pdeathsig = syscall.SIGQUIT
+	log, err := server.StderrPipe()
+	if err != nil {
+		return 0, err
+	}
+	// Pdeathsig means the thread that starts it.
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if err := server.Start(); err != nil {
+		return 0, err
+	}
+	lines := bufio.NewScanner(log)
+	for up := false; !up; up = strings.Contains(lines.Text(), "ready to accept connections") {
+		if !lines.Scan() {
+			return 0, fmt.Errorf("it ended: %w", server.Wait())
+		}
+	}
+	drained := make(chan struct{})
+	go func() {
+		defer close(drained)
+		for lines.Scan() {
+		}
+	}()
+	defer func() {
+		_ = server.Process.Signal(syscall.SIGQUIT) // immediate shutdown: the data is thrown away
+		<-drained
+		_ = server.Wait()
+	}()
+	return f(), nil
+}
+
+// bindir finds the newest server of the distribution, or one on the PATH.
+func bindir() (string, error) {
+	found, err := filepath.Glob("/usr/lib/postgresql/*/bin/initdb")
+	if err == nil && len(found) > 0 {
+		return filepath.Dir(found[len(found)-1]), nil
+	}
+	path, err := exec.LookPath("initdb")
+	if err != nil {
+		return "", errors.New("no PostgreSQL server is installed: run scripts/deps.sh")
+	}
+	return filepath.Dir(path), nil
+}
+
+// unprivileged says whom to run the server as: it refuses root.
+func unprivileged() (*syscall.SysProcAttr, error) {
+	if os.Getuid() != 0 {
+		return new(syscall.SysProcAttr), nil
+	}
+	u, err := user.Lookup("postgres")
+	if err != nil {
+		return nil, err
+	}
+	uid, err := strconv.ParseUint(u.Uid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	gid, err := strconv.ParseUint(u.Gid, 10, 32)
+	if err != nil {
+		return nil, err
+	}
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(uid), Gid: uint32(gid)}}, nil
+}
+
+func freePort() (int, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, err
+	}
+	defer l.Close()
+	return l.Addr().(*net.TCPAddr).Port, nil
+}
+
+// caller says where a failure came from.
+func caller() string {
+	_, file, line, _ := runtime.Caller(2)
+	return fmt.Sprintf("%s:%d", file[strings.LastIndexByte(file, '/')+1:], line)
+}
