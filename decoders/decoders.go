@@ -106,6 +106,16 @@ type Refusal struct {
 	Hint   string // what would be allowed, or how to ask
 }
 
+// Message is r in one line, for whoever was refused: what, why, and by which
+// rule.
+func (r Refusal) Message() string {
+	reason := r.Reason
+	if reason == "" {
+		reason = "This is refused."
+	}
+	return reason + " (agentd, rule " + r.Rule + ")"
+}
+
 // An Answer is how a protocol says no.
 type Answer struct {
 	// Out goes to the server in place of what was refused: something sure

@@ -53,10 +53,7 @@ func parseFailure(body []byte) (f failure) {
 func complaint(dst []byte, severity, code string, r decoders.Refusal) []byte {
 	e := pgproto3.ErrorResponse{
 		Severity: severity, SeverityUnlocalized: severity, Code: code,
-		Message: plain(r.Reason), Hint: plain(r.Hint),
-	}
-	if e.Message == "" {
-		e.Message = "agentd refused this: rule " + plain(r.Rule)
+		Message: plain(r.Message()), Hint: plain(r.Hint),
 	}
 	return encode(dst, &e)
 }
