@@ -82,6 +82,7 @@ func (r *Recorder) sync(current *segment, retired []*segment) error {
 	r.retired = r.retired[len(retired):]
 	r.mu.Unlock()
 	for _, s := range retired {
+		s.trim() // gives space back; the segment is whole without
 		s.f.Close()
 	}
 	return nil

@@ -70,6 +70,7 @@ func (r *Recorder) roll() error {
 	if err != nil {
 		return err
 	}
+	next.reserve(r.opts.SegmentBytes, r.opts.Reserve)
 	r.retired = append(r.retired, r.seg)
 	r.seg = next
 	select {

@@ -63,8 +63,8 @@ func cutText(s []byte, limit int) []byte {
 	return s[:end]
 }
 
-// str is text for short strings. The caller's string is copied to the end of
-// the buffer's spare room first, because text takes bytes.
+// str is text for strings that rarely need escaping, which then costs an
+// allocation.
 func (t *Turn) str(key, value string) {
 	if value == "" {
 		return

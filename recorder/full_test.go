@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -131,12 +132,24 @@ func TestAFullDiskStopsRecordingAndTheGapIsRecorded(t *testing.T) {
 	}
 }
 
+// awaited is a log's writer that tells when recording works again.
+type awaited chan struct{}
+
+func (a awaited) Write(line []byte) (int, error) {
+	if strings.Contains(string(line), "works again") {
+		a <- struct{}{}
+	}
+	return len(line), nil
+}
+
 // A recorder that nobody writes to resumes by itself, so that sessions can
 // begin again.
 func TestRecordingResumesByItself(t *testing.T) {
 	disk := smallDisk(t)
+	resumed := make(awaited, 1)
 	l := begin(t, func(o *Options) {
 		o.Dir, o.Reserve, o.Interval = filepath.Join(disk, "log"), 16<<10, time.Millisecond
+		o.Log = slog.New(slog.NewTextHandler(resumed, nil))
 	})
 	ballast := fill(t, disk, 0)
 	for l.Note("test", strings.Repeat("x", 4000)) == nil {
@@ -144,10 +157,10 @@ func TestRecordingResumesByItself(t *testing.T) {
 	if err := os.Remove(ballast); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(10 * time.Second); l.Stats().Broken; {
-		if time.Now().After(deadline) {
-			t.Fatal("recording did not resume")
-		}
+	select {
+	case <-resumed:
+	case <-time.After(10 * time.Second):
+		t.Fatal("recording did not resume")
 	}
 	if _, err := l.Begin(&Turn{}, aSession("S1")); err != nil {
 		t.Error(err)

@@ -12,7 +12,6 @@ import (
 // owns the Turn it writes to.
 type Log struct {
 	inherent []byte // the fields that every record of the session carries
-	protocol string
 	start    time.Time
 	n        int64 // records so far
 	pending  stopwatch
@@ -31,7 +30,7 @@ type End struct {
 }
 
 func newLog(t *Turn, s *policy.Session) *Log {
-	l := &Log{protocol: s.Target.Protocol, start: s.Start}
+	l := &Log{start: s.Start}
 	var scratch Turn
 	scratch.str("session", s.ID)
 	l.inherent = scratch.buf
@@ -73,7 +72,7 @@ func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict
 	l.event(t, now, ev)
 	switch ev.Kind {
 	case decoders.Login:
-		l.who(t, ev.Facts)
+		login(t, ev.Facts)
 	case decoders.Columns:
 		columns(t, ev.Columns, v)
 	case decoders.Request:
@@ -135,21 +134,21 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	}
 }
 
-// whoFields are the facts of a login that are kept, as the protocol or a
-// session-wide prefix may name them.
-var whoFields = []string{"user", "database", "application_name"}
+// loginFields are the facts of a login that are kept, in any protocol.
+var loginFields = []struct{ fact, key string }{
+	{"login.user", "user"},
+	{"login.database", "database"},
+	{"login.application", "application"},
+}
 
-// who appends who the client says it is.
-func (l *Log) who(t *Turn, facts decoders.Facts) {
+// login appends who the client says it is.
+func login(t *Turn, facts decoders.Facts) {
 	if facts == nil {
 		return
 	}
-	for _, name := range whoFields {
-		for _, field := range []string{l.protocol + "." + name, "login." + name, "session." + name, name} {
-			if value, ok := facts.Field(field).(string); ok {
-				t.str(name, value)
-				break
-			}
+	for _, f := range loginFields {
+		if value, ok := facts.Field(f.fact).(string); ok {
+			t.str(f.key, value)
 		}
 	}
 }

@@ -27,7 +27,7 @@ func conversation(t *testing.T, l *aLog, id string) {
 	tell := func(seq uint64, r decoders.Result) { log.Told(&turn, at.Add(time.Second), outcome(seq, r)) }
 
 	ask(&decoders.Event{Kind: decoders.Login, Seq: 1, Facts: loginFacts{
-		"postgres.user": "alice", "database": "shop", "application_name": "psql",
+		"login.user": "alice", "login.database": "shop", "login.application": "psql",
 	}}, allowed)
 	own := statement(2, "select oid from pg_class")
 	own.Kind = decoders.Own

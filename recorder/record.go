@@ -32,7 +32,7 @@ type record struct {
 
 	User        string `json:"user"`
 	Database    string `json:"database"`
-	Application string `json:"application_name"`
+	Application string `json:"application"`
 
 	Text
 	Answer

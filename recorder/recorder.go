@@ -137,6 +137,8 @@ func (r *Recorder) start() error {
 	r.stats.size.Store(r.log.tree.size)
 	r.stats.signed.Store(found.last.Size)
 
+	r.seg.reserve(r.opts.SegmentBytes, r.opts.Reserve)
+
 	var t Turn
 	startRecord(&t, time.Now(), r.opts.Node, found.last)
 	for _, torn := range found.torn {
@@ -261,6 +263,7 @@ func (r *Recorder) finish() error {
 func (r *Recorder) closeFiles() {
 	for _, s := range append(r.retired, r.seg) {
 		if s != nil {
+			s.trim() // gives space back; the segment is whole without
 			s.f.Close()
 		}
 	}

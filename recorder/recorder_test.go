@@ -3,6 +3,7 @@ package recorder
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -140,28 +141,46 @@ func payloads(t testing.TB, dir string) []json.RawMessage {
 	return all
 }
 
+// BenchmarkStatement is what recording costs a pgbench statement, with as many
+// of them in a turn of the event loop.
 func BenchmarkStatement(b *testing.B) {
+	for _, turn := range []int{1, 8, 32} {
+		b.Run(fmt.Sprintf("turn=%d", turn), func(b *testing.B) { benchmarkStatement(b, turn) })
+	}
+}
+
+func benchmarkStatement(b *testing.B, perTurn int) {
 	l := begin(b, func(o *Options) { o.Interval = time.Second })
 	var turn Turn
 	log, err := l.Begin(&turn, aSession("3F2K7QW5M4X6T8Z9B1N0C2V4"))
 	if err != nil {
 		b.Fatal(err)
 	}
-	text := []byte("SELECT abalance FROM pgbench_accounts WHERE aid = 4711;")
-	asked := decoders.Event{Kind: decoders.Request, Text: text, Record: text}
-	told := decoders.Event{Kind: decoders.Outcome, Result: decoders.Result{Rows: 1, Bytes: 13, Tag: "SELECT 1"}}
+	asked := statement(0, "SELECT abalance FROM pgbench_accounts WHERE aid = 4711;")
+	told := outcome(0, decoders.Result{Rows: 1, Bytes: 13, Tag: "SELECT 1"})
 	v := policy.Verdict{Outcome: policy.Forward, Rule: "read-only"}
 	now := at
 	b.ReportAllocs()
+	b.ResetTimer()
 	for i := range b.N {
 		asked.Seq, told.Seq = uint64(i+1), uint64(i+1)
-		log.Asked(&turn, now, &asked, v)
+		log.Asked(&turn, now, asked, v)
 		now = now.Add(50 * time.Microsecond)
-		log.Told(&turn, now, &told)
-		if i%8 == 7 {
-			if err := l.Commit(&turn); err != nil {
-				b.Fatal(err)
-			}
+		log.Told(&turn, now, told)
+		if i%perTurn == perTurn-1 {
+			l.commit(b, &turn)
 		}
+	}
+}
+
+// BenchmarkVerify is by record, chain, tree and signatures included.
+func BenchmarkVerify(b *testing.B) {
+	l := begin(b)
+	l.work(b, "S", b.N/2)
+	l.Close()
+	verifier := l.verifier(b)
+	b.ResetTimer()
+	if r, err := Verify(l.opts.Dir, verifier, VerifyOptions{}); err != nil || !r.OK {
+		b.Fatal(r.Bad, err)
 	}
 }
