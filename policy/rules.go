@@ -145,6 +145,9 @@ func fold(from []candidate, s *scope) []candidate {
 func (r *Rules) sort(all []candidate) {
 	for i := range r.pools {
 		r.pools[i] = r.pools[i][:0]
+	}
+	for kinds := judged; kinds != 0; kinds &= kinds - 1 {
+		i := bits.TrailingZeros16(uint16(kinds))
 		for _, c := range all {
 			if c.judges(1 << i) {
 				r.pools[i] = append(r.pools[i], c)
