@@ -53,7 +53,9 @@ func (d *decoder) fromServer(m message) (turn, error) {
 	switch m.typ {
 	case 'S':
 		return d.parameter(m)
-	case 'N', 'A':
+	case 'N':
+		return d.notice(m)
+	case 'A':
 		return walk, nil
 	}
 	switch d.phase {
@@ -125,6 +127,9 @@ func (d *decoder) answered(s *slot, m message) (turn, error) {
 	case 't':
 		if s.done || !s.both {
 			return walk, fmt.Errorf("%w: parameters of %q", errStep, s.kind)
+		}
+		if s.hidden && !m.first {
+			return flush, nil
 		}
 		s.done = true
 		return d.shown(s, m), d.expect(s, m, describe)
@@ -436,11 +441,8 @@ func (d *decoder) ready(m message) (turn, error) {
 		return d.loggedIn(m, status)
 	}
 	s := d.head()
-	if d.catalogue.stale && status != 'E' && (s == nil || d.queue.len() == 1) {
-		if !m.first {
-			return flush, nil
-		}
-		d.phase, d.catalogue.half = learning, true
+	if d.outdates(s) && !m.first {
+		return flush, nil
 	}
 	t := walk
 	if s != nil {
@@ -456,10 +458,17 @@ func (d *decoder) ready(m message) (turn, error) {
 			d.unsettled = false
 		}
 	}
-	if d.catalogue.half {
+	if d.catalogue.stale && status != 'E' && d.queue.len() == 0 {
+		d.phase = learning
 		return d.half(t), nil
 	}
 	return t, nil
+}
+
+// outdates reports whether the catalogue may have to be asked again once s has
+// ended.
+func (d *decoder) outdates(s *slot) bool {
+	return d.catalogue.stale || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
 }
 
 // ended removes the slot that ReadyForQuery ends, and tells what came of it.

@@ -59,6 +59,7 @@ func (d *decoder) loggedIn(m message, status byte) (turn, error) {
 // half drops the first byte of a ReadyForQuery of which the end is still to be
 // replaced by the catalogue query: two events need two steps.
 func (d *decoder) half(t turn) turn {
+	d.catalogue.half = true
 	d.server.step = decoders.Step{Op: decoders.Drop, N: 1}
 	if t == tell {
 		d.server.step.Event = &d.server.event
@@ -183,6 +184,11 @@ func (c *catalogue) add(body []byte) error {
 		return fmt.Errorf("more than %d columns are protected", maxProtected)
 	}
 	derived := v[8] == "t"
+	if v[9] == "0" { // a statistic, of whichever column
+		c.columns[relation<<16|number] = c.wanted
+		c.watch = append(c.watch, decoders.ColumnName{Schema: v[2], Table: v[3], Column: v[4]})
+		return nil
+	}
 	column := decoders.Column{Schema: v[5], Table: v[6], Name: v[7], Derived: derived}
 	at := relation<<16 | number
 	c.columns[at] = append(c.columns[at], column)
@@ -235,7 +241,8 @@ func literal(s string) string {
 
 // catalogueText walks from the columns that rules name to the same columns of
 // child tables (pg_inherits), and to every column of a view that depends on
-// one (pg_depend through pg_rewrite, whose OIDs 1259 and 2618 are fixed).
+// one (pg_depend through pg_rewrite, whose OIDs 1259 and 2618 are fixed). The
+// planner's statistics, in the schema with OID 11, show values of any column.
 const catalogueText = `/* agentd: where the protected columns are */
 WITH RECURSIVE protected (relid, attnum, root, rootnum, derived) AS (
   SELECT a.attrelid, a.attnum, a.attrelid, a.attnum, false
@@ -275,4 +282,11 @@ JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) p.relid AND a.attnum OPERATOR(pg_catalog.=) p.attnum
 JOIN pg_catalog.pg_class rc ON rc.oid OPERATOR(pg_catalog.=) p.root
 JOIN pg_catalog.pg_namespace rn ON rn.oid OPERATOR(pg_catalog.=) rc.relnamespace
-JOIN pg_catalog.pg_attribute ra ON ra.attrelid OPERATOR(pg_catalog.=) p.root AND ra.attnum OPERATOR(pg_catalog.=) p.rootnum`
+JOIN pg_catalog.pg_attribute ra ON ra.attrelid OPERATOR(pg_catalog.=) p.root AND ra.attnum OPERATOR(pg_catalog.=) p.rootnum
+UNION ALL
+SELECT a.attrelid, a.attnum, 'pg_catalog', c.relname, a.attname, 'pg_catalog', c.relname, a.attname, true, 0
+FROM pg_catalog.pg_attribute a
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
+WHERE c.relnamespace OPERATOR(pg_catalog.=) 11 AND a.attname OPERATOR(pg_catalog.=) ANY (ARRAY[
+  'stavalues1', 'stavalues2', 'stavalues3', 'stavalues4', 'stavalues5', 'stxdmcv', 'stxdexpr', 'most_common_vals',
+  'histogram_bounds', 'most_common_elems', 'range_bounds_histogram', 'most_common_base_freqs']::pg_catalog.name[])`

@@ -3,7 +3,6 @@ package postgres
 import (
 	"strings"
 
-	"agentd.dev/decoders"
 	"github.com/jackc/pgproto3/v2"
 )
 
@@ -50,12 +49,10 @@ func parseFailure(body []byte) (f failure) {
 }
 
 // complaint returns an ErrorResponse in agentd's words, appended to dst.
-func complaint(dst []byte, severity, code string, r decoders.Refusal) []byte {
-	e := pgproto3.ErrorResponse{
-		Severity: severity, SeverityUnlocalized: severity, Code: code,
-		Message: plain(r.Message()), Hint: plain(r.Hint),
-	}
-	return encode(dst, &e)
+func complaint(dst []byte, severity, code, message, hint string) []byte {
+	return encode(dst, &pgproto3.ErrorResponse{
+		Severity: severity, SeverityUnlocalized: severity, Code: code, Message: plain(message), Hint: plain(hint),
+	})
 }
 
 // encode appends a message. None that agentd writes can be too long, which is

@@ -23,6 +23,9 @@ func (d *decoder) failed(m message) (turn, error) {
 	}
 	d.copying = false
 	d.hidden = nil
+	if d.withholds(s, f) {
+		return d.withheld(s, m, f)
+	}
 	switch s.kind {
 	case query, function:
 		s.done = true
@@ -37,6 +40,65 @@ func (d *decoder) failed(m message) (turn, error) {
 	t := d.told(s, f)
 	d.skip()
 	return t, nil
+}
+
+// withholds reports whether the error of a statement that can reach protected
+// values may show one. Errors of parse analysis, which point into the text,
+// cannot: there are no values yet. Nor can those of the listed classes.
+func (d *decoder) withholds(s *slot, f failure) bool {
+	if !d.masking() || f.position || len(f.code) != 5 || harmless[string(f.code[:2])] {
+		return false
+	}
+	return s.kind == function || s.kind == syncing || s.reading.table || s.reading.column || s.reading.unclassified != ""
+}
+
+// harmless classes of SQLSTATEs speak of connections, transactions, resources
+// and names of statements.
+var harmless = map[string]bool{
+	"08": true, "25": true, "26": true, "34": true, "40": true, "53": true, "54": true, "55": true, "57": true, "58": true,
+}
+
+// withheld replaces such an error by one of the same code without its texts.
+func (d *decoder) withheld(s *slot, m message, f failure) (turn, error) {
+	if !m.first {
+		return flush, nil
+	}
+	d.server.out = complaint(d.server.out[:0], "ERROR", d.own(f.code), "(agentd does not show the text of this error: it may contain values of protected columns)", "")
+	step := decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.out}
+	switch {
+	case s.extended():
+		if d.told(s, f) == tell {
+			step.Event = &d.server.event
+		}
+		d.skip()
+	case s.kind != syncing:
+		s.done = true
+		d.fail(s, f)
+	}
+	d.server.step = step
+	return alone, nil
+}
+
+// notice handles NoticeResponse, of which the texts may carry values, too.
+func (d *decoder) notice(m message) (turn, error) {
+	s := d.head()
+	if !d.masking() || s == nil {
+		return walk, nil
+	}
+	if want := min(m.size, maxError); len(m.buf) < want {
+		return d.need(want), nil
+	}
+	f := parseFailure(m.body())
+	if !d.withholds(s, f) {
+		return walk, nil
+	}
+	if !m.first {
+		return flush, nil
+	}
+	d.server.out = complaint(d.server.out[:0], "NOTICE", d.own(f.code), "(agentd does not show the text of this notice: it may contain values of protected columns)", "")
+	d.server.out[0] = 'N'
+	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.out}
+	return alone, nil
 }
 
 // fail keeps in s what the error says.
@@ -77,7 +139,7 @@ func (d *decoder) refused(s *slot, m message) (turn, error) {
 	if !m.first {
 		return flush, nil
 	}
-	d.server.out = complaint(d.server.out[:0], "ERROR", insufficientPrivilege, *s.refusal)
+	d.server.out = complaint(d.server.out[:0], "ERROR", insufficientPrivilege, s.refusal.Message(), s.refusal.Hint)
 	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.out}
 	if s.extended() {
 		d.skip()

@@ -21,7 +21,7 @@ const (
 func (d *decoder) Refuse(r decoders.Refusal) decoders.Answer {
 	switch d.client.event.Kind {
 	case decoders.Login:
-		return decoders.Answer{Back: complaint(nil, "FATAL", invalidAuthorization, r), Close: true}
+		return decoders.Answer{Back: complaint(nil, "FATAL", invalidAuthorization, r.Message(), r.Hint), Close: true}
 	case decoders.Cancel:
 		return decoders.Answer{Close: true}
 	}
@@ -67,5 +67,5 @@ func sanitise(rule string) string {
 
 // Abort says that the session ends, as a server does that is shut down.
 func (d *decoder) Abort(r decoders.Refusal) []byte {
-	return complaint(nil, "FATAL", adminShutdown, r)
+	return complaint(nil, "FATAL", adminShutdown, r.Message(), r.Hint)
 }

@@ -99,12 +99,36 @@ func (d *decoder) digest(facts *sql.Facts) reading {
 		return r
 	}
 	r.table, r.column = facts.Mentions()
+	if r.unclassified == "" {
+		r.unclassified = unseen(facts)
+	}
 	r.private = r.private || r.table || r.column || r.unclassified != ""
 	if (r.table || r.column) && r.unclassified == "" {
 		r.unclassified = d.escapes(facts)
 	}
 	return r
 }
+
+// unseen says how a statement, whatever it mentions, could show protected
+// values through code that is not in its text, "" if it cannot.
+func unseen(facts *sql.Facts) string {
+	for _, name := range runners {
+		if strings.Contains(facts.Normalized, name) {
+			return "a function like " + name + " runs statements that agentd cannot see, and could show protected values"
+		}
+	}
+	for _, verb := range facts.Verbs {
+		// What EXECUTE runs was seen when it was prepared.
+		if facts.Opaque && verb != "execute" && (away[verb] || !slices.Contains(facts.Verbs, "execute")) {
+			return strings.ToUpper(verb) + " runs code that agentd cannot see, and could show protected values"
+		}
+	}
+	return ""
+}
+
+// runners are parts of the names of such functions, of the server's own and of
+// its common extensions.
+var runners = []string{"_to_xml", "ts_stat", "ts_rewrite", "dblink", "crosstab", "connectby", "xpath_table"}
 
 // escapes says how a statement that mentions protected columns could carry
 // their values to where they cannot be followed, "" if it cannot.
@@ -123,8 +147,6 @@ func (d *decoder) escapes(facts *sql.Facts) string {
 	case how != "":
 	case slices.Contains(facts.Commands, "select into"):
 		how = "SELECT INTO"
-	case facts.Opaque && !slices.Contains(facts.Verbs, "execute"):
-		how = "code that cannot be seen"
 	case inserts && selects:
 		how = "INSERT with SELECT"
 	case updates && !inserts && !d.assignsOnly(facts.Normalized):
@@ -138,7 +160,7 @@ func (d *decoder) escapes(facts *sql.Facts) string {
 // away are the verbs of statements that store or send what they select
 // elsewhere, or hide what they do.
 var away = map[string]bool{
-	"copy": true, "create": true, "do": true, "call": true, "alter": true, "import": true, "refresh": true, "notify": true,
+	"copy": true, "create": true, "do": true, "call": true, "alter": true, "import": true, "refresh": true, "notify": true, "load": true,
 }
 
 // assignsOnly reports whether text uses protected columns only as "name = ?",
