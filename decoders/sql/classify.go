@@ -10,7 +10,7 @@ func classify(key []byte, w *watch) *Facts {
 	for t.kind != end {
 		next, after := scan(key, i)
 		c.token(t, next)
-		c.prev = t
+		c.before, c.prev = c.prev, t
 		t, i = next, after
 	}
 	c.finish()
@@ -25,6 +25,8 @@ type classifier struct {
 	prev  token
 	depth int // of parentheses
 	statement
+
+	before token // the one before prev
 }
 
 // A statement is what is known of the one being read.
@@ -82,6 +84,9 @@ func (c *classifier) token(t, next token) {
 			} else {
 				c.await, c.start = nothing, true
 			}
+		}
+		if c.lead == "create" && c.prev.kind == word && ruleWords[string(c.prev.text)] {
+			_, c.start = verbs[string(next.text)]
 		}
 		return
 	case ')':
@@ -242,7 +247,8 @@ func (c *classifier) nested(w string, next token) {
 		}
 	case "update":
 		switch {
-		case c.prev.kind == ',' || notUpdate[prev]:
+		case c.prev.kind == ',', notUpdate[prev], prev == "key" && c.before.is("no"):
+		case triggers[prev] && c.command == "create trigger":
 		case next.kind == quoted, next.kind == unicode, next.kind == word && nextWord != "on" && nextWord != "from":
 			c.facts.verb(w)
 		}
@@ -278,14 +284,15 @@ func (c *classifier) created(w, prev string, next token) {
 	if next.kind == word {
 		_, nextVerb = verbs[string(next.text)]
 	}
+	if ruleWords[w] {
+		c.start = nextVerb
+	}
 	switch w {
 	case "as":
 		c.start = nextVerb && asVerbs[string(next.text)]
 		if next.kind == literal && (c.command == "create function" || c.command == "create procedure") {
 			c.facts.Opaque = true
 		}
-	case "do", "also", "instead":
-		c.start = nextVerb
 	case "create", "grant":
 		if c.command == "create schema" {
 			c.facts.verb(w)

@@ -33,13 +33,20 @@ var verbs = map[string]trait{
 // asVerbs may follow AS in a CREATE.
 var asVerbs = set("select", "insert", "update", "delete", "merge", "values", "table", "with", "execute")
 
-// Words before which a word that could be a verb is something else: a
-// column's label, a lock, an event of a trigger or rule, a privilege.
+// Words before which a word that could be a verb is something else: a label, a
+// lock, a privilege, an event of a rule or policy. Names that CTEs may give to
+// columns must not be among them.
 var (
 	notSelect = set("on", "grant")
 	notTable  = set("as", "into", "temp", "temporary", "unlogged", "create", "foreign", "for", "add", "on", "set", "drop")
-	notUpdate = set("as", "for", "key", "on", "or", "before", "after", "of", "grant")
+	notUpdate = set("as", "for", "on", "or", "grant")
 )
+
+// triggers are words before an event in CREATE TRIGGER.
+var triggers = set("before", "after", "of")
+
+// ruleWords come before the action of a rule, or its list of actions.
+var ruleWords = set("do", "also", "instead")
 
 func set(words ...string) map[string]bool {
 	m := make(map[string]bool, len(words))
