@@ -1,0 +1,98 @@
+package policy_test
+
+import (
+	"testing"
+
+	"agentd.dev/decoders"
+	"agentd.dev/decoders/all"
+	"agentd.dev/decoders/sql"
+	"agentd.dev/policy"
+)
+
+// The policies under deploy/policies do what they say, to statements as the
+// real decoder reads them.
+
+func TestExamplesJudgeStatements(t *testing.T) {
+	const readOnly, destructive = "../deploy/policies/readonly.yaml", "../deploy/policies/no-destructive-sql.yaml"
+	for _, tt := range []struct{ file, text, want string }{
+		{readOnly, "select * from orders where id = 1", "default"},
+		{readOnly, "with x as (select 1) select * from x", "default"},
+		{readOnly, "begin; declare c cursor for select 1; fetch c; close c; commit", "default"},
+		{readOnly, "set statement_timeout = 5", "default"},
+		{readOnly, "explain analyze select 1", "default"},
+		{readOnly, "copy orders to stdout", "default"},
+		{readOnly, "insert into orders values (1)", "read-only"},
+		{readOnly, "with x as (delete from orders returning *) select * from x", "read-only"},
+		{readOnly, "explain analyze delete from orders", "read-only"},
+		{readOnly, "select 1; drop table orders", "read-only"},
+		{readOnly, "select * into copy from orders", "read-only"},
+		{readOnly, "copy orders from stdin", "read-only"},
+		{readOnly, "copy orders to program 'curl'", "read-only"},
+		{readOnly, "do 'begin end'", "read-only"},
+		{readOnly, "create table t (a int)", "read-only"},
+		{readOnly, "grant all on orders to public", "read-only"},
+		{destructive, "select 1", "default"},
+		{destructive, "drop table orders", "no-drop-or-truncate"},
+		{destructive, "begin; truncate orders; commit", "no-drop-or-truncate"},
+		{destructive, "alter table orders add column x int", "default"},
+		{destructive, "alter table orders drop column x", "no-alter-drop"},
+		{destructive, "delete from orders", "no-unbounded-writes"},
+		{destructive, "delete from orders where id = 1", "default"},
+		{destructive, "update orders set note = 'where'", "no-unbounded-writes"},
+		{destructive, "do $$ begin drop table orders; end $$", "no-hidden-sql"},
+	} {
+		session := orders()
+		session.Target.Labels = map[string]string{"access": "read-only"}
+		facts := sql.NewAnalyzer(nil).Analyze([]byte(tt.text))
+		ev := &decoders.Event{Kind: decoders.Request, Facts: facts, Unclassified: facts.Unclassified}
+		v := example(t, tt.file).For(session).Decide(ev)
+		if v.Rule != tt.want {
+			t.Errorf("%s: %s: got %q (%s), want %q", tt.file, tt.text, v.Rule, v.Reason, tt.want)
+		}
+		session.Target.Labels = nil
+		if v := example(t, tt.file).For(session).Decide(ev); tt.file == readOnly && v.Outcome != policy.Forward {
+			t.Errorf("%s without the label: got %q, want no rule", tt.text, v.Rule)
+		}
+	}
+}
+
+func TestExamplesMaskColumns(t *testing.T) {
+	e := example(t, "../deploy/policies/mask-pii.yaml")
+	for _, tt := range []struct {
+		workload, table, column string
+		want                    policy.Outcome
+		text                    string
+	}{
+		{"coder", "customers", "email", policy.Rewrite, "[masked]"},
+		{"coder", "suppliers", "phone", policy.Rewrite, "[masked]"},
+		{"coder", "customers", "name", policy.Forward, ""},
+		{"billing", "customers", "email", policy.Forward, ""},
+		{"billing", "customers", "ssn", policy.Rewrite, ""},
+		{"billing", "cards", "pan", policy.Rewrite, ""},
+	} {
+		session := orders()
+		session.Identity.Workload = tt.workload
+		v := e.For(session).Decide(&decoders.Event{
+			Kind: decoders.Columns, Columns: []decoders.Column{{Schema: "public", Table: tt.table, Name: tt.column}},
+		})
+		if v.Outcome != tt.want || len(v.Masks) > 0 && v.Masks[0].Text != tt.text {
+			t.Errorf("%s reads %s.%s: got %s %v, want %s %q", tt.workload, tt.table, tt.column, v.Outcome, v.Masks, tt.want, tt.text)
+		}
+	}
+}
+
+func TestExamplesAreOneSet(t *testing.T) {
+	rules, err := policy.Check([]string{"../deploy/policies"}, all.Protocols)
+	if err != nil || len(rules) != 8 {
+		t.Errorf("got %d rules, %v, want 8", len(rules), err)
+	}
+}
+
+func example(t *testing.T, file string) *policy.Engine {
+	t.Helper()
+	e, err := policy.Load([]string{file}, all.Protocols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}

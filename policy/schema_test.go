@@ -1,0 +1,66 @@
+package policy
+
+import (
+	"encoding/json"
+	"os"
+	"slices"
+	"testing"
+
+	"agentd.dev/policy/document"
+)
+
+func TestTheSchemaListsTheKeysAndWordsOfARule(t *testing.T) {
+	text, err := os.ReadFile("../docs/schema/policy.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	type property struct {
+		Enum []string `json:"enum"`
+	}
+	var file struct {
+		Properties struct {
+			Rules struct {
+				Items struct {
+					Properties map[string]property `json:"properties"`
+					Required   []string            `json:"required"`
+				} `json:"items"`
+			} `json:"rules"`
+		} `json:"properties"`
+	}
+	if err := json.Unmarshal(text, &file); err != nil {
+		t.Fatal(err)
+	}
+	schema := file.Properties.Rules.Items
+	var got, want, required, on, do []string
+	for name := range schema.Properties {
+		got = append(got, name)
+	}
+	var when *document.Value
+	for _, key := range ruleKeys(new(rule), &when) {
+		want = append(want, key.Name)
+		if key.Required {
+			required = append(required, key.Name)
+		}
+	}
+	for _, e := range events {
+		on = append(on, e.name)
+	}
+	for _, a := range actions {
+		do = append(do, a.name)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	for _, tt := range []struct {
+		name      string
+		got, want []string
+	}{
+		{"keys", got, want},
+		{"required", schema.Required, required},
+		{"on", schema.Properties["on"].Enum, on},
+		{"do", schema.Properties["do"].Enum, do},
+	} {
+		if !slices.Equal(tt.got, tt.want) {
+			t.Errorf("%s: got %q in the schema, want %q", tt.name, tt.got, tt.want)
+		}
+	}
+}
