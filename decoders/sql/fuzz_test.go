@@ -33,7 +33,7 @@ func randomText(random *rand.Rand) string {
 func TestRandomTextsKeepTheProperties(t *testing.T) {
 	random := rand.New(rand.NewPCG(3, 4))
 	read := 0
-	for range 200_000 {
+	for range 50_000 {
 		text := randomText(random)
 		if checkProperties(t, text) {
 			read++
@@ -42,8 +42,8 @@ func TestRandomTextsKeepTheProperties(t *testing.T) {
 			break
 		}
 	}
-	if read < 2000 {
-		t.Errorf("%d texts could be read, want more than 2000 to say something", read)
+	if read < 500 {
+		t.Errorf("%d texts could be read, want more than 500 to say something", read)
 	}
 }
 
@@ -129,7 +129,7 @@ func FuzzRedact(f *testing.F) {
 }
 
 func TestHostileTextsTakeLinearTime(t *testing.T) {
-	const size = 1 << 20 // a quadratic step would take hours
+	const size = 256 << 10 // a quadratic step would take hours
 	for _, unit := range []string{
 		"+", "+-", "@", "'", "''", "'a' ", "'a'\n", "\\", "'\\''", "E'\\' ", "\"", "$a$", "$a$ $b$ ", "$", "/*", "/**/", "--\r", "--\n", "(", "()", "1", "1_", "1.", ".", ";",
 		"a.", "a ", "e", "://", ":/", "://:", "w", "passw", "\x83", "\x83\\", "values (1), ", "(1), ", "select ", "with ", "begin atomic ", "case ", "explain (", "u&", "0x",
