@@ -92,6 +92,7 @@ rules:
 		{"deny", `sql.verbs[1] == "x" && target.name == "other"`, "deny default", ""},
 		{"allow", `sql.verbs[1] == "x" || target.port == 5432`, "allow broken-allow", ""},
 		{"deny", `sql.verbs.all(a, sql.verbs.all(b, sql.verbs.all(c, a + b + c != "no")))`, "deny broken-deny", "cost limit exceeded"},
+		{"deny", `sql.normalized.matches("y")`, "deny broken-deny", "longer than"},
 	} {
 		session := orders()
 		session.Target.Default = policy.Refusing
@@ -102,6 +103,9 @@ rules:
 				many[i] = "v"
 			}
 			ev = request(verbs(many...))
+		}
+		if tt.why == "longer than" {
+			ev = request(verbs(strings.Repeat("x", 1<<20)))
 		}
 		v := load(t, fmt.Sprintf(rules, tt.do, tt.when)).For(session).Decide(ev)
 		if got := v.Outcome.String() + " " + v.Rule; got != tt.want || !strings.Contains(v.Reason, tt.why) {

@@ -96,6 +96,12 @@ func (c *compiler) known(parsed *cel.Ast, r *reading) bool {
 		}
 		ok = false
 	}
+	for _, m := range r.own {
+		if c.namespace(m.path) {
+			c.problem(parsed, m.id, fmt.Sprintf("%q is a name already: call the variable something else, as v", m.path))
+			ok = false
+		}
+	}
 	for _, cmp := range r.comparisons {
 		if cmp.path != "target.protocol" {
 			continue
@@ -108,6 +114,18 @@ func (c *compiler) known(parsed *cel.Ast, r *reading) bool {
 		}
 	}
 	return ok
+}
+
+// namespace reports whether names begin with that word, as "sql" or "target".
+func (c *compiler) namespace(word string) bool {
+	for _, l := range c.languages {
+		for _, name := range l.names() {
+			if first, _, _ := strings.Cut(name, "."); first == word {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 func testAdvice(name string) string {

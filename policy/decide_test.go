@@ -109,4 +109,18 @@ func TestConditionsSeeTheSession(t *testing.T) {
 	}
 }
 
+func TestARefusalNamesWhatIsAllowedEvenIfThatHasNoWords(t *testing.T) {
+	session := orders()
+	session.Target.Default = policy.Refusing
+	e := load(t, "rules: [{name: reads, on: request, do: allow, when: sql.opaque}]")
+	v := e.For(session).Decide(request(verbs("drop")))
+	if got, want := v.Hint, `Allowed is what these rules say: "reads".`; got != want {
+		t.Errorf("got hint %q, want %q", got, want)
+	}
+	v = load(t, "rules: []").For(session).Decide(request(verbs("drop")))
+	if got, want := v.Reason, `No rule allows this on target "orders-db".`; got != want || v.Hint == "" {
+		t.Errorf("got %q, hint %q, want %q and a hint", got, v.Hint, want)
+	}
+}
+
 func yamlQuote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

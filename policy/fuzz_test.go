@@ -40,7 +40,8 @@ func FuzzLoad(f *testing.F) {
 		r := e.For(orders())
 		r.Want()
 		for _, ev := range []*decoders.Event{
-			login("agent"), request(verbs("select")), request(nil), {Kind: decoders.Cancel},
+			login("agent"), request(verbs("select")), request(nil),
+			{Kind: decoders.Cancel},
 			{Kind: decoders.Columns, Columns: []decoders.Column{{Table: "users", Name: "email"}}},
 		} {
 			if v := r.Decide(ev); v.Outcome != policy.Forward && v.Rule == "" {

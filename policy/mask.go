@@ -22,7 +22,7 @@ func (r *Rules) mask(a *answer, columns []decoders.Column) Verdict {
 	if by == nil {
 		return Verdict{Outcome: Forward, Rule: "default"}
 	}
-	return Verdict{Outcome: Rewrite, Rule: by.name, Masks: r.masks}
+	return Verdict{Outcome: Rewrite, Rule: by.name, Reason: a.verdict.Reason, Masks: r.masks}
 }
 
 func (r *rule) masks(c decoders.Column) bool {

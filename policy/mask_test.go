@@ -2,6 +2,7 @@ package policy_test
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"agentd.dev/decoders"
@@ -87,7 +88,8 @@ func TestMasksDependOnWhoLogsIn(t *testing.T) {
 			t.Errorf("%s: got %s, want %s", tt.user, got, tt.want)
 		}
 	}
-	if got := e.For(orders()).Decide(name).Outcome; got != policy.Rewrite {
-		t.Errorf("before any login: got %s, want %s", got, policy.Rewrite)
+	v := e.For(orders()).Decide(name)
+	if v.Outcome != policy.Rewrite || !strings.Contains(v.Reason, "login.user is not known") {
+		t.Errorf("before any login: got %s (%s), want %s", v.Outcome, v.Reason, policy.Rewrite)
 	}
 }

@@ -29,6 +29,7 @@ type comparison struct {
 type reading struct {
 	mentions    []mention
 	comparisons []comparison
+	own         []mention // variables of its own, as v in exists(v, ...)
 }
 
 // read collects what a parsed condition speaks of.
@@ -63,6 +64,7 @@ func (r *reading) walk(e ast.Expr, bound []string, needed bool) {
 		c := e.AsComprehension()
 		r.walk(c.IterRange(), bound, false)
 		r.walk(c.AccuInit(), bound, false)
+		r.own = append(r.own, mention{path: c.IterVar(), id: e.ID()}, mention{path: c.IterVar2(), id: e.ID()})
 		inner := append(slices.Clip(bound), c.IterVar(), c.IterVar2(), c.AccuVar())
 		for _, part := range []ast.Expr{c.LoopCondition(), c.LoopStep(), c.Result()} {
 			r.walk(part, inner, false)

@@ -11,7 +11,7 @@ import (
 )
 
 // maxRemembered is how many verdicts a session remembers.
-const maxRemembered = 512
+const maxRemembered = 256
 
 // Rules are the rules that one session can meet. They are used by one
 // goroutine at a time. The zero value refuses everything.
@@ -227,6 +227,9 @@ func (r *Rules) answer(ev *decoders.Event) *answer {
 	if ev.Kind == decoders.Columns {
 		for _, c := range matching {
 			a.masks = append(a.masks, c.rule)
+			if c.truth == fault {
+				a.verdict.Reason = c.excuse()
+			}
 		}
 		return &a
 	}

@@ -9,6 +9,10 @@ import (
 	"agentd.dev/decoders"
 )
 
+// maxText is how long a field may be, in bytes: a regular expression goes over
+// all of it while everything else on the thread waits.
+const maxText = 256 << 10
+
 // A scope gives names their values while a condition is evaluated. It
 // implements cel.Activation.
 type scope struct {
@@ -40,7 +44,11 @@ func (s *scope) ResolveName(name string) (any, bool) {
 		return types.NewUnknown(0, nil), true
 	}
 	if facts != nil {
-		if v := facts.Field(name); v != nil {
+		v := facts.Field(name)
+		if text, ok := v.(string); ok && len(text) > maxText {
+			return types.WrapErr(fmt.Errorf("%s is longer than %d bytes", name, maxText)), true
+		}
+		if v != nil {
 			return v, true
 		}
 	}

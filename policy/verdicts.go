@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"agentd.dev/decoders"
@@ -14,7 +15,7 @@ func (c *candidate) verdict(r *Rules) Verdict {
 	}
 	v := Verdict{Outcome: Refuse, Rule: c.name, Reason: c.message, Hint: c.hint}
 	if c.truth == fault {
-		v.Reason += fmt.Sprintf(" (The condition of this rule could not be evaluated, so it applies: %v.)", c.err)
+		v.Reason += " (" + c.excuse() + ")"
 	}
 	if v.Hint == "" {
 		v.Hint = r.allowed(c.on)
@@ -23,6 +24,11 @@ func (c *candidate) verdict(r *Rules) Verdict {
 		v.Hint = fmt.Sprintf("The session goes on; whoever runs agentd on this node can change rule %q.", c.name)
 	}
 	return v
+}
+
+// excuse says why a rule applies whose condition could not be evaluated.
+func (c *candidate) excuse() string {
+	return fmt.Sprintf("The condition of rule %q could not be evaluated, so it applies: %v.", c.name, c.err)
 }
 
 // unruled is the verdict on an event that no rule speaks of. The target's
@@ -45,18 +51,26 @@ func (r *Rules) unruled(kind decoders.Kinds, pool []candidate) Verdict {
 	return v
 }
 
-// allowed says what the rules allow instead, as far as they say so.
+// allowed says what the rules allow instead: in their own words, or else by
+// their names.
 func (r *Rules) allowed(kinds decoders.Kinds) string {
-	var messages []string
+	var words, names []string
 	for _, c := range r.session {
-		if c.do == &actions[allow] && c.on&kinds != 0 && c.message != "" {
-			messages = append(messages, c.message)
+		switch {
+		case c.do != &actions[allow] || c.on&kinds == 0:
+		case c.message != "":
+			words = append(words, c.message)
+		default:
+			names = append(names, strconv.Quote(c.name))
 		}
 	}
-	if messages == nil {
-		return ""
+	switch {
+	case words != nil:
+		return "Allowed: " + strings.Join(words, " ")
+	case names != nil:
+		return "Allowed is what these rules say: " + strings.Join(names, ", ") + "."
 	}
-	return "Allowed: " + strings.Join(messages, " ")
+	return ""
 }
 
 // unclassified refuses what was not understood.

@@ -34,7 +34,7 @@ func TestPlacesAreFoundInEveryStyleOfScalar(t *testing.T) {
 		{"plain", "key: a bb X c", "1:11"},
 		{"plain, first", "key: X", "1:6"},
 		{"plain over lines", "key: a\n  bb\n\n  c X", "4:5"},
-		{"single quotes", "key: 'it''s X'", "1:12"},
+		{"single quotes", "key: 'it''s X'", "1:13"},
 		{"double quotes", `key: "a \"b\" \\ X"`, "1:18"},
 		{"double quotes, an escape that hides its letter", `key: "\u0041 X"`, "1:6"},
 		{"double quotes over lines", "key: \"a\n\n   X\"", "3:4"},

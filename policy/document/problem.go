@@ -1,7 +1,9 @@
 package document
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -20,8 +22,8 @@ func (p Problem) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", p.File, p.Line, p.Column, p.Message)
 }
 
-// Errors are all the problems of a set of files, in the order of the files
-// and, within one, as they were found. It is never empty.
+// Errors are all the problems of a set of files, sorted by file and place. It
+// is never empty.
 type Errors []Problem
 
 func (e Errors) Error() string {
@@ -38,13 +40,14 @@ type Report struct{ problems Errors }
 // Add notes a problem.
 func (r *Report) Add(p Problem) { r.problems = append(r.problems, p) }
 
-// Len says how many problems there are so far.
-func (r *Report) Len() int { return len(r.problems) }
-
 // Err returns Errors, or nil if there are none.
 func (r *Report) Err() error {
 	if len(r.problems) == 0 {
 		return nil
 	}
-	return r.problems
+	sorted := slices.Clone(r.problems)
+	slices.SortStableFunc(sorted, func(a, b Problem) int {
+		return cmp.Or(strings.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	return sorted
 }
