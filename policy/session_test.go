@@ -134,10 +134,12 @@ func thousand() string {
 	return b.String()
 }
 
-func TestAThousandRulesLoadInASecond(t *testing.T) {
+// BenchmarkLoadOfAThousandRules has the exact time, a quarter of a second on
+// an idle machine. This allows for a busy one under the race detector.
+func TestAThousandRulesLoadInSeconds(t *testing.T) {
 	start := time.Now()
 	load(t, thousand())
-	if took := time.Since(start); took > time.Second {
-		t.Errorf("got %s, want less than a second", took)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("got %s, want at most five seconds", took)
 	}
 }
