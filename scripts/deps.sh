@@ -7,7 +7,7 @@
 set -euo pipefail
 
 demo=(ca-certificates postgresql postgresql-client)
-test=("${demo[@]}" python3-psycopg2 gcc libc6-dev)
+test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
 
@@ -30,6 +30,10 @@ main() {
 		;;
 	esac
 	check_go
+	# Ubuntu has bpftool in packages of another name.
+	if grep -qs '^ID=ubuntu' /etc/os-release; then
+		want=("${want[@]/#bpftool/linux-tools-generic}")
+	fi
 	for package in "${want[@]}"; do
 		installed "$package" || missing+=("$package")
 	done
