@@ -25,6 +25,9 @@ type Conversation struct {
 	// Loop is what both may go on saying for ever after Chunks, in whole
 	// messages: the path that must not allocate. It may be empty.
 	Loop []Chunk
+	// Injected: the server also answers what the decoder asked of its own
+	// accord when this was recorded, so that promise 2 cannot hold.
+	Injected bool
 }
 
 // Client makes a chunk that the client sent.

@@ -69,7 +69,8 @@ func (k *check) refuse(nth, of int) *Fault {
 	w.Saw = func(_ decoders.Dir, ev *decoders.Event) {
 		if ev.Kind == decoders.Outcome {
 			settled[ev.Seq]++
-			open = slices.DeleteFunc(open, func(s uint64) bool { return s == ev.Seq })
+			through := max(ev.Seq, ev.Result.Through)
+			open = slices.DeleteFunc(open, func(s uint64) bool { return s >= ev.Seq && s <= through })
 		}
 	}
 	if f := k.talk(w, &refused); f != nil {

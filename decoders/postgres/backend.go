@@ -36,7 +36,7 @@ func (d *decoder) backend(buf []byte) (decoders.Step, error) {
 		if m.typ, m.size, err = frame(m.buf); err != nil {
 			return decoders.Step{}, err
 		}
-		t, err := d.fromServer(m)
+		t, err := d.fromServer(&m)
 		if err != nil {
 			return decoders.Step{}, err
 		}
@@ -49,7 +49,8 @@ func (d *decoder) backend(buf []byte) (decoders.Step, error) {
 }
 
 // fromServer handles one message.
-func (d *decoder) fromServer(m message) (turn, error) {
+func (d *decoder) fromServer(at *message) (turn, error) {
+	m := *at
 	switch m.typ {
 	case 'S':
 		return d.parameter(m)
@@ -79,7 +80,7 @@ func (d *decoder) fromServer(m message) (turn, error) {
 	}
 	switch m.typ {
 	case 'D':
-		return d.row(s, m)
+		return d.row(s, at)
 	case 'd':
 		s.result.Bytes += int64(m.size)
 		return walk, d.expect(s, m, query, execute)
@@ -174,9 +175,9 @@ func (d *decoder) shown(s *slot, m message) turn {
 	return alone
 }
 
-// row handles a DataRow.
-func (d *decoder) row(s *slot, m message) (turn, error) {
-	if err := d.expect(s, m, query, execute); err != nil {
+// row handles a DataRow. If it passes, m becomes all the rows that follow.
+func (d *decoder) row(s *slot, m *message) (turn, error) {
+	if err := d.expect(s, *m, query, execute); err != nil {
 		return walk, err
 	}
 	var sh *shape
@@ -188,12 +189,22 @@ func (d *decoder) row(s *slot, m message) (turn, error) {
 			return walk, errors.New("rows came of a result that the server never described, so that they cannot be masked")
 		}
 	}
-	if sh == nil || len(sh.masks) == 0 {
-		s.result.Rows++
-		s.result.Bytes += int64(m.size)
-		return walk, nil
+	if sh != nil && len(sh.masks) > 0 {
+		return d.maskRows(s, *m, sh.masks)
 	}
-	return d.maskRows(s, m, sh.masks)
+	rows, n := int64(1), m.size
+	for len(m.buf)-n >= headerLen && m.buf[n] == 'D' {
+		_, size, err := frame(m.buf[n:])
+		if err != nil {
+			return walk, err
+		}
+		rows++
+		n += size
+	}
+	s.result.Rows += rows
+	s.result.Bytes += int64(n)
+	m.size = n
+	return walk, nil
 }
 
 // maskRows rewrites the row m and those behind it.
@@ -250,21 +261,32 @@ func (d *decoder) described(s *slot, m message) (turn, error) {
 	if !m.whole() {
 		return d.need(m.size), nil
 	}
-	sh, err := d.look(m.body(), &s.reading)
+	sh, err := d.look(d.room(s), m.body(), &s.reading)
 	if err != nil {
 		return walk, err
 	}
 	switch {
 	case s.kind == query:
-		return d.result(s, sh, m)
+		return d.begins(s, sh, m)
 	case s.hidden:
 		return d.peeked(s, sh, m)
 	}
 	return d.shape(s, sh, m)
 }
 
-// result begins a result of a Query.
-func (d *decoder) result(s *slot, sh *shape, m message) (turn, error) {
+// room returns where the shape that is an answer to s can be kept.
+func (d *decoder) room(s *slot) *shape {
+	switch {
+	case s.kind == query: // only one of its results comes in at a time
+		return &d.result
+	case s.statement != nil && s.statement.shape == nil:
+		return &s.statement.storage
+	}
+	return new(shape)
+}
+
+// begins begins a result of a Query.
+func (d *decoder) begins(s *slot, sh *shape, m message) (turn, error) {
 	if len(sh.guarded) > 0 && !m.first {
 		return flush, nil
 	}
@@ -478,7 +500,10 @@ func (d *decoder) ended(s *slot) turn {
 		if d.skipped.first == 0 {
 			return walk
 		}
-		d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: d.skipped.first, Result: decoders.Result{Skipped: true, Through: d.skipped.last}}
+		d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: d.skipped.first, Result: decoders.Result{Skipped: true}}
+		if d.skipped.last > d.skipped.first {
+			d.server.event.Result.Through = d.skipped.last
+		}
 		d.skipped = span{}
 		return tell
 	}

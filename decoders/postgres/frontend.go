@@ -294,7 +294,8 @@ func (d *decoder) prepare(s *slot, name, text []byte, r reading) {
 	st.text = append(st.text, text...)
 	st.record = st.text
 	if r.private {
-		st.record = append([]byte(nil), d.client.record...)
+		st.redacted = append(st.redacted, d.client.record...)
+		st.record = st.redacted
 	}
 	st.kept = len(st.text)
 	d.kept += st.kept
@@ -400,6 +401,9 @@ func (d *decoder) named(m message) (turn, error) {
 // describe notes what a Describe in slot s will tell the shape of.
 func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 	s.both = what == 'S'
+	if !d.masking() {
+		return
+	}
 	s.epoch = d.epoch
 	if p != nil {
 		p.refs++

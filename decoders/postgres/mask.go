@@ -35,7 +35,7 @@ type guarded struct {
 // A mask replaces one column of a result.
 type mask struct {
 	index int
-	text  []byte
+	text  string
 	null  bool
 }
 
@@ -55,8 +55,9 @@ var (
 const nameType = 19
 
 // look reads the body of a RowDescription and returns what is protected of
-// the result, told by where each column comes from.
-func (d *decoder) look(body []byte, r *reading) (*shape, error) {
+// the result, told by where each column comes from: in spare, if there is
+// anything.
+func (d *decoder) look(spare *shape, body []byte, r *reading) (*shape, error) {
 	if len(body) < 2 {
 		return nil, errors.New("row description without a count")
 	}
@@ -80,7 +81,8 @@ func (d *decoder) look(body []byte, r *reading) (*shape, error) {
 			continue
 		}
 		if s == &unguarded {
-			s = new(shape)
+			s = spare
+			s.guarded, s.masks = s.guarded[:0], s.masks[:0]
 		}
 		for _, c := range found {
 			c.Index = i
@@ -131,7 +133,7 @@ func (d *decoder) Mask(masks []decoders.Mask) {
 		for _, g := range s.guarded {
 			if g.index == m.Index && textual[g.oid] && m.Text != "" {
 				at.null = false
-				at.text = []byte(m.Text)
+				at.text = m.Text
 				if g.oid == nameType {
 					at.text = at.text[:min(len(at.text), maxName)]
 				}

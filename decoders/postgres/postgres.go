@@ -79,6 +79,7 @@ type decoder struct {
 	tainted   bool // a cursor or statement made in SQL can reach protected columns
 	catalogue catalogue
 	answering *shape // what Mask is for
+	result    shape  // of the Query at the head
 	hidden    *shape // from a Describe of agentd's own, until its Bind is answered
 
 	tags   map[string]string // texts that repeat, so that they need not be allocated again

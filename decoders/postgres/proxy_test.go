@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/decodertest"
 	"agentd.dev/decoders/postgres"
 )
 
@@ -29,6 +30,7 @@ type proxy struct {
 	mu     sync.Mutex // guards what follows
 	events []seen
 	errs   []error
+	tape   []decodertest.Chunk // what both sides said, of the last connection
 }
 
 // seen is an event, copied.
@@ -185,11 +187,22 @@ type legs struct {
 }
 
 func (l *legs) feed(dir decoders.Dir, data []byte) error {
+	l.proxy.record(dir, data)
 	l.in[dir] = append(l.in[dir], data...)
 	if err := l.pump(dir); err != nil {
 		return err
 	}
 	return l.pump(dir.Other())
+}
+
+func (p *proxy) record(dir decoders.Dir, data []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if n := len(p.tape); n > 0 && p.tape[n-1].Dir == dir {
+		p.tape[n-1].Bytes = append(p.tape[n-1].Bytes, data...)
+		return
+	}
+	p.tape = append(p.tape, decodertest.Chunk{Dir: dir, Bytes: append([]byte(nil), data...)})
 }
 
 func (l *legs) write(dir decoders.Dir, b []byte) {

@@ -22,7 +22,7 @@ func refuseMarked(ev *decoders.Event) (*decoders.Refusal, []decoders.Mask) {
 }
 
 // twins makes two databases with equal tables, OIDs included.
-func twins(t *testing.T) (direct, relayed string) {
+func twins(t testing.TB) (direct, relayed string) {
 	t.Helper()
 	name := strings.ToLower(t.Name())
 	admin := dial(t, serverAddr, "postgres")

@@ -15,10 +15,11 @@ type statement struct {
 	refs int
 	// seq is that of the event that brought it, 0 if it is not known what
 	// it says.
-	seq          uint64
-	text, record []byte // record may be text itself
-	kept         int    // bytes counted against maxKept
-	reading      reading
+	seq            uint64
+	text, redacted []byte
+	record         []byte // text or redacted
+	kept           int    // bytes counted against maxKept
+	reading        reading
 
 	// shape is what its results look like as the server last described
 	// them, nil if it never did; shapeEpoch when that was.
@@ -27,6 +28,9 @@ type statement struct {
 	// asked is the slot of the newest Describe, and askedEpoch when it was
 	// sent.
 	asked, askedEpoch uint64
+	// storage is where the first shape is kept. Whoever uses a shape holds
+	// a reference to its statement.
+	storage shape
 }
 
 // A portal is a statement bound to parameters.
@@ -116,7 +120,7 @@ func (d *decoder) newStatement() *statement {
 		return &statement{refs: 1}
 	}
 	d.spareStatement = nil
-	*s = statement{refs: 1, text: s.text[:0]}
+	*s = statement{refs: 1, text: s.text[:0], redacted: s.redacted[:0], storage: s.storage}
 	return s
 }
 
@@ -140,7 +144,7 @@ func (d *decoder) release(s *statement) {
 		return
 	}
 	d.kept -= s.kept
-	if cap(s.text) <= maxSpare {
+	if cap(s.text)+cap(s.redacted) <= maxSpare {
 		d.spareStatement = s
 	}
 }
