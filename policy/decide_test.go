@@ -98,6 +98,15 @@ func TestConditionsSeeTheSession(t *testing.T) {
 		{`sql.opaque || sql.verbs[0] == "select"`, true},
 		{`sql.normalized.matches("^sel")`, true},
 		{`type(target.port) == int`, true},
+		{`{"a": target.name}["a"] == "orders-db"`, true},
+		{`[target.name, "x"][0] == "x"`, false},
+		{`sql.verbs.map(v, {"k": v})[0].k == "select"`, true},
+		{`(sql.verbs + ["x"]).size() == 2`, true},
+		{`target.labels.exists(k, target.labels[k] == "prod")`, true},
+		{`[target.labels][0]["team"] == ""`, true},
+		{`"prod" == target.labels.env && "orders-db" == target.name`, true},
+		{`"other" == target.name && sql.opaque`, false},
+		{`.target.name == "orders-db"`, true},
 	} {
 		e := load(t, fmt.Sprintf("rules:\n  - {name: r, on: request, do: deny, message: No., when: %s}", yamlQuote(tt.when)))
 		r := e.For(orders())

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"cel.dev/cel-go/cel"
 
 	"agentd.dev/decoders"
+	"agentd.dev/policy/document"
 )
 
 // Limits on conditions. They bound what one evaluation can cost, in the units
@@ -111,4 +113,40 @@ func resolve(path string, languages []*language) (string, bool) {
 		}
 		name = name[:dot]
 	}
+}
+
+// owns reports whether path begins with a field of l's own.
+func (l *language) owns(path string) bool {
+	name, ok := resolve(path, []*language{l})
+	return ok && !session(name)
+}
+
+// has reports whether path is known of events of one of these kinds.
+func (l *language) has(path string, kinds decoders.Kinds) bool {
+	name, ok := resolve(path, []*language{l})
+	if !ok || session(name) {
+		return ok || celName(path)
+	}
+	f := l.fields[name]
+	return f.Kinds&kinds != 0 || early(f) && kinds != decoders.Cancel
+}
+
+// lacks says why l does not have path.
+func (l *language) lacks(path string, kinds decoders.Kinds) string {
+	name, ok := resolve(path, []*language{l})
+	if !ok {
+		return fmt.Sprintf("%s has no field %q%s", l.name, path, document.Suggest(path, l.names()))
+	}
+	return fmt.Sprintf("a %s has no %q: %s knows it of %s only", kindName(kinds), name, l.name, kindNames(l.fields[name].Kinds))
+}
+
+// kinds are those of kinds whose events have all the fields r speaks of.
+func (l *language) kinds(r *reading, kinds decoders.Kinds) decoders.Kinds {
+	for _, m := range r.mentions {
+		name, _ := resolve(m.path, []*language{l})
+		if f, ok := l.fields[name]; ok && !early(f) {
+			kinds &= f.Kinds
+		}
+	}
+	return kinds
 }

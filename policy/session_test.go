@@ -134,12 +134,29 @@ func thousand() string {
 	return b.String()
 }
 
-// BenchmarkLoadOfAThousandRules has the exact time, a quarter of a second on
-// an idle machine. This allows for a busy one under the race detector.
-func TestAThousandRulesLoadInSeconds(t *testing.T) {
-	start := time.Now()
-	load(t, thousand())
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("got %s, want at most five seconds", took)
+func TestAmongAThousandRulesASessionMeetsItsOwn(t *testing.T) {
+	session := orders()
+	session.Target.Name = "db7"
+	r := load(t, thousand()).For(session)
+	if got := r.Decide(request(verbs("drop"))).Rule; got != "r7" {
+		t.Errorf("got %q, want the first of the target's rules", got)
+	}
+	if got := r.Decide(request(verbs("select"))).Rule; got != "default" {
+		t.Errorf("got %q, want no rule", got)
+	}
+}
+
+func TestAnEngineKnowsWhatItRead(t *testing.T) {
+	before := time.Now()
+	path := file(t, noDrops)
+	e, err := policy.Load([]string{path, path, path + "/../rules.yaml", path[:strings.LastIndexByte(path, '/')]}, protocols)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := e.Files(); len(got) != 1 || got[0] != path {
+		t.Errorf("got files %q, want %q once", got, path)
+	}
+	if e.Loaded().Before(before) {
+		t.Errorf("got %s, want after %s", e.Loaded(), before)
 	}
 }

@@ -48,11 +48,3 @@ func (l labels) Find(key ref.Val) (ref.Val, bool) {
 	_, named := key.(types.String)
 	return types.String(""), named
 }
-
-// Get implements traits.Indexer.
-func (l labels) Get(key ref.Val) ref.Val {
-	if v, ok := l.Find(key); ok {
-		return v
-	}
-	return l.Mapper.Get(key)
-}
