@@ -21,7 +21,6 @@ const (
 // children of tables included.
 type catalogue struct {
 	columns map[uint64][]decoders.Column // by relation and number, 0 for the whole row
-	count   int
 	watch   []decoders.ColumnName
 	wanted  []decoders.Column // what a computed value may be made from
 

@@ -255,7 +255,7 @@ func (d *decoder) parse(m message) (turn, error) {
 			return walk, errors.New("prepared text has no end")
 		}
 		if len(types) < 2 || len(types) != 2+4*int(binary.BigEndian.Uint16(types)) {
-			return walk, errors.New("Parse does not end with its parameter types")
+			return walk, errors.New("message Parse does not end with its parameter types")
 		}
 		if len(text) > d.maxText {
 			r = d.tooLong(len(text))
@@ -313,7 +313,7 @@ func (d *decoder) execute(m message) (turn, error) {
 	}
 	name, rest, ok := cstring(m.body())
 	if !ok || len(rest) != 4 {
-		return walk, errors.New("Execute is not a name and a number")
+		return walk, errors.New("message Execute is not a name and a number")
 	}
 	p, wait := resolve(d, d.portals.find(name), d.recursor)
 	if wait {
