@@ -67,8 +67,8 @@ func accept(raw syscall.RawConn) (fd int, client netip.AddrPort, err error) {
 		fd, addr, err = unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		return !errors.Is(err, unix.EAGAIN)
 	})
-	if closed != nil {
-		return -1, client, closed
+	if closed != nil { // the only way a wait without a deadline fails
+		return -1, client, os.ErrClosed
 	}
 	if err != nil {
 		return -1, client, err

@@ -30,6 +30,7 @@ type Agentd struct {
 type Setup struct {
 	Policy string   // a policy file's text; "" for none
 	Target *Server  // known as target "orders"; nil for none
+	Open   bool     // lets through what was not understood
 	Config string   // more lines of the configuration
 	State  string   // folder of the record; "" for one in Dir
 	Flags  []string // of go build, as "-race"
@@ -74,7 +75,11 @@ func NewAgentd(t testing.TB, setup Setup) *Agentd {
 	fmt.Fprintf(&config, "node: lab\nstate: %s\nsocket: %s\nmetrics: \"\"\ncapture: {root: %s, pins: %s}\npolicies: [%s]\n",
 		setup.State, a.Socket, a.Root.Path, pins, policies)
 	if s := setup.Target; s != nil {
-		fmt.Fprintf(&config, "targets: [{name: orders, address: %q, protocol: postgres, default: allow}]\n", s.Addr)
+		unclassified := "deny"
+		if setup.Open {
+			unclassified = "allow"
+		}
+		fmt.Fprintf(&config, "targets: [{name: orders, address: %q, protocol: postgres, default: allow, unclassified: %s}]\n", s.Addr, unclassified)
 	}
 	config.WriteString(setup.Config)
 	a.write(t, a.config, config.String())
