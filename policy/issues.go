@@ -31,7 +31,7 @@ func plainIssue(message string) string {
 	case "mismatched input '<EOF>'":
 		return "the condition ends too early"
 	case "invalid matches argument":
-		return "not a regular expression"
+		return "not a regular expression, or too big a one"
 	}
 	return message
 }

@@ -20,6 +20,7 @@ const (
 	maxDepth     = 64
 	maxLoops     = 3 // one inside the other
 	maxCost      = 50_000
+	maxRegexp    = 2000 // instructions of a compiled regular expression
 )
 
 // A language is what conditions can say about sessions of one protocol.
@@ -65,6 +66,7 @@ func baseEnv() (*cel.Env, error) {
 		cel.ParserExpressionSizeLimit(maxCondition),
 		cel.ExpressionNodeLimit(maxNodes),
 		cel.ParserRecursionLimit(maxDepth),
+		cel.RegexProgramSizeLimit(maxRegexp),
 		cel.ASTValidators(
 			cel.ValidateRegexLiterals(),
 			cel.ValidateComprehensionNestingLimit(maxLoops),
