@@ -12,54 +12,64 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 )
 
-// serverAddr is where the PostgreSQL of these tests listens. It trusts
-// everybody, has an empty database "postgres" and is gone after the tests.
-var serverAddr string
+// The PostgreSQL of these tests starts when the first of them needs it, trusts
+// everybody, and is gone after the last.
+var (
+	startServer = sync.OnceValues(newServer)
+	stopServer  = func() {}
+)
 
 func TestMain(m *testing.M) {
-	code, err := withServer(m.Run)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "start PostgreSQL:", err)
-		code = 1
-	}
+	code := m.Run()
+	stopServer()
 	os.Exit(code)
 }
 
-// withServer runs f while a server is up.
-func withServer(f func() int) (code int, err error) {
+// serverAddr is where the server listens.
+func serverAddr(t testing.TB) string {
+	t.Helper()
+	addr, err := startServer()
+	if err != nil {
+		t.Fatalf("start PostgreSQL: %v", err)
+	}
+	return addr
+}
+
+// newServer starts the server.
+func newServer() (addr string, err error) {
 	bin, err := bindir()
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	attr, err := unprivileged()
 	if err != nil {
-		return 0, err
+		return "", err
 	}
 	dir, err := os.MkdirTemp("", "decoders-postgres")
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	defer os.RemoveAll(dir)
+	stopServer = func() { os.RemoveAll(dir) }
 	if attr.Credential != nil {
 		if err := os.Chown(dir, int(attr.Credential.Uid), int(attr.Credential.Gid)); err != nil {
-			return 0, err
+			return "", err
 		}
 	}
 	data := filepath.Join(dir, "data")
 	initdb := exec.Command(filepath.Join(bin, "initdb"), "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
 	initdb.Dir, initdb.SysProcAttr = dir, attr
 	if out, err := initdb.CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("initdb: %w\n%s", err, out)
+		return "", fmt.Errorf("initdb: %w\n%s", err, out)
 	}
 	port, err := freePort()
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	serverAddr = net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	// The server ends with this process, whatever becomes of that.
 	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-p", strconv.Itoa(port),
 		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200", "-c", "wal_level=logical")
@@ -67,18 +77,15 @@ func withServer(f func() int) (code int, err error) {
 	attr.Pdeathsig = syscall.SIGQUIT
 	log, err := server.StderrPipe()
 	if err != nil {
-		return 0, err
+		return "", err
 	}
-	// Pdeathsig means the thread that starts it.
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
-	if err := server.Start(); err != nil {
-		return 0, err
+	if err := startHere(server); err != nil {
+		return "", err
 	}
 	lines := bufio.NewScanner(log)
 	for up := false; !up; up = strings.Contains(lines.Text(), "ready to accept connections") {
 		if !lines.Scan() {
-			return 0, fmt.Errorf("it ended: %w", server.Wait())
+			return "", fmt.Errorf("it ended: %w", server.Wait())
 		}
 	}
 	drained := make(chan struct{})
@@ -87,12 +94,25 @@ func withServer(f func() int) (code int, err error) {
 		for lines.Scan() {
 		}
 	}()
-	defer func() {
+	stopServer = func() {
 		_ = server.Process.Signal(syscall.SIGQUIT) // immediate shutdown: the data is thrown away
 		<-drained
 		_ = server.Wait()
+		os.RemoveAll(dir)
+	}
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), nil
+}
+
+// startHere starts cmd from a thread that lives as long as the tests: the
+// signal that ends cmd with its parent comes when that thread ends.
+func startHere(cmd *exec.Cmd) error {
+	started := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		started <- cmd.Start()
+		select {}
 	}()
-	return f(), nil
+	return <-started
 }
 
 // bindir finds the newest server of the distribution, or one on the PATH.

@@ -36,14 +36,14 @@ func maskAll(ev *decoders.Event) (*decoders.Refusal, []decoders.Mask) {
 func people(t testing.TB) string {
 	t.Helper()
 	name := strings.ToLower(t.Name())
-	admin := dial(t, serverAddr, "postgres")
+	admin := dial(t, serverAddr(t), "postgres")
 	for _, r := range admin.run("CREATE DATABASE " + name) {
 		if r.typ == 'E' {
 			t.Fatal(field(r.body, 'M'))
 		}
 	}
 	admin.conn.Close()
-	c := dial(t, serverAddr, name)
+	c := dial(t, serverAddr(t), name)
 	for _, r := range c.run(`
 		CREATE TABLE people (id int PRIMARY KEY, name text, email varchar(40), salary int, dropped int);
 		ALTER TABLE people DROP COLUMN dropped;
@@ -329,7 +329,7 @@ func TestTablesMadeLaterAreMasked(t *testing.T) {
 	if r := c.run("create table people (id int, email text)"); types(r) != "EZ" && types(r) != "CZ" {
 		t.Fatalf("create: %v", r)
 	}
-	direct := dial(t, serverAddr, database)
+	direct := dial(t, serverAddr(t), database)
 	direct.run("create table if not exists people (id int, email text); insert into people values (1, 'secret1')")
 	c.run("create index on shops (id)")
 	if got := values(c.run("select email from people")); !slices.Equal(got, []string{"***"}) {

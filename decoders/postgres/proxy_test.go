@@ -23,6 +23,7 @@ func allow(*decoders.Event) (*decoders.Refusal, []decoders.Mask) { return nil, n
 type proxy struct {
 	want   decoders.Want
 	judge  judge
+	server string
 	chunk  int // how many bytes reach the decoder at a time, 0 for as they come
 	listen net.Listener
 	conns  sync.WaitGroup
@@ -46,7 +47,7 @@ func startProxy(t testing.TB, want decoders.Want, j judge, chunk int) *proxy {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &proxy{want: want, judge: j, chunk: chunk, listen: l}
+	p := &proxy{server: serverAddr(t), want: want, judge: j, chunk: chunk, listen: l}
 	p.conns.Add(1)
 	go p.accept()
 	t.Cleanup(func() {
@@ -69,7 +70,7 @@ func (p *proxy) accept() {
 		go func() {
 			defer p.conns.Done()
 			defer client.Close()
-			server, err := net.Dial("tcp", serverAddr)
+			server, err := net.Dial("tcp", p.server)
 			if err != nil {
 				p.fail(err)
 				return

@@ -25,7 +25,7 @@ func refuseMarked(ev *decoders.Event) (*decoders.Refusal, []decoders.Mask) {
 func twins(t testing.TB) (direct, relayed string) {
 	t.Helper()
 	name := strings.ToLower(t.Name())
-	admin := dial(t, serverAddr, "postgres")
+	admin := dial(t, serverAddr(t), "postgres")
 	must := func(text string) {
 		t.Helper()
 		if r := admin.run(text); r[0].typ == 'E' {
@@ -33,7 +33,7 @@ func twins(t testing.TB) (direct, relayed string) {
 		}
 	}
 	must("CREATE DATABASE " + name)
-	c := dial(t, serverAddr, name)
+	c := dial(t, serverAddr(t), name)
 	c.run("CREATE TABLE t (id int PRIMARY KEY, note text); INSERT INTO t SELECT i, 'note ' || i FROM generate_series(1, 5) i")
 	c.conn.Close()
 	must("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '" + name + "'")
@@ -127,7 +127,7 @@ func TestRefusalLeavesEverySessionAsAServersErrorWould(t *testing.T) {
 			failing, marked = append(failing, s.failing...), append(marked, s.marked...)
 		}
 		if !t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			want := converse(t, serverAddr, direct, failing)
+			want := converse(t, serverAddr(t), direct, failing)
 			got := converse(t, p.addr(), relayed, marked)
 			compare(t, names, got, want)
 		}) {
@@ -209,7 +209,7 @@ func TestRefusalAtEveryPositionOfAPipeline(t *testing.T) {
 					}
 				}
 				t.Run(fmt.Sprintf("%s, %s at %d", where, f.name, at), func(t *testing.T) {
-					want := converse(t, serverAddr, direct, join(frame[0], failing, frame[1]))
+					want := converse(t, serverAddr(t), direct, join(frame[0], failing, frame[1]))
 					got := converse(t, p.addr(), relayed, join(frame[0], marked, frame[1]))
 					compare(t, []string{f.name}, got, want)
 				})

@@ -123,7 +123,7 @@ func TestSniffKnowsEveryFirstMessage(t *testing.T) {
 func TestCancelIsAskedAndStopsTheQuery(t *testing.T) {
 	p, c := session(t, decoders.Want{})
 	c.send(msg('Q', "select pg_sleep(60)", 0))
-	watch := dial(t, serverAddr, "postgres")
+	watch := dial(t, serverAddr(t), "postgres")
 	for values(watch.run("select count(*) from pg_stat_activity where query = 'select pg_sleep(60)'"))[0] != "1" {
 	}
 	other := connect(t, p.addr())
