@@ -15,6 +15,7 @@ type Log struct {
 	start    time.Time
 	n        int64 // records so far
 	pending  stopwatch
+	own      uint64 // seq of the last that agentd itself asked
 	counts   counts
 }
 
@@ -96,8 +97,12 @@ func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict
 // Told records what a request came to, or what agentd itself asked.
 func (l *Log) Told(t *Turn, now time.Time, ev *decoders.Event) {
 	l.event(t, now, ev)
-	if ev.Kind == decoders.Outcome {
+	switch ev.Kind {
+	case decoders.Outcome:
 		l.outcome(t, now, ev)
+	case decoders.Own:
+		l.own = ev.Seq
+		l.pending.begin(ev.Seq, now)
 	}
 	t.close()
 }
@@ -126,6 +131,10 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	t.int("masked", r.Masked)
 	t.flag("skipped", r.Skipped)
 
+	if ev.Seq == l.own { // the counts are of what the client did
+		t.flag("own", true)
+		return
+	}
 	l.counts.rows += r.Rows
 	l.counts.bytes += r.Bytes
 	l.counts.masked += r.Masked

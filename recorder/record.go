@@ -88,6 +88,7 @@ type Done struct {
 	Message string        `json:"message,omitempty"`
 	Masked  int64         `json:"masked,omitempty"`
 	Skipped bool          `json:"skipped,omitempty"`
+	Own     bool          `json:"own,omitempty"` // of what agentd itself asked
 }
 
 // parseRecord reads a frame's payload.

@@ -205,6 +205,9 @@ func (s *Summary) count(r *record) {
 	case "request":
 		s.Statements++
 	case "outcome":
+		if r.Done.Own {
+			return
+		}
 		s.Rows += r.Rows
 		s.Bytes += r.Done.Bytes
 		s.Masked += r.Done.Masked

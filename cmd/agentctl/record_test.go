@@ -78,7 +78,7 @@ func recordReport(r *recorder.Recorder) error {
 	if err != nil {
 		return err
 	}
-	login := &decoders.Event{Kind: decoders.Login, Seq: 1, Facts: facts{"postgres.user": "ann", "postgres.database": "shop"}}
+	login := &decoders.Event{Kind: decoders.Login, Seq: 1, Facts: facts{"login.user": "ann", "login.database": "shop"}}
 	log.Asked(&t, at.Add(time.Millisecond), login, allowed)
 
 	log.Asked(&t, at.Add(10*time.Millisecond), event(decoders.Request, 2, "select name, email\nfrom customers"), allowed)

@@ -100,6 +100,9 @@ const margin = "            "
 // writeEntry prints one entry: its text, and below it verdict and outcome.
 func (a *app) writeEntry(w io.Writer, s *recorder.Transcript, e *recorder.Entry) {
 	text := printable(strings.TrimRight(statement(e), " \t\r\n"))
+	if e.Kind == "own" { // its first line says what it is for
+		text, _, _ = strings.Cut(text, "\n")
+	}
 	switch {
 	case e.Kind != "request":
 		text = strings.TrimRight(a.paint(bold, oneLine(e.Kind))+" "+text, " ")
@@ -160,9 +163,9 @@ func (a *app) writeDone(w io.Writer, e *recorder.Entry) {
 	switch {
 	case e.Kind == "gap":
 		fmt.Fprintf(w, "%s%s\n", margin, a.paint(red, outcome(e)))
-	case d == nil && e.Kind == "request":
-		fmt.Fprintf(w, "%s%s\n", margin, a.paint(dim, "no outcome was recorded"))
+	case d == nil && (e.Kind != "request" || e.Verdict == "deny" || e.Verdict == "close"):
 	case d == nil:
+		fmt.Fprintf(w, "%s%s\n", margin, a.paint(dim, "no outcome was recorded"))
 	case d.Skipped:
 		fmt.Fprintf(w, "%s%s\n", margin, a.paint(dim, "not run: an earlier error, or the end of the session, came first"))
 	case d.Code != "":
