@@ -26,6 +26,7 @@ func (d *decoder) Refuse(r decoders.Refusal) decoders.Answer {
 		return decoders.Answer{Close: true}
 	}
 	if d.asked == 0 {
+		d.skipped.remove(d.client.event.Seq)
 		return decoders.Answer{} // the server is discarding everything until Sync
 	}
 	s := d.queue.at(d.asked)

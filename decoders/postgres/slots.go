@@ -155,3 +155,13 @@ func (s *span) add(seq uint64) {
 	}
 	s.last = seq
 }
+
+// remove takes the last one out again.
+func (s *span) remove(seq uint64) {
+	switch {
+	case s.first == seq:
+		*s = span{}
+	case s.last == seq:
+		s.last--
+	}
+}

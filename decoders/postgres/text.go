@@ -112,10 +112,8 @@ func (d *decoder) digest(facts *sql.Facts) reading {
 // unseen says how a statement, whatever it mentions, could show protected
 // values through code that is not in its text, "" if it cannot.
 func unseen(facts *sql.Facts) string {
-	for _, name := range runners {
-		if strings.Contains(facts.Normalized, name) {
-			return "a function like " + name + " runs statements that agentd cannot see, and could show protected values"
-		}
+	if containsAny(facts.Normalized, runners) {
+		return "a function runs statements that agentd cannot see, and could show protected values"
 	}
 	for _, verb := range facts.Verbs {
 		// What EXECUTE runs was seen when it was prepared.
@@ -129,6 +127,14 @@ func unseen(facts *sql.Facts) string {
 // runners are parts of the names of such functions, of the server's own and of
 // its common extensions.
 var runners = []string{"_to_xml", "ts_stat", "ts_rewrite", "dblink", "crosstab", "connectby", "xpath_table"}
+
+// carriers are parts of the names of functions that put what they are given
+// where another statement, or another session, can read it.
+var carriers = []string{"set_config", "pg_notify", "lo_", "lowrite", "setval", "advisory", "pg_logical_emit_message"}
+
+func containsAny(text string, parts []string) bool {
+	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
+}
 
 // escapes says how a statement that mentions protected columns could carry
 // their values to where they cannot be followed, "" if it cannot.
@@ -149,6 +155,8 @@ func (d *decoder) escapes(facts *sql.Facts) string {
 		how = "SELECT INTO"
 	case inserts && selects:
 		how = "INSERT with SELECT"
+	case containsAny(facts.Normalized, carriers):
+		how = "a function that keeps or sends what it is given"
 	case updates && !inserts && !d.assignsOnly(facts.Normalized):
 		how = "UPDATE from a column"
 	default:
