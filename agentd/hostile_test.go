@@ -97,7 +97,7 @@ func TestTargetThatIsNotListedIsRefusedAndRecorded(t *testing.T) {
 	if out, err := cmd.CombinedOutput(); err == nil {
 		t.Errorf("psql reached a server that no target names: %s", out)
 	}
-	list, err := agentd.Ctl(t, "sessions", "list")
+	list, err := agentd.Ctl(t, "sessions", "list", "-o", "json")
 	if err != nil || !strings.Contains(list, server.Addr.String()) {
 		t.Errorf("sessions list shows no refused connection: %v\n%s", err, list)
 	}

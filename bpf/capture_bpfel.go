@@ -13,6 +13,12 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type CaptureConnection struct {
+	_      structs.HostLayout
+	Cookie uint64
+	At     uint64
+}
+
 type CaptureDaemon struct {
 	_      structs.HostLayout
 	Cgroup uint64
@@ -44,24 +50,23 @@ type CaptureLocal struct {
 }
 
 type CaptureOrigin struct {
-	_        structs.HostLayout
-	Cookie   uint64
-	At       uint64
-	Start    uint64
-	Cgroup   uint64
-	Captured uint64
-	Dest     [4]uint32
-	Bound    [4]uint32
-	Tgid     uint32
-	Uid      uint32
-	Ifindex  uint32
-	DestPort uint16
-	Listener uint16
-	V4       uint8
-	Mptcp    uint8
-	Pad      uint16
-	Comm     [16]uint8
-	Pad2     uint32
+	_          structs.HostLayout
+	Connection CaptureConnection
+	Start      uint64
+	Cgroup     uint64
+	Captured   uint64
+	Dest       [4]uint32
+	Bound      [4]uint32
+	Tgid       uint32
+	Uid        uint32
+	Ifindex    uint32
+	DestPort   uint16
+	Listener   uint16
+	V4         uint8
+	Mptcp      uint8
+	Pad        uint16
+	Comm       [16]uint8
+	Pad2       uint32
 }
 
 type CaptureOutcomes struct {

@@ -54,8 +54,8 @@ static __always_inline int ask_socket(struct bpf_sock_addr *ctx, struct bpf_sock
 {
 	char none[4] = {};
 
-	o->cookie = bpf_get_socket_cookie(ctx);
-	o->at = bpf_ktime_get_ns();
+	o->connection.cookie = bpf_get_socket_cookie(ctx);
+	o->connection.at = bpf_ktime_get_ns();
 	o->ifindex = sk->bound_dev_if;
 	if (sk->family == AF_INET6) {
 		o->bound[0] = sk->src_ip6[0];

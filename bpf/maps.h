@@ -61,11 +61,16 @@ struct {
 	__uint(max_entries, 1);
 } agentd_daemon SEC(".maps");
 
+/* One connection of one socket, which may connect again. */
+struct connection {
+	__u64 cookie; /* of the socket */
+	__u64 at;     /* CLOCK_MONOTONIC of the connect, ns */
+};
+
 /* Where a redirected connection was going and who made it. Addresses are in
  * network order, IPv4 as ::ffff:a.b.c.d; ports are in host order. */
 struct origin {
-	__u64 cookie;	/* of the socket */
-	__u64 at;	/* CLOCK_MONOTONIC of the connect, ns */
+	struct connection connection;
 	__u64 start;	/* of the process, ns since boot */
 	__u64 cgroup;	/* the process runs in */
 	__u64 captured; /* cgroup that made it a captured connection */
@@ -127,11 +132,11 @@ struct local {
 	__u16 pad;
 };
 
-/* The local address of the connection agentd made for each redirected one, by
- * the socket's cookie. An entry lives as long as the socket's connection. */
+/* The local address of the connection agentd made for each redirected one.
+ * An entry lives as long as that one. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__type(key, __u64);
+	__type(key, struct connection);
 	__type(value, struct local);
 	__uint(max_entries, 262144);
 	__uint(map_flags, BPF_F_NO_PREALLOC);

@@ -40,7 +40,7 @@ static __always_inline struct local *local_of(struct bpf_sock_addr *ctx)
 
 	if (!o)
 		return 0;
-	l = bpf_map_lookup_elem(&agentd_locals, &o->cookie);
+	l = bpf_map_lookup_elem(&agentd_locals, &o->connection);
 	return l && l->port ? l : 0;
 }
 

@@ -49,7 +49,7 @@ static __always_inline void opening(struct bpf_sock_ops *ctx, struct bpf_sock *s
 		bpf_map_update_elem(&agentd_mptcp, &f, o, BPF_ANY);
 	/* agentd only ever fills an entry that exists, so that none is left
 	 * when the client was gone first. No room: the client sees loopback. */
-	bpf_map_update_elem(&agentd_locals, &o->cookie, &unknown, BPF_ANY);
+	bpf_map_update_elem(&agentd_locals, &o->connection, &unknown, BPF_ANY);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
 }
 
@@ -64,7 +64,7 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, struct origin *o, _
 		bpf_map_delete_elem(&agentd_flows, &f);
 	if (o->mptcp)
 		bpf_map_delete_elem(&agentd_mptcp, &f);
-	bpf_map_delete_elem(&agentd_locals, &o->cookie);
+	bpf_map_delete_elem(&agentd_locals, &o->connection);
 }
 
 SEC("sockops")

@@ -34,6 +34,7 @@ type request struct {
 	At       int            // how many of them at a time; 0 is 1
 	Abrupt   bool           // send, and close without waiting for an answer
 	Keep     bool           // make an IPv4 socket and keep it, unconnected
+	Borrow   [2]int         // take this process's socket with this number
 }
 
 // A response is what came of it.
@@ -142,6 +143,9 @@ func (r request) once() (got response) {
 }
 
 func (r request) socket() (int, error) {
+	if r.Borrow != [2]int{} {
+		return borrow(r.Borrow[0], r.Borrow[1])
+	}
 	family := unix.AF_INET6
 	if r.Dest.Addr().Is4() {
 		family = unix.AF_INET
@@ -161,6 +165,16 @@ func (r request) socket() (int, error) {
 		}
 	}
 	return fd, nil
+}
+
+// borrow returns a duplicate of another process's descriptor.
+func borrow(pid, fd int) (int, error) {
+	pidfd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return -1, fmt.Errorf("pidfd_open: %w", err)
+	}
+	defer unix.Close(pidfd)
+	return unix.PidfdGetfd(pidfd, fd, 0)
 }
 
 const question = "what is my address?\n"

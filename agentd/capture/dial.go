@@ -175,7 +175,7 @@ func (c *Capture) showLocal(conn *Conn, fd int) error {
 		return os.NewSyscallError("getsockname", err)
 	}
 	local := addrPort(addr)
-	err = c.kernel.AgentdLocals.Update(conn.origin.Cookie, &bpf.CaptureLocal{Addr: words(local.Addr()), Port: local.Port()}, ebpf.UpdateExist)
+	err = c.kernel.AgentdLocals.Update(&conn.origin.Connection, &bpf.CaptureLocal{Addr: words(local.Addr()), Port: local.Port()}, ebpf.UpdateExist)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
 		return nil // the client is gone, or there was no room: it sees loopback
 	}

@@ -134,15 +134,16 @@ func TestARemovedWorkloadIsLeftAlone(t *testing.T) {
 func TestASocketStaysCapturedWhenItIsHandedOn(t *testing.T) {
 	f := start(t, capture.Options{})
 	group := f.workload(t, "agent")
-	fd := socketMadeIn(t, group)
+	maker, taker := startClient(t, group, nil), startClient(t, f.root.Child(t, "bystander"), nil)
 	s := serve(t, "127.0.0.1", nil)
-	if err := unix.Connect(fd, sockaddr(s.addr)); err != nil {
-		t.Fatal(err)
+	made := maker.do(t, request{Keep: true})
+	if got := taker.do(t, request{Dest: s.addr, Borrow: [2]int{maker.pid, made.FD}}); got.Err != "" {
+		t.Fatal(got.Err)
 	}
 	conn := f.accepted(t)
-	if conn.Peer.Captured != group.ID || conn.Peer.TGID != os.Getpid() || conn.Dest != s.addr {
+	if conn.Peer.Captured != group.ID || conn.Peer.TGID != taker.pid || conn.Dest != s.addr {
 		t.Errorf("captured by cgroup %d, of pid %d, to %s; want %d, %d and %s",
-			conn.Peer.Captured, conn.Peer.TGID, conn.Dest, group.ID, os.Getpid(), s.addr)
+			conn.Peer.Captured, conn.Peer.TGID, conn.Dest, group.ID, taker.pid, s.addr)
 	}
 }
 
@@ -215,22 +216,4 @@ func TestDialsComeFromTheWorkloadsNamespace(t *testing.T) {
 			}
 		})
 	}
-}
-
-// socketMadeIn returns a socket that a process in group has made.
-func socketMadeIn(t testing.TB, group *lab.Cgroup) int {
-	t.Helper()
-	c := startClient(t, group, nil)
-	got := c.do(t, request{Keep: true})
-	pidfd, err := unix.PidfdOpen(c.pid, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer unix.Close(pidfd)
-	fd, err := unix.PidfdGetfd(pidfd, got.FD, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { unix.Close(fd) })
-	return fd
 }

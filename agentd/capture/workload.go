@@ -219,7 +219,8 @@ func (c *Capture) forgetStale() error {
 		return err
 	}
 	return deleteWhere(c.kernel.AgentdFlows, func(_ *bpf.CaptureFlow, o *bpf.CaptureOrigin) bool {
-		return now > o.At && now-o.At > uint64(staleFlow)
+		at := o.Connection.At
+		return now > at && now-at > uint64(staleFlow)
 	})
 }
 
