@@ -90,6 +90,9 @@ func Open(o Options) (*Capture, error) {
 }
 
 func (c *Capture) open(root string) (err error) {
+	if err := checkCapabilities(); err != nil {
+		return err
+	}
 	if c.hierarchy, err = cgroup.Hierarchy(); err != nil {
 		return err
 	}

@@ -49,6 +49,7 @@ type response struct {
 // A client is a process that connects when it is told to.
 type client struct {
 	pid       int
+	process   *lab.Process
 	requests  *json.Encoder
 	responses *json.Decoder
 }
@@ -71,8 +72,8 @@ func startClient(t testing.TB, group *lab.Cgroup, netns *lab.Netns) *client {
 	if netns != nil {
 		path = netns.Path
 	}
-	lab.Start(t, cmd, path, syscall.SIGKILL)
-	return &client{cmd.Process.Pid, json.NewEncoder(in), json.NewDecoder(out)}
+	p := lab.Start(t, cmd, path, syscall.SIGKILL)
+	return &client{cmd.Process.Pid, p, json.NewEncoder(in), json.NewDecoder(out)}
 }
 
 // do has the client make a connection and returns what came of it.
@@ -86,6 +87,11 @@ func (c *client) do(t testing.TB, r request) response {
 		t.Fatalf("hear from the client: %v", err)
 	}
 	return got
+}
+
+// end ends the client.
+func (c *client) end() {
+	c.process.Stop(syscall.SIGKILL)
 }
 
 // clientMain is the client's side.

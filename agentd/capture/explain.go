@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
@@ -32,8 +31,8 @@ func helper(program ebpf.ProgramType, f asm.BuiltinFunc) func() error {
 
 // explain adds to an error of loading or attaching what to do about it.
 func explain(err error) error {
-	if errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES) && os.Geteuid() != 0 {
-		return fmt.Errorf("agentd needs the capabilities CAP_BPF, CAP_PERFMON, CAP_NET_ADMIN and CAP_SYS_ADMIN: run it as root, or give them to its unit: %w", err)
+	if errors.Is(err, unix.EPERM) {
+		return fmt.Errorf("the kernel forbids it although agentd has the capabilities: a container needs to be privileged, and lockdown=confidentiality must be off: %w", err)
 	}
 	if _, e := btf.LoadKernelSpec(); errors.Is(e, ebpf.ErrNotSupported) || errors.Is(e, fs.ErrNotExist) {
 		return fmt.Errorf("the kernel does not describe its types in /sys/kernel/btf/vmlinux: use one built with CONFIG_DEBUG_INFO_BTF=y: %w", err)
