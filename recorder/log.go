@@ -130,6 +130,7 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	t.str("message", r.Message)
 	t.int("masked", r.Masked)
 	t.flag("skipped", r.Skipped)
+	t.int("through", int64(r.Through))
 
 	if ev.Seq == l.own { // the counts are of what the client did
 		t.flag("own", true)

@@ -89,6 +89,9 @@ type Done struct {
 	Masked  int64         `json:"masked,omitempty"`
 	Skipped bool          `json:"skipped,omitempty"`
 	Own     bool          `json:"own,omitempty"` // of what agentd itself asked
+	// Through is the seq of the last request that this outcome is of, if it
+	// is of several; those with an outcome or a refusal are not meant.
+	Through uint64 `json:"through,omitempty"`
 }
 
 // parseRecord reads a frame's payload.

@@ -111,7 +111,7 @@ func (b *transcribing) add(payload []byte) error {
 		b.update(r)
 	case r.Type == "outcome":
 		b.count(r)
-		b.entry(r).Done = &r.Done
+		b.done(r)
 	case r.Type == "result":
 		b.count(r)
 		e := b.entry(r)
@@ -122,6 +122,16 @@ func (b *transcribing) add(payload []byte) error {
 		b.append(r)
 	}
 	return nil
+}
+
+// done adds an outcome to what it is of.
+func (b *transcribing) done(r *record) {
+	b.entry(r).Done = &r.Done
+	for _, e := range b.Entries {
+		if e.Seq > r.Seq && e.Seq <= r.Done.Through && e.Done == nil && e.Verdict != "deny" {
+			e.Done = &r.Done
+		}
+	}
 }
 
 // meanwhile looks at what the recorder says of itself during the session.

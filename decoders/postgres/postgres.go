@@ -55,8 +55,10 @@ type decoder struct {
 	}
 	encoding encoding
 
-	queue    queue
-	lastSync uint64 // the slot of the client's newest Sync
+	queue      queue
+	lastSync   uint64 // the slot of the client's newest Sync
+	challenged bool   // the server waits for a password message
+
 	asked    uint64 // the slot of the newest Ask, 0 if it got none
 	parsing  string // the name in the newest Parse asked about
 	skipping bool   // the server discards whatever comes before the next Sync

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -169,6 +170,9 @@ func (d *decoder) authenticate(buf []byte) (decoders.Step, error) {
 	switch buf[0] {
 	case 'p', 'X':
 	default:
+		if d.challenged {
+			return decoders.Step{}, fmt.Errorf("message %q in answer to the server's request for a password", buf[0])
+		}
 		return decoders.Step{Op: decoders.Wait}, nil
 	}
 	if len(buf) < headerLen {
@@ -184,13 +188,29 @@ func (d *decoder) authenticate(buf []byte) (decoders.Step, error) {
 	if typ == 'X' {
 		d.phase = over
 	}
+	d.challenged = false
 	return decoders.Step{Op: decoders.Pass, N: size}, nil
 }
+
+// The only two Authentication messages that want no answer, by their codes.
+var (
+	authOK        = []byte{0, 0, 0, 0}
+	authSASLFinal = []byte{0, 0, 0, 12}
+)
 
 // admit handles the server's messages up to the first ReadyForQuery.
 func (d *decoder) admit(m message) (turn, error) {
 	switch m.typ {
-	case 'R', 'K', 'N', 'v', 'E':
+	case 'R':
+		if m.size < headerLen+4 {
+			return walk, fmt.Errorf("authentication message of %d bytes", m.size)
+		}
+		if len(m.buf) < headerLen+4 {
+			return d.need(headerLen + 4), nil
+		}
+		d.challenged = !bytes.Equal(m.body()[:4], authOK) && !bytes.Equal(m.body()[:4], authSASLFinal)
+		return walk, nil
+	case 'K', 'N', 'v', 'E':
 		return walk, nil
 	case 'S':
 		return d.parameter(m)
