@@ -33,28 +33,40 @@ func TestMain(m *testing.M) {
 type fixture struct {
 	*capture.Capture
 	root  *lab.Cgroup
-	conns chan capture.Conn // each that was accepted; its FD is in use
+	conns chan capture.Conn // each that was accepted and relayed; its FD is in use
+
+	forwarding sync.WaitGroup
 }
 
 // start captures below a fresh cgroup, and relays what it accepts.
 func start(t testing.TB, o capture.Options) *fixture {
 	t.Helper()
-	f := &fixture{root: lab.NewCgroup(t), conns: make(chan capture.Conn, 100_000)}
-	o.Root = f.root.Path
+	f := open(t, lab.NewCgroup(t), o)
+	f.forward()
+	return f
+}
+
+// open captures below root, and leaves it to the test to accept.
+func open(t testing.TB, root *lab.Cgroup, o capture.Options) *fixture {
+	t.Helper()
+	o.Root = root.Path
 	c, err := capture.Open(o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	f.Capture = c
-	done := make(chan struct{})
-	go func() { defer close(done); forward(c, f.conns) }()
+	f := &fixture{Capture: c, root: root, conns: make(chan capture.Conn, 100_000)}
 	t.Cleanup(func() {
 		if err := c.Detach(); err != nil {
 			t.Errorf("detach: %v", err)
 		}
-		<-done
+		f.forwarding.Wait()
 	})
 	return f
+}
+
+// forward relays what is accepted until the test ends.
+func (f *fixture) forward() {
+	f.forwarding.Go(func() { forward(f.Capture, f.conns) })
 }
 
 // workload makes a cgroup below the root and captures it.
@@ -71,7 +83,20 @@ func (f *fixture) workload(t testing.TB, name string, netns ...*lab.Netns) *lab.
 	return group
 }
 
-// accepted returns the next connection that was accepted.
+// taken accepts a connection itself. Its FD is closed when the test ends.
+func (f *fixture) taken(t testing.TB) capture.Conn {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	conn, err := f.Accept(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(conn.FD) })
+	return conn
+}
+
+// accepted returns the next connection that was accepted and relayed.
 func (f *fixture) accepted(t testing.TB) capture.Conn {
 	t.Helper()
 	select {

@@ -223,7 +223,7 @@ func rank(e os.DirEntry) int {
 // other has redirected. The kernel takes the programs of a process that was
 // killed off a moment after its end, hence the patience.
 func awaitAlone(root string, pinned map[string]link.Link) error {
-	const patience, pause = 3 * time.Second, 20 * time.Millisecond
+	const patience, pause = time.Second, 20 * time.Millisecond
 	for end := time.Now().Add(patience); ; time.Sleep(pause) {
 		others, err := strangers(root, pinned)
 		if err != nil {

@@ -66,19 +66,8 @@ func (p *pinned) kill() {
 // open opens what the daemon left, and detaches when the test ends.
 func (p *pinned) open(t testing.TB) *fixture {
 	t.Helper()
-	c, err := capture.Open(capture.Options{Root: p.root.Path, Pins: p.pins})
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := &fixture{Capture: c, root: p.root, conns: make(chan capture.Conn, 100)}
-	done := make(chan struct{})
-	go func() { defer close(done); forward(c, f.conns) }()
-	t.Cleanup(func() {
-		if err := c.Detach(); err != nil {
-			t.Errorf("detach: %v", err)
-		}
-		<-done
-	})
+	f := open(t, p.root, capture.Options{Pins: p.pins})
+	f.forward()
 	return f
 }
 

@@ -5,9 +5,7 @@ import (
 	"errors"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"runtime"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -15,7 +13,6 @@ import (
 
 	"github.com/cilium/ebpf"
 	"github.com/vishvananda/netlink"
-	"golang.org/x/sys/unix"
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/internal/lab"
@@ -90,19 +87,11 @@ func TestWaitingForABlackHoleHoldsNoThread(t *testing.T) {
 	hole := netip.MustParseAddrPort("10.78.0.3:5432")
 	near.Do(t, func() error { return swallow(cable, hole.Addr()) })
 
-	root := lab.NewCgroup(t)
-	c, err := capture.Open(capture.Options{Root: root.Path})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Detach() })
-	group := root.Child(t, "agent")
-	if _, err := c.Add(capture.Workload{Cgroup: group.Path}, near.File); err != nil {
-		t.Fatal(err)
-	}
-	agent := startClient(t, group, near)
+	f := open(t, lab.NewCgroup(t), capture.Options{})
 	const n = 100
-	agent.requests.Encode(request{Dest: hole, Count: n, At: n, Abrupt: true})
+	if got := startClient(t, f.workload(t, "agent", near), near).do(t, request{Dest: hole, Count: n, At: n, Abrupt: true}); got.Err != "" {
+		t.Fatal(got.Err)
+	}
 
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -112,13 +101,9 @@ func TestWaitingForABlackHoleHoldsNoThread(t *testing.T) {
 	)
 	before := threads(t)
 	for range n {
-		conn, err := c.Accept(ctx)
-		if err != nil {
-			t.Fatal(err)
-		}
+		conn := f.taken(t)
 		dials.Go(func() {
-			defer unix.Close(conn.FD)
-			_, err := c.Dial(ctx, conn)
+			_, err := f.Dial(ctx, conn)
 			waiting <- err
 		})
 	}
@@ -164,7 +149,7 @@ func synSent(t testing.TB, netns *lab.Netns) (n int) {
 	t.Helper()
 	netns.Do(t, func() error {
 		// A thread's own view: /proc/net is that of the main thread.
-		text, err := os.ReadFile(filepath.Join("/proc/thread-self/net/tcp"))
+		text, err := os.ReadFile("/proc/thread-self/net/tcp")
 		for line := range strings.Lines(string(text)) {
 			const state = 3
 			if fields := strings.Fields(line); len(fields) > state && fields[state] == "02" {
@@ -181,10 +166,10 @@ func TestADialEndsWithItsDeadline(t *testing.T) {
 	cable := lab.Connect(t, near, "10.79.0.1", far, "10.79.0.2")
 	hole := netip.MustParseAddrPort("10.79.0.3:5432")
 	near.Do(t, func() error { return swallow(cable, hole.Addr()) })
-	f := start(t, capture.Options{})
+	f := open(t, lab.NewCgroup(t), capture.Options{})
 	c := startClient(t, f.workload(t, "agent", near), near)
 	c.do(t, request{Dest: hole, Abrupt: true})
-	conn := f.accepted(t)
+	conn := f.taken(t)
 	ctx, cancel := context.WithTimeout(context.Background(), 50*time.Millisecond)
 	defer cancel()
 	_, err := f.Dial(ctx, conn)
@@ -194,12 +179,12 @@ func TestADialEndsWithItsDeadline(t *testing.T) {
 }
 
 func TestADialToAClosedPortSaysSo(t *testing.T) {
-	f := start(t, capture.Options{})
+	f := open(t, lab.NewCgroup(t), capture.Options{})
 	c := startClient(t, f.workload(t, "agent"), nil)
 	closed := netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), 1)
 	c.do(t, request{Dest: closed, Abrupt: true})
-	_, err := f.Dial(context.Background(), f.accepted(t))
-	if want := "dial 127.0.0.1:" + strconv.Itoa(1) + ": connection refused"; err == nil || err.Error() != want {
+	_, err := f.Dial(context.Background(), f.taken(t))
+	if want := "dial 127.0.0.1:1: connection refused"; err == nil || err.Error() != want {
 		t.Errorf("the dial ended with %v, want %q", err, want)
 	}
 }
