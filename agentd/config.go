@@ -64,7 +64,7 @@ type RecordConfig struct {
 // A LimitsConfig bounds what one connection, and agentd, may use.
 type LimitsConfig struct {
 	Statement Size     // longest statement that is judged; a longer one is unclassified
-	Loops     int      // relay threads, 0 for one per core
+	Loops     int      // relay threads, 0 for one for every two cores
 	Drain     Duration // how long sessions may go on when agentd stops
 }
 
@@ -140,7 +140,7 @@ func (c *LimitsConfig) keys() []document.Key {
 		{Name: "statement", Read: size(&c.Statement, 1<<10, 1<<30)},
 		{Name: "loops", Read: func(v document.Value) {
 			if n, ok := v.Int(); ok && n > maxLoops {
-				v.Problem("%d loops: at most %d; 0 is one for each core", n, maxLoops)
+				v.Problem("%d loops: at most %d; 0 is one for every two cores", n, maxLoops)
 			} else if ok {
 				c.Loops = n
 			}

@@ -151,7 +151,7 @@ func (d *Daemon) releaseCapture() error {
 func (d *Daemon) startLoops() error {
 	n := d.config.Limits.Loops
 	if n == 0 {
-		n = runtime.NumCPU()
+		n = max(1, runtime.NumCPU()/2) // docs/decisions/0001-event-loop.md
 	}
 	for range n {
 		loop, err := relay.New(d.recorder)
