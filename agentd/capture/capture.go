@@ -118,21 +118,6 @@ func (c *Capture) open(root string) (err error) {
 	return nil
 }
 
-// adopt makes the maps an earlier agentd may have left ours: its listeners are
-// gone, and with them the connections that waited there.
-func (c *Capture) adopt() error {
-	maps := &c.kernel.CaptureMaps
-	if err := errors.Join(clearMap[uint64, bpf.CapturePorts](maps.AgentdPorts), clearMap[bpf.CaptureFlow, bpf.CaptureOrigin](maps.AgentdFlows)); err != nil {
-		return err
-	}
-	if err := c.sayAlive(); err != nil {
-		return err
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.restore()
-}
-
 // beat tells the kernel side that we are alive until Close.
 func (c *Capture) beat() {
 	ticker := time.NewTicker(beatEvery)

@@ -5,15 +5,11 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
-	"time"
-
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/link"
-	"golang.org/x/sys/unix"
 
 	"agentd.dev/agentd/cgroup"
 	"agentd.dev/bpf"
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 )
 
 // A kernel is the kernel side: programs, maps and the links that attach them.
@@ -195,123 +191,4 @@ func (k *kernel) detach() error {
 	}
 	folder := k.pins.Name()
 	return errors.Join(unpin(folder), k.close(), os.Remove(folder))
-}
-
-// unpin removes the pins in folder, links before maps.
-func unpin(folder string) error {
-	entries, err := os.ReadDir(folder)
-	if err != nil {
-		return err
-	}
-	slices.SortStableFunc(entries, func(a, b os.DirEntry) int { return rank(a) - rank(b) })
-	var errs []error
-	for _, e := range entries {
-		errs = append(errs, os.Remove(filepath.Join(folder, e.Name())))
-	}
-	return errors.Join(errs...)
-}
-
-func rank(e os.DirEntry) int {
-	if isLink, _ := filepath.Match("link_*", e.Name()); isLink {
-		return 0
-	}
-	return 1
-}
-
-// awaitAlone returns an error if an agentd other than that of the pinned links
-// is attached to the cgroup directory root: two would each redirect what the
-// other has redirected. The kernel takes the programs of a process that was
-// killed off a moment after its end, hence the patience.
-func awaitAlone(root string, pinned map[string]link.Link) error {
-	const patience, pause = time.Second, 20 * time.Millisecond
-	for end := time.Now().Add(patience); ; time.Sleep(pause) {
-		others, err := strangers(root, pinned)
-		if err != nil {
-			return explain(fmt.Errorf("look for programs attached to %s: %w", root, err))
-		}
-		if others == 0 {
-			return nil
-		}
-		if time.Now().After(end) {
-			return fmt.Errorf("another agentd is attached to %s: stop it first, or set capture.pins to the folder that it is pinned in", root)
-		}
-	}
-}
-
-// strangers counts the connect4 programs of agentd at root that no pinned link
-// attaches.
-func strangers(root string, pinned map[string]link.Link) (int, error) {
-	const name = "agentd_connect4"
-	dir, err := os.Open(root)
-	if err != nil {
-		return 0, err
-	}
-	defer dir.Close()
-	attached, err := link.QueryPrograms(link.QueryOptions{Target: int(dir.Fd()), Attach: ebpf.AttachCGroupInet4Connect})
-	if err != nil {
-		return 0, err
-	}
-	var own ebpf.ProgramID
-	if l := pinned["connect4"]; l != nil {
-		info, err := l.Info()
-		if err != nil {
-			return 0, err
-		}
-		own = info.Program
-	}
-	n := 0
-	for _, p := range attached.Programs {
-		program, err := ebpf.NewProgramFromID(p.ID)
-		if errors.Is(err, os.ErrNotExist) {
-			continue // detached meanwhile
-		}
-		if err != nil {
-			return 0, err
-		}
-		info, err := program.Info()
-		program.Close()
-		if err != nil {
-			return 0, err
-		}
-		if info.Name == name && p.ID != own {
-			n++
-		}
-	}
-	return n, nil
-}
-
-// lockPins makes the folder for pins if need be and locks it. The lock is on
-// the folder itself, since bpffs has no files to lock; the folder is closed to
-// others, who could hold agentd up by locking it. A process that ends in
-// whatever way gives the lock back.
-func lockPins(folder string) (*os.File, error) {
-	var stat unix.Statfs_t
-	if err := unix.Statfs(filepath.Dir(folder), &stat); err != nil {
-		return nil, fmt.Errorf("look at the parent of the folder for pins: %w", &os.PathError{Op: "statfs", Path: filepath.Dir(folder), Err: err})
-	}
-	if stat.Type != unix.BPF_FS_MAGIC {
-		return nil, fmt.Errorf("pins must be on a bpffs and %s is none: mount -t bpf bpf /sys/fs/bpf", filepath.Dir(folder))
-	}
-	if err := os.Mkdir(folder, 0o700); err != nil && !errors.Is(err, os.ErrExist) {
-		return nil, fmt.Errorf("make the folder for pins: %w", err)
-	}
-	dir, err := os.Open(folder)
-	if err != nil {
-		return nil, err
-	}
-	if err := lock(dir); err != nil {
-		return nil, errors.Join(err, dir.Close())
-	}
-	return dir, nil
-}
-
-func lock(dir *os.File) error {
-	err := unix.Flock(int(dir.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return fmt.Errorf("another agentd holds %s: stop it first", dir.Name())
-	}
-	if err != nil {
-		return fmt.Errorf("lock %s: %w", dir.Name(), err)
-	}
-	return dir.Chmod(0o700)
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,16 +42,6 @@ type Workload struct {
 type workload struct {
 	Workload
 	given map[uint64]bool // cookies of the network namespaces named in Add
-}
-
-// A Status says of a captured workload what the kernel says, not what was
-// asked for.
-type Status struct {
-	Workload
-	ID         uint64 // of the cgroup
-	Processes  int
-	Namespaces int    // network namespaces its processes are in
-	Problem    string // why some of its connections are not captured, "" if all are
 }
 
 // Add captures a workload and returns the id of its cgroup. Before it does, it
@@ -268,82 +257,4 @@ func (c *Capture) listenFor(pid int) (*listener, error) {
 	}
 	defer ns.Close()
 	return c.listenIn(ns)
-}
-
-// restore makes the workloads ours that an earlier agentd had captured, as the
-// kernel side has kept them. The caller holds c.mu.
-func (c *Capture) restore() error {
-	var (
-		id    uint64
-		entry bpf.CaptureWorkload
-		errs  []error
-	)
-	kept := c.kernel.AgentdCaptured.Iterate()
-	for kept.Next(&id, &entry) {
-		dir, err := cgroup.Dir(c.hierarchy, id)
-		if errors.Is(err, fs.ErrNotExist) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		w := Workload{Cgroup: dir, Name: unix.ByteSliceToString(entry.Name[:]), Source: unix.ByteSliceToString(entry.Source[:])}
-		if entry.Down == bpf.CaptureDownBYPASS_DOWN {
-			w.WhenDown = Bypass
-		}
-		c.workloads[id] = &workload{Workload: w, given: map[uint64]bool{}}
-		used, _, err := c.listenWhereUsed(dir)
-		if err == nil && len(used) == 0 {
-			var l *listener
-			if l, err = c.listenIn(c.host); err == nil {
-				c.workloads[id].given[l.cookie] = true
-			}
-		}
-		errs = append(errs, err)
-	}
-	gone := deleteWhere(c.kernel.AgentdCaptured, func(id *uint64, _ *bpf.CaptureWorkload) bool { return c.workloads[*id] == nil })
-	// A namespace that cannot be listened in is refused in the kernel, and
-	// tried again by Reconcile: no reason not to start.
-	if err := errors.Join(errs...); err != nil {
-		c.log.Error("listen for what an earlier agentd captured", "error", err)
-	}
-	return errors.Join(kept.Err(), gone)
-}
-
-// Workloads returns what is captured, in the order of its cgroups' names.
-func (c *Capture) Workloads() []Status {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	var all []Status
-	for id, w := range c.workloads {
-		all = append(all, c.status(id, w))
-	}
-	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Cgroup, b.Cgroup) })
-	return all
-}
-
-// status asks the kernel about a workload.
-func (c *Capture) status(id uint64, w *workload) Status {
-	s := Status{Workload: w.Workload, ID: id}
-	if c.closed {
-		s.Problem = "agentd is stopping"
-		return s
-	}
-	used, processes, err := c.listenWhereUsed(w.Cgroup)
-	s.Processes, s.Namespaces = processes, len(used)
-	errs := []error{err, c.kernel.verify()}
-	maps.Copy(used, w.given)
-	for cookie := range used {
-		if l := c.listeners[cookie]; l != nil {
-			errs = append(errs, c.verify(l))
-		}
-	}
-	var entry bpf.CaptureWorkload
-	if err := c.kernel.AgentdCaptured.Lookup(id, &entry); err != nil || entry != w.entry() {
-		errs = append(errs, errors.New("the kernel does not know that it is captured"))
-	}
-	if err := errors.Join(errs...); err != nil {
-		s.Problem = err.Error()
-	}
-	return s
 }

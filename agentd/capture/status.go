@@ -1,0 +1,58 @@
+package capture
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+
+	"agentd.dev/bpf"
+)
+
+// A Status says of a captured workload what the kernel says, not what was
+// asked for.
+type Status struct {
+	Workload
+	ID         uint64 // of the cgroup
+	Processes  int
+	Namespaces int    // network namespaces its processes are in
+	Problem    string // why some of its connections are not captured, "" if all are
+}
+
+// Workloads returns what is captured, in the order of its cgroups' names.
+func (c *Capture) Workloads() []Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var all []Status
+	for id, w := range c.workloads {
+		all = append(all, c.status(id, w))
+	}
+	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Cgroup, b.Cgroup) })
+	return all
+}
+
+// status asks the kernel about a workload.
+func (c *Capture) status(id uint64, w *workload) Status {
+	s := Status{Workload: w.Workload, ID: id}
+	if c.closed {
+		s.Problem = "agentd is stopping"
+		return s
+	}
+	used, processes, err := c.listenWhereUsed(w.Cgroup)
+	s.Processes, s.Namespaces = processes, len(used)
+	errs := []error{err, c.kernel.verify()}
+	maps.Copy(used, w.given)
+	for cookie := range used {
+		if l := c.listeners[cookie]; l != nil {
+			errs = append(errs, c.verify(l))
+		}
+	}
+	var entry bpf.CaptureWorkload
+	if err := c.kernel.AgentdCaptured.Lookup(id, &entry); err != nil || entry != w.entry() {
+		errs = append(errs, errors.New("the kernel does not know that it is captured"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		s.Problem = err.Error()
+	}
+	return s
+}
