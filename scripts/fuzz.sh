@@ -10,5 +10,5 @@ list=$(go test -list '^Fuzz' ./... | awk '
 while read -r package target; do
 	[[ -n $target ]] || continue
 	echo "fuzz: $package $target"
-	go test -run='^$' -fuzz="^$target\$" -fuzztime="$time" "$package"
+	go test -run="^$" -fuzz="^$target\$" -fuzztime="$time" -fuzzminimizetime=5s "$package"
 done <<<"$list"
