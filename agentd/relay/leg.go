@@ -27,6 +27,7 @@ type leg struct {
 
 	out  []byte // to be written, in order
 	shut bool   // our half of the connection is closed
+	gone bool   // the peer has refused what was written
 
 	events uint32 // what epoll watches for
 }
@@ -41,11 +42,18 @@ func (l *leg) flush() {
 	if len(l.out) == 0 {
 		return
 	}
-	n, err := write(l.fd, l.out)
+	l.out = keep(l.out, l.write(l.out))
+}
+
+// write writes b as far as the peer takes it, and returns how much of b that
+// settles: all of it when the peer takes no more.
+func (l *leg) write(b []byte) int {
+	n, err := write(l.fd, b)
 	if err != nil {
-		n = len(l.out)
+		l.gone = !l.shut
+		return len(b)
 	}
-	l.out = keep(l.out, n)
+	return n
 }
 
 // leave keeps what was not used of data, which is either all of in or comes

@@ -146,7 +146,7 @@ func (l *Loop) ready(ev *unix.EpollEvent) {
 		l.flush(s)
 	}
 	if ev.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 && l.lives(s) {
-		l.readable(s, d)
+		l.readable(s, d, ev.Events&unix.EPOLLERR != 0)
 	}
 }
 
@@ -234,6 +234,8 @@ func (l *Loop) settle(idle bool) {
 // fails closed: without a record nothing goes out, and the sessions end.
 func (l *Loop) commit() {
 	err := l.rec.Commit(&l.turn)
+	ended := l.ended // those that end below have their last record in the next turn
+	l.ended = nil
 	for _, s := range l.held {
 		s.held = false
 		switch {
@@ -249,8 +251,6 @@ func (l *Loop) commit() {
 		l.Stats.took(l.asked, time.Since(l.now))
 		l.asked = 0
 	}
-	ended := l.ended
-	l.ended = nil
 	for _, s := range ended {
 		s.Done(s.result)
 	}

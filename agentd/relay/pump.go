@@ -38,6 +38,7 @@ func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err erro
 			break
 		}
 		if step.N <= 0 {
+			l.send(s, dst, data[run:pos])
 			return pos, errNoProgress
 		}
 		if step.Op == decoders.Ask || len(step.Out) > 0 {
@@ -115,11 +116,7 @@ func (l *Loop) tell(s *session, ev *decoders.Event) {
 // and that nothing waits in front of, are written from where they are.
 func (l *Loop) send(s *session, dst *leg, b []byte) {
 	if !s.held && len(dst.out) == 0 {
-		n, err := write(dst.fd, b)
-		if err != nil {
-			return // a peer that is gone shows when its leg is read
-		}
-		b = b[n:]
+		b = b[dst.write(b):]
 	}
 	dst.push(b)
 }

@@ -29,6 +29,7 @@ type rig struct {
 	rec  *recorder.Recorder
 	dir  string
 	ran  chan struct{} // closed when Run has returned
+	done func(recorder.End)
 }
 
 func newRig(t testing.TB) *rig {
@@ -57,6 +58,12 @@ func (r *rig) session() (client, server *net.TCPConn, ended <-chan recorder.End)
 	r.t.Helper()
 	client, clientFD := r.pair()
 	server, serverFD := r.pair()
+	return client, server, r.relay(clientFD, serverFD)
+}
+
+// relay hands two sockets to the loop.
+func (r *rig) relay(clientFD, serverFD int) <-chan recorder.End {
+	r.t.Helper()
 	var turn recorder.Turn
 	log, err := r.rec.Begin(&turn, &policy.Session{ID: fmt.Sprint("s", rand.Uint64())})
 	if err == nil {
@@ -65,15 +72,20 @@ func (r *rig) session() (client, server *net.TCPConn, ended <-chan recorder.End)
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	done := make(chan recorder.End, 1)
+	done, also := make(chan recorder.End, 1), r.done
 	ok := r.loop.Add(&relay.Session{
 		Client: clientFD, Server: serverFD, Decoder: new(toy), Judge: strict{}, Log: log,
-		Done: func(e recorder.End) { done <- e },
+		Done: func(e recorder.End) {
+			if also != nil {
+				also(e)
+			}
+			done <- e
+		},
 	})
 	if !ok {
 		r.t.Fatal("the loop takes no session")
 	}
-	return client, server, done
+	return done
 }
 
 // pair returns a TCP connection over loopback: one end for the test, the
@@ -243,6 +255,97 @@ func TestHalfCloseIsPassedOn(t *testing.T) {
 	if e := <-ended; e.Reason != "client closed" {
 		t.Errorf("session ended as %q, want %q", e.Reason, "client closed")
 	}
+}
+
+// backlog makes a session whose client has said all it will, and whose server
+// has too: most of what the server sent waits in the relay's socket, because
+// the client does not read.
+func (r *rig) backlog(size int) (client *net.TCPConn, ended <-chan recorder.End) {
+	r.t.Helper()
+	client, clientFD := r.pair()
+	server, serverFD := r.pair()
+	for _, buffer := range []struct{ fd, option, size int }{
+		{clientFD, unix.SO_SNDBUF, 16 << 10},
+		{serverFD, unix.SO_RCVBUFFORCE, 2 * size},
+	} {
+		if err := unix.SetsockoptInt(buffer.fd, unix.SOL_SOCKET, buffer.option, buffer.size); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	_ = client.SetReadBuffer(16 << 10)
+	_ = server.SetWriteBuffer(2 * size)
+	ended = r.relay(clientFD, serverFD)
+	say(r.t, client, "last words\n")
+	_ = client.CloseWrite()
+	hear(r.t, server, "last words\n")
+	hearEnd(r.t, server)
+	head := fmt.Sprintf("data %d\n", size)
+	say(r.t, server, head+strings.Repeat("x", size-len(head)))
+	server.Close()
+	return client, ended
+}
+
+func TestSlowReaderThatSaidAllGetsEverything(t *testing.T) {
+	const size = 2 << 20
+	client, ended := newRig(t).backlog(size)
+	got, err := io.Copy(io.Discard, slow{client})
+	if err != nil || got != size {
+		t.Errorf("read %d bytes, %v; want all %d", got, err, size)
+	}
+	client.Close()
+	if e := <-ended; e.Reason != "client closed" {
+		t.Errorf("session ended as %q, want %q", e.Reason, "client closed")
+	}
+}
+
+// slow reads little at a time, so that the relay is always ahead.
+type slow struct{ io.Reader }
+
+func (s slow) Read(b []byte) (int, error) { return s.Reader.Read(b[:min(len(b), 1<<10)]) }
+
+func TestHangUpBehindAStalledClientKeepsNoThreadBusy(t *testing.T) {
+	newRig(t).backlog(2 << 20)
+	before := cpuTime(t)
+	<-time.After(time.Second) // in which nothing happens: that is what is measured
+	if used := cpuTime(t) - before; used > 300*time.Millisecond {
+		t.Errorf("used %v of processor time in an idle second", used)
+	}
+}
+
+func cpuTime(t testing.TB) time.Duration {
+	t.Helper()
+	var used unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &used); err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(used.Utime.Nano() + used.Stime.Nano())
+}
+
+func TestSessionEndsWhenWhatItWaitsForCannotCome(t *testing.T) {
+	client, server, ended := newRig(t).session()
+	say(t, client, "wait\n")
+	server.Close()
+	hearEnd(t, client)
+	client.Close()
+	if e := <-ended; e.FromClient != 5 {
+		t.Errorf("%d bytes came from the client, want 5", e.FromClient)
+	}
+}
+
+func TestDoneComesAfterTheLastRecord(t *testing.T) {
+	r := newRig(t)
+	r.done = func(recorder.End) {
+		if !r.recorded(`"type":"close"`) {
+			t.Error("a session was done before its last record was written")
+		}
+	}
+	client, server, ended := r.session()
+	say(t, client, "last words\n")
+	_ = client.CloseWrite()
+	hear(t, server, "last words\n")
+	hearEnd(t, server)
+	say(t, server, "result with a secret\n") // refused: the session ends within its own commit
+	<-ended
 }
 
 func TestResetIsPassedOn(t *testing.T) {

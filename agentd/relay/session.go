@@ -46,14 +46,20 @@ func (s *session) interest(d decoders.Dir) uint32 {
 	if len(leg.out) > 0 {
 		want |= unix.EPOLLOUT
 	}
+	if want == 0 {
+		// epoll reports a hang-up whether asked or not; one that nothing
+		// can be done about yet must not be reported again and again.
+		want = unix.EPOLLET
+	}
 	return want
 }
 
 // said reports whether all that the peer in direction d will ever say has
-// been sent on.
+// been sent on. Bytes that wait for the other direction do so in vain once
+// nothing more comes from there.
 func (s *session) said(d decoders.Dir) bool {
-	src := &s.legs[d]
-	return src.eof && !src.waiting && len(s.legs[d.Other()].out) == 0
+	src, other := &s.legs[d], &s.legs[d.Other()]
+	return src.eof && (!src.waiting || other.eof) && len(other.out) == 0
 }
 
 // hold makes what is sent from here on wait for the turn's commit.
@@ -67,18 +73,21 @@ func (l *Loop) hold(s *session) {
 	l.held = append(l.held, s)
 }
 
-// readable reads what has come in one direction and moves it on.
-func (l *Loop) readable(s *session, d decoders.Dir) {
+// readable reads what has come in one direction and moves it on. Gone says
+// that the peer reset the connection.
+func (l *Loop) readable(s *session, d decoders.Dir, gone bool) {
 	src := &s.legs[d]
-	if src.eof {
-		l.end(s, d.String()+" reset") // after eof, only a reset is still reported
+	switch {
+	case src.eof && gone:
+		l.lost(s, d)
 		return
+	case src.eof, !gone && src.events&unix.EPOLLIN == 0:
+		return // closed both ways: known, or to be read when there is room
 	}
 	data, eof, err := l.fill(s, d)
 	switch {
 	case err != nil:
-		reset(s.legs[d.Other()].fd)
-		l.end(s, d.String()+" reset")
+		l.lost(s, d)
 	case s.closing:
 		src.in = nil
 		if eof {
@@ -88,6 +97,17 @@ func (l *Loop) readable(s *session, d decoders.Dir) {
 		src.eof = eof
 		l.consume(s, d, data)
 	}
+}
+
+// lost ends a session because the peer in direction d reset its connection,
+// which is passed on.
+func (l *Loop) lost(s *session, d decoders.Dir) {
+	if s.closing {
+		l.end(s, s.reason)
+		return
+	}
+	reset(s.legs[d.Other()].fd)
+	l.end(s, d.String()+" reset")
 }
 
 // fill reads once in direction d and returns everything there that is not
@@ -148,6 +168,12 @@ func (l *Loop) flush(s *session) {
 		return
 	}
 	server.flush()
+	for d := range s.legs {
+		if leg := &s.legs[d]; leg.eof && leg.gone {
+			l.lost(s, decoders.Dir(d))
+			return
+		}
+	}
 	switch c, v := s.said(decoders.FromClient), s.said(decoders.FromServer); {
 	case c && v && client.shut:
 		l.end(s, "server closed")

@@ -10,9 +10,12 @@ import (
 
 // toy is a protocol of lines. Every line of the client is asked about, but
 // those that begin with "-" pass; the server's lines pass, a line "data N" is
-// followed by N bytes that pass without being looked at, and "bye" is told.
+// followed by N bytes that pass without being looked at, and a line that begins
+// with "result" is asked about. A line "wait" of the client waits for the
+// server's next one.
 type toy struct {
 	seq    uint64
+	heard  bool // the server has said something
 	events [2]decoders.Event
 }
 
@@ -39,6 +42,16 @@ func (t *toy) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 		}
 		return decoders.Step{Op: decoders.Pass, N: end + size}, nil
 	}
+	if dir == decoders.FromServer {
+		t.heard = true
+	}
+	if dir == decoders.FromClient && !t.heard && string(line) == "wait\n" {
+		return decoders.Step{Op: decoders.Wait}, nil
+	}
+	if bytes.HasPrefix(line, []byte("result")) {
+		t.events[dir] = decoders.Event{Kind: decoders.Columns, Seq: t.seq, Text: line}
+		return decoders.Step{Op: decoders.Ask, N: end, Event: &t.events[dir]}, nil
+	}
 	if dir == decoders.FromServer || line[0] == '-' {
 		return decoders.Step{Op: decoders.Pass, N: end}, nil
 	}
@@ -53,11 +66,12 @@ func (t *toy) Refuse(r decoders.Refusal) decoders.Answer {
 
 func (t *toy) Abort(r decoders.Refusal) []byte { return []byte("abort: " + r.Reason + "\n") }
 
-// strict refuses every line that begins with "no".
+// strict refuses every line that begins with "no", and results with "secret" in
+// them.
 type strict struct{}
 
 func (strict) Decide(ev *decoders.Event) policy.Verdict {
-	if bytes.HasPrefix(ev.Text, []byte("no")) {
+	if bytes.HasPrefix(ev.Text, []byte("no")) || ev.Kind == decoders.Columns && bytes.Contains(ev.Text, []byte("secret")) {
 		return policy.Verdict{Rule: "no-no", Reason: "it begins with no"}
 	}
 	return policy.Verdict{Outcome: policy.Forward, Rule: "default"}
