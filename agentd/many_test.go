@@ -1,12 +1,17 @@
 package agentd_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,7 +26,7 @@ func TestTenThousandConnectionsLeaveNothingBehind(t *testing.T) {
 	server := lab.Postgres(t, lab.Setting("log_statement=none"))
 	agentd := lab.StartAgentd(t, lab.Setup{Policy: judged, Target: server})
 	output(t, agentd.Captured(t, loadOf(t, server, "warm", 64, 64)))
-	before := openFiles(t, agentd)
+	before, goroutines := openFiles(t, agentd), metric(t, agentd, "go_goroutines")
 
 	load := loadOf(t, server, "many", conns, 64)
 	load.Args = append(load.Args, "-statements", "1")
@@ -30,6 +35,12 @@ func TestTenThousandConnectionsLeaveNothingBehind(t *testing.T) {
 	}
 	if after := openFiles(t, agentd); after > before {
 		t.Errorf("agentd has %d files open, %d before", after, before)
+	}
+	if now := metric(t, agentd, "go_goroutines"); now > goroutines {
+		t.Errorf("agentd has %v goroutines, %v before", now, goroutines)
+	}
+	if total := metric(t, agentd, "agentd_sessions_total"); total != conns+64 {
+		t.Errorf("agentd_sessions_total is %v, want %d", total, conns+64)
 	}
 	for _, name := range []string{"agentd_flows", "agentd_locals"} {
 		if n := entries(t, agentd, name); n != 0 {
@@ -98,6 +109,37 @@ func openFiles(t *testing.T, a *lab.Agentd) int {
 		t.Fatal(err)
 	}
 	return len(files)
+}
+
+// metric returns a metric without labels, as a scrape finds it.
+func metric(t *testing.T, a *lab.Agentd, name string) float64 {
+	t.Helper()
+	client := http.Client{Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", a.Socket)
+		},
+	}}
+	resp, err := client.Get("http://agentd/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			number, err := strconv.ParseFloat(strings.TrimSpace(value), 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return number
+		}
+	}
+	t.Fatalf("there is no metric %s in:\n%s", name, text)
+	return 0
 }
 
 // An object is something of the daemon's in the kernel, as bpftool names it.

@@ -98,6 +98,19 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 			want: []string{"agentd.yaml:", "limitz", "limits"},
 		},
 		{
+			name: "a configuration that cannot be read",
+			spoil: func(t *testing.T, a *lab.Agentd) {
+				path := filepath.Join(a.Dir, "agentd.yaml")
+				if err := os.Remove(path); err != nil {
+					t.Fatal(err)
+				}
+				if err := os.Mkdir(path, 0o700); err != nil {
+					t.Fatal(err)
+				}
+			},
+			want: []string{"agentd.yaml", "is a directory"},
+		},
+		{
 			name: "a configuration that is not there",
 			spoil: func(t *testing.T, a *lab.Agentd) {
 				if err := os.Remove(filepath.Join(a.Dir, "agentd.yaml")); err != nil {
