@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -78,7 +79,7 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 			name: "pins on no bpffs",
 			spoil: func(t *testing.T, a *lab.Agentd) {
 				edit(t, a, func(config string) string {
-					return strings.ReplaceAll(config, "/bpf/agentd", "/elsewhere")
+					return regexp.MustCompile(`pins: [^}]+`).ReplaceAllString(config, "pins: "+a.Dir+"/elsewhere")
 				})
 			},
 			want: []string{"mount -t bpf"},

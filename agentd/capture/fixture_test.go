@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -196,19 +195,4 @@ func (s *server) answer(conn net.Conn) {
 	}
 	s.asked <- line
 	_, _ = io.WriteString(conn, conn.RemoteAddr().String()+"\n")
-}
-
-// bpffs mounts a file system for pins and returns a folder in it for them.
-func bpffs(t testing.TB) string {
-	t.Helper()
-	dir := t.TempDir()
-	if err := unix.Mount("bpf", dir, "bpf", 0, ""); err != nil {
-		t.Fatalf("mount bpffs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmount bpffs: %v", err)
-		}
-	})
-	return filepath.Join(dir, "agentd")
 }

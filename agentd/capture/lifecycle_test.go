@@ -31,7 +31,7 @@ type pinned struct {
 func startPinned(t testing.TB) *pinned {
 	t.Helper()
 	root := lab.NewCgroup(t)
-	p := &pinned{root: root, pins: bpffs(t), server: serve(t, "127.0.0.1", nil)}
+	p := &pinned{root: root, pins: lab.Pins(t), server: serve(t, "127.0.0.1", nil)}
 	closed, open := root.Child(t, "closed"), root.Child(t, "open")
 	p.daemon, _ = startDaemon(t, nil, daemonSetup{Root: root.Path, Pins: p.pins, Workloads: []capture.Workload{
 		{Cgroup: closed.Path, Name: "closed", Source: "test"},
@@ -208,7 +208,7 @@ func TestAgentdsOwnCgroupCannotBeAWorkload(t *testing.T) {
 }
 
 func TestASecondAgentdIsRefused(t *testing.T) {
-	pins := bpffs(t)
+	pins := lab.Pins(t)
 	f := start(t, capture.Options{Pins: pins})
 	for _, tt := range []struct {
 		name string
@@ -234,7 +234,7 @@ func TestASecondAgentdIsRefused(t *testing.T) {
 }
 
 func TestDetachLeavesNothing(t *testing.T) {
-	for _, pins := range []string{"", bpffs(t)} {
+	for _, pins := range []string{"", lab.Pins(t)} {
 		root := lab.NewCgroup(t)
 		c, err := capture.Open(capture.Options{Root: root.Path, Pins: pins})
 		if err != nil {

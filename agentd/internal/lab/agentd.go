@@ -9,8 +9,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-
-	"golang.org/x/sys/unix"
 )
 
 // An Agentd is a daemon of our own, attached to a cgroup subtree of its own.
@@ -63,7 +61,7 @@ func NewAgentd(t testing.TB, setup Setup) *Agentd {
 		config: filepath.Join(dir, "agentd.yaml"),
 		daemon: Binary(t, "./cmd/agentd", setup.Flags...),
 	}
-	pins := bpffs(t, filepath.Join(dir, "bpf"))
+	pins := Pins(t)
 	policies := filepath.Join(dir, "policies")
 	if err := os.Mkdir(policies, 0o755); err != nil {
 		t.Fatal(err)
@@ -91,23 +89,6 @@ func (a *Agentd) write(t testing.TB, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-}
-
-// bpffs mounts a BPF filesystem for pins and returns the folder in it.
-func bpffs(t testing.TB, dir string) string {
-	t.Helper()
-	if err := os.Mkdir(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	if err := unix.Mount("bpf", dir, "bpf", 0, ""); err != nil {
-		t.Fatalf("mount bpffs: %v", err)
-	}
-	t.Cleanup(func() {
-		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
-			t.Errorf("unmount bpffs: %v", err)
-		}
-	})
-	return filepath.Join(dir, "agentd")
 }
 
 // Start starts the daemon, again if it has ended, and returns once it says
