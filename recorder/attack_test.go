@@ -354,6 +354,32 @@ func TestARollBackIsCaughtByACheckpointKeptElsewhere(t *testing.T) {
 	}
 }
 
+// Who has no key but can stop the recorder may cut checkpoints off, rewrite what
+// they covered, and let the next start sign that. It cannot be told from a
+// crash, but how much was signed like that is told.
+func TestWhatARestartSignedAsFoundIsCounted(t *testing.T) {
+	l := victim(t)
+	if r, err := Verify(l.opts.Dir, l.verifier(t), VerifyOptions{}); err != nil || !r.OK || r.Adopted != 0 {
+		t.Errorf("after a tidy stop: got %v, %v, %d adopted; want OK and none", r.Bad, err, r.Adopted)
+	}
+	g := forge(t, l.opts.Dir)
+	kept := g.notes[len(g.notes)-1]
+	g.change(20, "select", "sel3ct")
+	g.notes = g.notes[:3] // of 13 records
+	g.relink()
+	g.write()
+	again(t, l.opts).Close()
+
+	r, err := Verify(l.opts.Dir, l.verifier(t), VerifyOptions{})
+	if err != nil || r.Adopted != victimSize-13 {
+		t.Errorf("got %v, %v, %d adopted; want %d", r.Bad, err, r.Adopted, victimSize-13)
+	}
+	r, err = Verify(l.opts.Dir, l.verifier(t), VerifyOptions{Checkpoint: kept})
+	if err != nil || r.OK || r.Bad.Kind != RolledBack {
+		t.Errorf("with a checkpoint kept elsewhere: got %v, %v, want %s", r.Bad, err, RolledBack)
+	}
+}
+
 func TestAWitnessOfTheSameLogAgrees(t *testing.T) {
 	l := victim(t)
 	for i, kept := range forge(t, l.opts.Dir).notes {

@@ -139,6 +139,9 @@ func (r *Recorder) start() error {
 
 	r.seg.reserve(r.opts.SegmentBytes, r.opts.Reserve)
 
+	if n := r.log.tree.size - found.last.Size; n > 0 {
+		r.opts.Log.Warn("recording was not closed: records are signed now as they were found", "records", n)
+	}
 	var t Turn
 	startRecord(&t, time.Now(), r.opts.Node, found.last)
 	for _, torn := range found.torn {

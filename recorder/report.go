@@ -7,16 +7,19 @@ import (
 
 // A Report is what Verify found.
 type Report struct {
-	OK          bool      `json:"ok"`
-	Key         string    `json:"key"`     // name and hash of the key the log was checked with
-	Records     int64     `json:"records"` // that are right
-	Segments    int       `json:"segments"`
-	Checkpoints int       `json:"checkpoints"` // that are right
-	Signed      int64     `json:"signed"`      // records that checkpoints cover
-	Unsigned    int64     `json:"unsigned"`    // records after them: nothing speaks for these yet
-	Root        string    `json:"root"`        // of the Records
-	First       time.Time `json:"first,omitzero"`
-	Last        time.Time `json:"last,omitzero"`
+	OK          bool   `json:"ok"`
+	Key         string `json:"key"`     // name and hash of the key the log was checked with
+	Records     int64  `json:"records"` // that are right
+	Segments    int    `json:"segments"`
+	Checkpoints int    `json:"checkpoints"` // that are right
+	Signed      int64  `json:"signed"`      // records that checkpoints cover
+	Unsigned    int64  `json:"unsigned"`    // records after them: nothing speaks for these yet
+	// Adopted are records that no checkpoint spoke for when recording went
+	// on after a crash: they were signed then, as they were found.
+	Adopted int64     `json:"adopted"`
+	Root    string    `json:"root"` // of the Records
+	First   time.Time `json:"first,omitzero"`
+	Last    time.Time `json:"last,omitzero"`
 	// Bad is the first thing that is wrong, nil if OK.
 	Bad *Finding `json:"bad,omitempty"`
 	// Torn is an unfinished write at the very end, which is not wrong: it is

@@ -190,13 +190,17 @@ func (v *verification) broken(s *step) (bad *Finding, done bool, err error) {
 }
 
 // started checks, at a record that says recording starts, that the checkpoint
-// it started from is still there.
+// it started from is still there, and counts what it found beyond that.
 func (v *verification) started(s *step) *Finding {
 	if recordType(s.payload[1:]) != "start" {
 		return nil
 	}
 	r, err := parseRecord(s.payload)
-	if err != nil || r.Signed <= v.covers {
+	if err != nil {
+		return nil
+	}
+	if r.Signed <= v.covers {
+		v.report.Adopted += s.link.index - r.Signed
 		return nil
 	}
 	f := v.finding(CheckpointMissing, s, fmt.Sprintf(

@@ -40,7 +40,9 @@ func newAuditVerify(a *app) *cobra.Command {
 		Short: "Check every record and every signed checkpoint",
 		Long: `Verify reads the whole log and checks each record, the order of records, and
 each signed checkpoint. Records after the last checkpoint (the unsigned tail)
-are chained but not yet signed for; agentd signs every second or so.
+are chained but not yet signed for: who can write the folder can rewrite them.
+agentd signs every second or so, so that more than a few are suspicious. After a
+crash it signs what it finds; these records are told as adopted.
 
 It exits with 1 when something was changed, removed, added or put in another
 order, and names the first record where that shows.
@@ -121,8 +123,11 @@ func (a *app) writeReport(folder string, r *recorder.Report) {
 	a.fact("records", plain, "%d right, in %s%s", r.Records, plural(r.Segments, "segment"), between(r))
 	a.fact("signed", plain, "%s by %s, with %s", plural(r.Signed, "record"), plural(r.Checkpoints, "checkpoint"), r.Key)
 	a.fact("unsigned", plain, "%s after the last checkpoint", plural(r.Unsigned, "record"))
+	if r.Adopted > 0 {
+		a.fact("adopted", yellow, "%s were signed only when agentd started again, as they were found after a crash", plural(r.Adopted, "record"))
+	}
 	if r.Torn != nil {
-		a.fact("torn end", yellow, "%s at byte %d: being written, or cut short by a crash; no whole record is lost", r.Torn.Segment, r.Torn.Offset)
+		a.fact("torn end", yellow, "%s at byte %d: being written, or cut short; what came after it, if anything, no checkpoint speaks for", r.Torn.Segment, r.Torn.Offset)
 	}
 }
 

@@ -53,6 +53,12 @@ number and no other group.`,
   agentctl run --name nightly-report --user reports -- python3 report.py`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			// An empty variable in a script must not mean root.
+			for _, flag := range []string{"name", "user"} {
+				if f := cmd.Flags().Lookup(flag); f.Changed && f.Value.String() == "" {
+					return &exitError{usage, fmt.Errorf("--%s is empty: give one, or leave --%s out", flag, flag)}
+				}
+			}
 			p, err := findProgram(args, asUser)
 			if err != nil {
 				return err
