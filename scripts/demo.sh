@@ -225,6 +225,7 @@ start_agentd() {
 		capture: {root: $cgroup, pins: $scratch/bpf/agentd}
 		policies: [$repo/scripts/demo/policy.yaml]
 		targets: [{name: orders, address: "127.0.0.1:$port", protocol: postgres, default: allow}]
+		record: {checkpoint: 100ms}
 	YAML
 	bin/agentd --config "$scratch/agentd.yaml" 2>"$scratch/agentd.log" &
 	agentd=$!
