@@ -47,6 +47,10 @@ type Daemon struct {
 	looping sync.WaitGroup // the loops' threads
 	next    atomic.Uint64  // which loop gets the next session
 	live    sync.WaitGroup // sessions, from accept to their last record
+	// serving is the context of connections that are not sessions yet; it
+	// outlives accept, so that draining includes them. Ended by giveUp.
+	serving context.Context
+	giveUp  context.CancelCauseFunc
 
 	counts counts
 }
@@ -57,6 +61,7 @@ type Daemon struct {
 // Whatever fails on the way up is undone on the way out, in reverse order.
 func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	d := &Daemon{config: config, log: log, started: time.Now(), targets: config.Targets}
+	d.serving, d.giveUp = context.WithCancelCause(context.WithoutCancel(ctx))
 	var undo []func() error
 	defer func() {
 		for i := len(undo) - 1; i >= 0; i-- {
@@ -164,12 +169,15 @@ func (d *Daemon) startLoops() error {
 	return nil
 }
 
-// stopLoops ends what is still going on, its clients told so.
+// stopLoops ends what is still going on, its clients told so, and returns when
+// the last record of each session is written.
 func (d *Daemon) stopLoops() error {
+	d.giveUp(errStopping)
 	for _, loop := range d.loops {
 		loop.Stop(decoders.Refusal{Rule: "shutdown", Reason: "agentd on this node is stopping", Hint: "Connect again later."})
 	}
 	d.looping.Wait()
+	d.live.Wait()
 	return nil
 }
 
@@ -191,19 +199,24 @@ func (d *Daemon) accept(ctx context.Context) error {
 		conn, err := d.capture.Accept(ctx)
 		if ctx.Err() != nil {
 			if err == nil {
-				resetClose(conn.FD)
+				d.turnAway(conn)
 			}
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
-		places <- struct{}{}
+		select {
+		case places <- struct{}{}:
+		case <-ctx.Done():
+			d.turnAway(conn)
+			return nil
+		}
 		d.counts.sessions.Add(1)
 		d.live.Add(1)
 		go func() {
 			defer func() { <-places }()
-			if err := d.serve(context.WithoutCancel(ctx), conn); err != nil {
+			if err := d.serve(d.serving, conn); err != nil {
 				d.refused(conn, err)
 			}
 		}()
@@ -225,14 +238,27 @@ func (d *Daemon) relay(s *relay.Session) bool {
 // ended accounts for a session's end.
 func (d *Daemon) ended() { d.live.Done() }
 
+// turnAway refuses a connection that came when agentd was stopping.
+func (d *Daemon) turnAway(conn capture.Conn) {
+	resetClose(conn.FD)
+	d.counts.refuse(errStopping)
+}
+
 // drain waits for the sessions that are going on, as long as the
-// configuration says. No new ones come: nobody accepts any more.
+// configuration says. What connects meanwhile is refused at once.
 func (d *Daemon) drain() {
-	done := make(chan struct{})
-	go func() { defer close(done); d.live.Wait() }()
-	select {
-	case <-done:
-	case <-time.After(time.Duration(d.config.Limits.Drain)):
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.config.Limits.Drain))
+	defer cancel()
+	go func() { defer cancel(); d.live.Wait() }() // stopLoops waits for the same
+	for {
+		conn, err := d.capture.Accept(ctx)
+		if err != nil {
+			break
+		}
+		d.turnAway(conn)
+	}
+	<-ctx.Done()
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		d.log.Info("ending the sessions that are left")
 	}
 }

@@ -137,7 +137,12 @@ func (d *Daemon) reject(log *recorder.Log, why error) error {
 func (d *Daemon) dial(ctx context.Context, conn capture.Conn) (fd int, err error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	if fd, err = d.capture.Dial(ctx, conn); err != nil {
+	fd, err = d.capture.Dial(ctx, conn)
+	switch {
+	case err == nil:
+	case errors.Is(context.Cause(ctx), errStopping):
+		return -1, errStopping
+	default:
 		return -1, fmt.Errorf("%w: %w", errDial, err)
 	}
 	return fd, nil

@@ -1,100 +1,94 @@
 package agentd_test
 
 import (
-	"bufio"
+	"encoding/json"
 	"fmt"
-	"io"
+	"net/netip"
 	"os/exec"
 	"strings"
-	"syscall"
 	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
 
 	"agentd.dev/agentd/internal/lab"
 )
 
-// A talk is a psql that is told one statement at a time.
-type talk struct {
-	t   *testing.T
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-	err strings.Builder
-}
-
-func startTalk(t *testing.T, a *lab.Agentd, s *lab.Server) *talk {
-	t.Helper()
-	cmd := psql(s)
-	cmd.Stdin = nil
-	talk := &talk{t: t, cmd: a.Captured(t, cmd)}
-	var err error
-	if talk.in, err = talk.cmd.StdinPipe(); err != nil {
-		t.Fatal(err)
-	}
-	out, err := talk.cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	talk.out = bufio.NewReader(out)
-	talk.cmd.Stderr = &talk.err
-	if err := talk.cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	return talk
-}
-
-// ask sends a statement that returns one line, and returns that.
-func (k *talk) ask(statement string) string {
-	k.t.Helper()
-	fmt.Fprintln(k.in, statement)
-	line, err := k.out.ReadString('\n')
-	if err != nil {
-		k.t.Fatalf("%s: %v\n%s", statement, err, k.err.String())
-	}
-	return strings.TrimSpace(line)
-}
-
-func TestStopOnPurposeLetsSessionsFinish(t *testing.T) {
+func TestStopEndsAndRecordsWhatIsStillConnecting(t *testing.T) {
 	t.Parallel()
-	server := lab.Postgres(t)
-	agentd := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server, Config: "limits: {drain: 5m}\n"})
-	talk := startTalk(t, agentd, server)
-	if got := talk.ask("select 'before';"); got != "before" {
-		t.Fatalf("psql printed %q", got)
+	addr := silent(t)
+	agentd := lab.StartAgentd(t, lab.Setup{Config: fmt.Sprintf(
+		"targets: [{name: silent, address: %q, protocol: postgres}]\nlimits: {drain: 100ms}\n", addr)})
+	client := agentd.Captured(t, exec.Command("psql", "-X", "-h", addr.Addr().String(), "-p", fmt.Sprint(addr.Port()), "-U", "agent", "orders"))
+	if err := client.Start(); err != nil {
+		t.Fatal(err)
 	}
-	_ = agentd.Process.Cmd.Process.Signal(syscall.SIGTERM)
-	for range 20 {
-		if got := talk.ask("select 'still here';"); got != "still here" {
-			t.Fatalf("while agentd drains, psql printed %q", got)
+	deadline := time.Now().Add(20 * time.Second)
+	for len(sessions(t, agentd)) == 0 {
+		if time.Now().After(deadline) {
+			t.Fatalf("no session began:\n%s", agentd.Said())
 		}
 	}
-	talk.in.Close()
-	if err := talk.cmd.Wait(); err != nil {
-		t.Errorf("psql ended with %v: %s", err, talk.err.String())
-	}
+
+	began := time.Now()
+	agentd.Process.Stop(unix.SIGTERM)
 	if err := agentd.Process.Wait(); err != nil {
 		t.Errorf("agentd ended with %v:\n%s", err, agentd.Said())
+	}
+	if took := time.Since(began); took > 5*time.Second { // dialling alone may take ten
+		t.Errorf("agentd took %v to stop", took)
+	}
+	if err := client.Wait(); err == nil {
+		t.Error("psql connected to a server that does not answer")
+	}
+	list := sessions(t, agentd, "--dir", agentd.Log)
+	if len(list) != 1 || list[0].State != "ended" || !strings.Contains(list[0].Outcome, "stopping") {
+		t.Errorf("recorded %+v, want one session that ended because agentd was stopping", list)
 	}
 }
 
-func TestStopOnPurposeTellsSessionsThatDoNotFinish(t *testing.T) {
-	t.Parallel()
-	server := lab.Postgres(t)
-	agentd := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server, Config: "limits: {drain: 0s}\n"})
-	talk := startTalk(t, agentd, server)
-	if got := talk.ask("select 'before';"); got != "before" {
-		t.Fatalf("psql printed %q", got)
+type listed struct{ State, Outcome string }
+
+func sessions(t *testing.T, a *lab.Agentd, args ...string) (list []listed) {
+	t.Helper()
+	out, err := a.Ctl(t, append([]string{"sessions", "list", "-o", "json"}, args...)...)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
 	}
-	_ = agentd.Process.Cmd.Process.Signal(syscall.SIGTERM)
-	if err := agentd.Process.Wait(); err != nil {
-		t.Errorf("agentd ended with %v:\n%s", err, agentd.Said())
+	if err := json.Unmarshal([]byte(out), &list); err != nil {
+		t.Fatal(err)
 	}
-	fmt.Fprintln(talk.in, "select 'after';")
-	talk.in.Close()
-	_ = talk.cmd.Wait()
-	if !strings.Contains(talk.err.String(), "57P01") || !strings.Contains(talk.err.String(), "is stopping") {
-		t.Errorf("psql said %q, want to be told that agentd is stopping", talk.err.String())
+	return list
+}
+
+// silent returns an address where nobody answers: the queue of its listener is
+// full, and the kernel then drops whatever asks.
+func silent(t *testing.T) netip.AddrPort {
+	t.Helper()
+	socket := func() int {
+		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { unix.Close(fd) })
+		return fd
 	}
-	if out, err := agentd.Ctl(t, "audit", "verify", "--dir", agentd.Log, "--key", agentd.Key); err != nil || !strings.Contains(out, "verified") {
-		t.Errorf("audit verify after the stop: %v\n%s", err, out)
+	listener := socket()
+	if err := unix.Bind(listener, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		t.Fatal(err)
 	}
+	if err := unix.Listen(listener, 0); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.Getsockname(listener)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 4 { // more than fit
+		if err := unix.Connect(socket(), name); err != nil && err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+	}
+	at := name.(*unix.SockaddrInet4)
+	return netip.AddrPortFrom(netip.AddrFrom4(at.Addr), uint16(at.Port))
 }
