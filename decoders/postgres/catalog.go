@@ -239,12 +239,13 @@ func literal(s string) string {
 }
 
 // catalogueText walks from the columns that rules name to the same columns of
-// child tables (pg_inherits), and to every column of a view that depends on
-// one (pg_depend through pg_rewrite, whose OIDs 1259 and 2618 are fixed). The
+// child tables and of parents, which show what their children hold, though not
+// on to a parent's other children (pg_inherits), and to every column of a view
+// that depends on one (pg_depend through pg_rewrite, whose OIDs 1259 and 2618 are fixed). The
 // planner's statistics, in the schema with OID 11, show values of any column.
 const catalogueText = `/* agentd: where the protected columns are */
-WITH RECURSIVE protected (relid, attnum, root, rootnum, derived) AS (
-  SELECT a.attrelid, a.attnum, a.attrelid, a.attnum, false
+WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
+  SELECT a.attrelid, a.attnum, a.attrelid, a.attnum, false, false
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
@@ -253,17 +254,25 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived) AS (
     AND n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog','information_schema','pg_toast']::pg_catalog.name[])
     AND ($columns)
   UNION
-  SELECT s.relid, s.attnum, p.root, p.rootnum, p.derived OR s.derived
+  SELECT s.relid, s.attnum, p.root, p.rootnum, p.derived OR s.derived, s.parent
   FROM protected p, LATERAL (
-    SELECT i.inhrelid AS relid, ca.attnum AS attnum, false AS derived
+    SELECT i.inhrelid AS relid, ca.attnum AS attnum, false AS derived, false AS parent
     FROM pg_catalog.pg_inherits i
     JOIN pg_catalog.pg_attribute pa ON pa.attrelid OPERATOR(pg_catalog.=) p.relid AND pa.attnum OPERATOR(pg_catalog.=) p.attnum
     JOIN pg_catalog.pg_attribute ca ON ca.attrelid OPERATOR(pg_catalog.=) i.inhrelid AND ca.attname OPERATOR(pg_catalog.=) pa.attname
     JOIN pg_catalog.pg_class cc ON cc.oid OPERATOR(pg_catalog.=) i.inhrelid
-    WHERE i.inhparent OPERATOR(pg_catalog.=) p.relid AND NOT ca.attisdropped
+    WHERE i.inhparent OPERATOR(pg_catalog.=) p.relid AND NOT ca.attisdropped AND NOT p.parent
       AND cc.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','f']::pg_catalog."char"[])
     UNION ALL
-    SELECT va.attrelid, va.attnum, true
+    SELECT i.inhparent, pa.attnum, false, true
+    FROM pg_catalog.pg_inherits i
+    JOIN pg_catalog.pg_attribute ca ON ca.attrelid OPERATOR(pg_catalog.=) p.relid AND ca.attnum OPERATOR(pg_catalog.=) p.attnum
+    JOIN pg_catalog.pg_attribute pa ON pa.attrelid OPERATOR(pg_catalog.=) i.inhparent AND pa.attname OPERATOR(pg_catalog.=) ca.attname
+    JOIN pg_catalog.pg_class pc ON pc.oid OPERATOR(pg_catalog.=) i.inhparent
+    WHERE i.inhrelid OPERATOR(pg_catalog.=) p.relid AND pa.attnum OPERATOR(pg_catalog.>) 0 AND NOT pa.attisdropped
+      AND pc.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','f']::pg_catalog."char"[])
+    UNION ALL
+    SELECT va.attrelid, va.attnum, true, false
     FROM pg_catalog.pg_depend d
     JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) d.objid
     JOIN pg_catalog.pg_attribute va ON va.attrelid OPERATOR(pg_catalog.=) r.ev_class
@@ -275,7 +284,7 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived) AS (
   ) s
 )
 SELECT p.relid, p.attnum, n.nspname, c.relname, a.attname, rn.nspname, rc.relname, ra.attname, p.derived, ra.atttypid
-FROM protected p
+FROM (SELECT DISTINCT relid, attnum, root, rootnum, derived FROM protected) p
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) p.relid AND a.attnum OPERATOR(pg_catalog.=) p.attnum

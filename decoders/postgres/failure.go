@@ -46,17 +46,30 @@ func (d *decoder) failed(m message) (turn, error) {
 // values may show one. Errors of parse analysis, which point into the text,
 // cannot: there are no values yet. Nor can those of the listed classes.
 func (d *decoder) withholds(s *slot, f failure) bool {
-	if !d.masking() || f.position || len(f.code) != 5 || harmless[string(f.code[:2])] {
+	if !d.masking() || f.position || len(f.code) != 5 || harmless[string(f.code[:2])] || harmlessCodes[string(f.code)] {
 		return false
 	}
-	return s.kind == function || s.kind == syncing || s.reading.table || s.reading.column || s.reading.unclassified != ""
+	r := &s.reading
+	switch class := string(f.code[:2]); {
+	case s.kind == function, s.kind == syncing, r.table, r.column, r.unclassified != "":
+		return true
+	case r.effect&settles != 0: // constraints and triggers of other statements come due
+		return class != "42"
+	case r.effect&remodels != 0: // as ALTER DOMAIN, which reads the tables that use it
+		return class == "22" || class == "23" || class == "P0"
+	}
+	return false
 }
 
-// harmless classes of SQLSTATEs speak of connections, transactions, resources
-// and names of statements.
-var harmless = map[string]bool{
-	"08": true, "25": true, "26": true, "34": true, "40": true, "53": true, "54": true, "55": true, "57": true, "58": true,
-}
+// harmless classes of SQLSTATEs speak of transactions, resources and names of
+// statements; harmlessCodes are those of other classes that do. Errors of the
+// rest of their classes show values: a cursor's name may be one, and so may a
+// word that is too long to search for.
+var (
+	harmless = map[string]bool{"25": true, "26": true, "40": true, "53": true, "57": true}
+
+	harmlessCodes = map[string]bool{"08P01": true, "54001": true, "55006": true, "55P03": true}
+)
 
 // withheld replaces such an error by one of the same code without its texts.
 func (d *decoder) withheld(s *slot, m message, f failure) (turn, error) {

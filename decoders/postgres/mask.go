@@ -107,7 +107,7 @@ const maxGuarded = 16 << 10
 // computes reports whether a column of type oid that no table has, in a
 // result of this statement, may show protected values.
 func (r *reading) computes(oid uint32) bool {
-	return r.column || r.table && !plainTypes[oid]
+	return r.column || r.table && !(r.tame && plainTypes[oid])
 }
 
 // columns is the event that asks about a result of the event seq.

@@ -47,6 +47,8 @@ type decoder struct {
 	phase   phase
 	seq     uint64 // of the newest event that has one of its own
 
+	askedTLS, askedGSS bool // the client has asked for encryption, and was told that there is none
+
 	analyzer *sql.Analyzer
 	watch    []decoders.ColumnName // what analyzer looks for
 	readings [2]struct {           // the newest analysed, to save doing it again

@@ -74,7 +74,9 @@ func (d *decoder) start(buf []byte) (decoders.Step, error) {
 		return decoders.Step{Op: decoders.More, N: n}, nil
 	}
 	switch {
-	case (code == sslRequest || code == gssRequest) && n == 8:
+	case code == sslRequest && n == 8 && !d.askedTLS, code == gssRequest && n == 8 && !d.askedGSS: // once each, as servers have it
+		d.askedTLS = d.askedTLS || code == sslRequest
+		d.askedGSS = d.askedGSS || code == gssRequest
 		d.server.out = append(d.server.out[:0], 'N')
 		return decoders.Step{Op: decoders.Drop, N: n, Back: d.server.out}, nil
 	case code == cancelRequest && n >= 8+4+4 && n <= 8+4+256:

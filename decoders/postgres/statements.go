@@ -180,15 +180,18 @@ func (d *decoder) setPortal(e *entry[portal], p *portal) {
 
 // forgetStatements drops a named statement, or all if name is "".
 func (d *decoder) forgetStatements(name string) {
-	for key, e := range d.statements.named {
-		if name == "" || key == name {
+	if name != "" {
+		if e := d.statements.named[name]; e != nil {
 			d.setStatement(e, nil)
 			d.statements.tidy(e)
 		}
+		return
 	}
-	if name == "" {
-		d.setStatement(&d.statements.unnamed, nil)
+	for _, e := range d.statements.named {
+		d.setStatement(e, nil)
+		d.statements.tidy(e)
 	}
+	d.setStatement(&d.statements.unnamed, nil)
 }
 
 // forgetPortals drops every portal: their transaction is over, or one of

@@ -17,6 +17,7 @@ type reading struct {
 	private      bool // its errors and literals may show protected values or secrets
 	table        bool // it mentions a protected table
 	column       bool // it mentions a protected column
+	tame         bool // what it computes of numbers and dates, it cannot compute from text
 	effect       effect
 }
 
@@ -28,7 +29,7 @@ const (
 	recurses                    // which portal a name means
 	replans                     // which tables and types names mean
 	remodels                    // the catalogue itself
-	settles                     // it may undo a replan: a transaction ends
+	settles                     // a transaction may end: it may undo a replan, and constraints are checked
 	indirect                    // it runs what an earlier statement named
 )
 
@@ -95,6 +96,9 @@ func (d *decoder) digest(facts *sql.Facts) reading {
 	if strings.Contains(facts.Normalized, "set_config") {
 		r.effect |= replans
 	}
+	if strings.Contains(facts.Normalized, "set constraints") || slices.Contains(facts.Commands, "prepare transaction") {
+		r.effect |= settles
+	}
 	if !d.masking() {
 		return r
 	}
@@ -104,102 +108,11 @@ func (d *decoder) digest(facts *sql.Facts) reading {
 	}
 	r.private = r.private || r.table || r.column || r.unclassified != ""
 	if (r.table || r.column) && r.unclassified == "" {
-		r.unclassified = d.escapes(facts)
+		words := words(facts.Normalized)
+		r.unclassified = d.escapes(facts, words)
+		r.tame = tame(words)
 	}
 	return r
-}
-
-// unseen says how a statement, whatever it mentions, could show protected
-// values through code that is not in its text, "" if it cannot.
-func unseen(facts *sql.Facts) string {
-	if containsAny(facts.Normalized, runners) {
-		return "a function runs statements that agentd cannot see, and could show protected values"
-	}
-	for _, verb := range facts.Verbs {
-		// What EXECUTE runs was seen when it was prepared.
-		if facts.Opaque && verb != "execute" && (away[verb] || !slices.Contains(facts.Verbs, "execute")) {
-			return strings.ToUpper(verb) + " runs code that agentd cannot see, and could show protected values"
-		}
-	}
-	return ""
-}
-
-// runners are parts of the names of such functions, of the server's own and of
-// its common extensions.
-var runners = []string{"_to_xml", "ts_stat", "ts_rewrite", "dblink", "crosstab", "connectby", "xpath_table"}
-
-// carriers are parts of the names of functions that put what they are given
-// where another statement, or another session, can read it.
-var carriers = []string{"set_config", "pg_notify", "lo_", "lowrite", "setval", "advisory", "pg_logical_emit_message"}
-
-func containsAny(text string, parts []string) bool {
-	return slices.ContainsFunc(parts, func(part string) bool { return strings.Contains(text, part) })
-}
-
-// escapes says how a statement that mentions protected columns could carry
-// their values to where they cannot be followed, "" if it cannot.
-func (d *decoder) escapes(facts *sql.Facts) string {
-	how := ""
-	var inserts, selects, updates bool
-	for _, verb := range facts.Verbs {
-		if away[verb] && how == "" {
-			how = strings.ToUpper(verb)
-		}
-		inserts = inserts || verb == "insert"
-		updates = updates || verb == "update" || verb == "merge"
-		selects = selects || verb == "select" || verb == "table"
-	}
-	switch {
-	case how != "":
-	case slices.Contains(facts.Commands, "select into"):
-		how = "SELECT INTO"
-	case inserts && selects:
-		how = "INSERT with SELECT"
-	case containsAny(facts.Normalized, carriers):
-		how = "a function that keeps or sends what it is given"
-	case updates && !inserts && !d.assignsOnly(facts.Normalized):
-		how = "UPDATE from a column"
-	default:
-		return ""
-	}
-	return how + " mentions a protected table or column, and could carry its values to where agentd cannot mask them"
-}
-
-// away are the verbs of statements that store or send what they select
-// elsewhere, or hide what they do.
-var away = map[string]bool{
-	"copy": true, "create": true, "do": true, "call": true, "alter": true, "import": true, "refresh": true, "notify": true, "load": true,
-}
-
-// assignsOnly reports whether text uses protected columns only as "name = ?",
-// which an assignment of a value or a comparison with one is.
-func (d *decoder) assignsOnly(text string) bool {
-	if strings.Contains(text, `u&"`) {
-		return false // a name that is spelt in code points
-	}
-	for _, c := range d.watch {
-		for at := 0; c.Column != "*"; {
-			i := strings.Index(text[at:], c.Column)
-			if i < 0 {
-				break
-			}
-			start, end := at+i, at+i+len(c.Column)
-			at = end
-			if start > 0 && inName(text[start-1]) || end < len(text) && inName(text[end]) {
-				continue // part of another name
-			}
-			rest := strings.TrimPrefix(text[end:], `"`)
-			if !strings.HasPrefix(rest, " = ?") && !strings.HasPrefix(rest, " = $") {
-				return false
-			}
-		}
-	}
-	return true
-}
-
-// inName reports whether c can be part of an unquoted name.
-func inName(c byte) bool {
-	return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '_' || c == '$' || c >= 0x80
 }
 
 // recordable returns what of text may be recorded: text itself, or dst with

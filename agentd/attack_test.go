@@ -1,0 +1,118 @@
+package agentd_test
+
+import (
+	"encoding/hex"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"agentd.dev/agentd/internal/lab"
+)
+
+// loot is what an attacker would like to read, and places to carry it to. The
+// attacker owns all of it, as agents that run migrations do.
+const loot = customers + `
+create table shops (id int primary key, city text);
+insert into shops values (1, 'Rome'), (2, 'Oslo');
+create table above (id int, name text, email text);
+alter table customers inherit above;
+create domain mail as text;
+create table letters (id int, recipient mail);
+`
+
+// attacks are ways to read a masked column that once worked, and neighbours of
+// theirs. Each runs in a session of its own, one statement at a time.
+var attacks = []struct{ name, text string }{
+	{"a notification sent by a name in code points", `listen n; select U&"pg\005fnotify"('n', email) from customers; select 1;`},
+	{"the same with an escape of its own", `listen n; select U&"pg!005fnotify" uescape '!' ('n', email) from customers; select 1;`},
+	{"a setting", `select U&"set\005fconfig"('a.b', email, false) from customers limit 1; select current_setting('a.b');`},
+	{"an error about too long a word", "select (repeat(replace(email, '@', '_'), 200))::tsquery from customers where id = 1;"},
+	{"an error about a cursor's name", `select U&"cursor\005fto_xml"(email::refcursor, 1, false, false, '') from customers;`},
+	{"MERGE that also inserts", "merge into shops s using customers c on s.id = c.id when matched then update set city = c.email when not matched then insert values (9, 'x'); select city from shops;"},
+	{"UPDATE beside an INSERT", "with x as (insert into shops values (77, 'x')) update shops set city = email from customers; select city from shops;"},
+	{"ON CONFLICT from the old row", "insert into customers values (1, 'x', 'y') on conflict (id) do update set name = customers.email; select name from customers;"},
+	{"ON CONFLICT from the old row's whole", "insert into customers as c values (1, 'x', 'y') on conflict (id) do update set name = c::text; select name from customers;"},
+	{"UPDATE from the whole row", "update customers set name = customers::text; select name from customers;"},
+	{"UPDATE from the whole row by assignment", "update customers set name = customers where id > 0; select name from customers;"},
+	{"UPDATE from the whole row's columns", "update only public.customers set name = upper(public.customers.*::text); select name from customers;"},
+	{"UPDATE from a column by another name", "update shops set city = x from customers as c(a, b, x); select city from shops;"},
+	{"UPDATE from a column of a star", "update shops set city = t from (select * from customers where id = 1) s(a, b, t); select city from shops;"},
+	{"UPDATE from TABLE", "update shops set (id, city) = (select a, x from (table customers) t(a, b, x) limit 1); select city from shops;"},
+	{"UPDATE from what another returns", "with x as (update customers set name = 'a' returning *) update shops set city = c from x as x(a, b, c); select city from shops;"},
+	{"UPDATE from what DELETE returns", "with x(a, b, c) as (delete from customers where id = 3 returning *) update shops set city = c from x; select city from shops;"},
+	{"INSERT of what DELETE returns", "with x(a, b, c) as (delete from customers where id = 3 returning *) insert into shops table x; select city from shops;"},
+	{"characters as numbers", "select ascii(substr(x, 1, 1)) + 100000 from customers as c(a, b, x);"},
+	{"characters as numbers without a function", `select ('a' || x)::"char"::int + 100000 from customers as c(a, b, x);`},
+	{"a constraint that is checked at COMMIT", "begin; set constraints all deferred; delete from customers where id = 1; commit;"},
+	{"a constraint that is checked by SET", "begin; set constraints all deferred; delete from customers where id = 1; set constraints all immediate; rollback;"},
+	{"a domain's check", "alter domain mail add constraint c check (value::text::int > 0);"},
+	{"a schema by another name", "alter schema public rename to p2; select email from p2.customers; alter schema p2 rename to public;"},
+	{"a parent table", "select email from above; select lower(email) from above; select a from above a;"},
+	{"a function by attribute notation", "select customers.row_to_json from customers; select c.to_jsonb from customers c;"},
+	{"a cursor that outlives its transaction", "begin; declare c scroll cursor with hold for select email from customers; commit; fetch all c; fetch backward all c;"},
+	{"EXPLAIN of a prepared statement", "prepare p as select lower(email) from customers; explain analyze execute p; execute p;"},
+	{"a shadowed catalogue", "create schema pgc; set search_path = pgc, pg_catalog, public; create view pgc.pg_class as select 1 as oid; select email from customers;"},
+}
+
+// lootedServer has loot whose foreign key shows addresses when it is broken.
+func lootedServer(t *testing.T) *lab.Server {
+	server := lab.Postgres(t)
+	server.SQL(t, loot+`
+		alter table above alter email type mail;
+		alter table customers add unique (email);
+		alter table letters add foreign key (recipient) references customers (email) deferrable;
+		insert into letters values (1, 'ada@example.com');
+		alter table shops owner to agent; alter table letters owner to agent;
+		alter table above owner to agent; alter domain mail owner to agent;`)
+	return server
+}
+
+func TestNoKnownAttackReadsAMaskedColumn(t *testing.T) {
+	t.Parallel()
+	server := lootedServer(t)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: strict, Target: server})
+	for _, tt := range attacks {
+		t.Run(tt.name, func(t *testing.T) {
+			got := output(t, agentd.Captured(t, psql(server, strings.ReplaceAll(tt.text, "; ", ";\n"))))
+			if strings.Contains(got, "example") || strings.Contains(got, "1000") {
+				t.Errorf("%s\nshows a protected value:\n%.500s", tt.text, got)
+			}
+		})
+	}
+}
+
+func TestOrdinaryStatementsOnATableWithAMaskedColumnRun(t *testing.T) {
+	t.Parallel()
+	server := lootedServer(t)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: strict, Target: server})
+	for _, tt := range []struct{ text, want string }{
+		{"select count(*), max(id), round(avg(id)) from customers where name like 'A%';", "1|1|1\n"},
+		{"select c.id, s.city, count(*) over () from customers c join shops s using (id) order by 1;", "1|Rome|2\n2|Oslo|2\n"},
+		{"insert into customers (id, name, email) values (8, 'Tim', 'new') on conflict (id) do update set name = excluded.name, email = excluded.email returning id;", "8\n"},
+		{"update customers set name = 'Ada L.', email = 'ada@new' where id = 1 and email <> 'x' returning id, name;", ""},
+		{"update customers set name = 'Ada L.', email = 'ada@new' where id = 3 returning id, name;", "3|Ada L.\n"},
+		{"update shops set city = 'Bern' from customers where customers.id = shops.id and shops.id = 2 returning shops.city;", "Bern\n"},
+		{"update shops set id = id * 10 where id in (select id from customers where name = 'Grace') returning id;", ""},
+	} {
+		got := output(t, agentd.Captured(t, psql(server, tt.text)))
+		if tt.want == "" {
+			if !strings.Contains(got, "42501") {
+				t.Errorf("%s printed %q, want a refusal", tt.text, got)
+			}
+		} else if got != tt.want {
+			t.Errorf("%s printed %q, want %q", tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestClientThatAsksForEncryptionAgainAndAgainIsSentAway(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: strict, Target: server})
+	ask := message("", "\x04\xd2\x16\x2f")
+	cmd := exec.Command("/usr/bin/python3", "-c", throw, server.Addr.Addr().String(), portOf(server),
+		hex.EncodeToString([]byte(strings.Repeat(ask, 1000))))
+	if got := output(t, agentd.Captured(t, cmd)); strings.Count(got, "N") > 5 || !strings.HasPrefix(got, "N") {
+		t.Errorf("the client was told %.100q, want one N and the end", got)
+	}
+}
