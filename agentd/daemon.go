@@ -88,6 +88,9 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	d.sources = identity.Sources(d.capture.Names)
 	d.runs = &runs{root: d.capture.Root(), capture: d.capture, down: config.Capture.WhenDown, log: log, live: map[string]*run{}}
 	undo = append(undo, d.runs.close)
+	if err := d.runs.adopt(); err != nil {
+		return err
+	}
 	if err := d.startLoops(); err != nil {
 		return err
 	}

@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/cgroup"
 	"agentd.dev/agentd/control"
 )
 
@@ -43,6 +44,53 @@ type run struct {
 	caller   *os.File // pidfd of the agentctl that asked, nil once it is gone
 }
 
+// adopt takes over the runs that an earlier daemon left. Those in which
+// something runs are captured, again if need be; the others are removed.
+func (r *runs) adopt() error {
+	folder := filepath.Join(r.root, runsFolder)
+	entries, err := os.ReadDir(folder)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("look for earlier runs: %w", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, entry := range entries {
+		name, _, ok := cutLast(entry.Name(), "-")
+		if !entry.IsDir() || !ok || !runName.MatchString(name) {
+			continue // not a run: StartRun makes no such name
+		}
+		dir := filepath.Join(folder, entry.Name())
+		run := &run{Run: control.Run{ID: entry.Name(), Name: name, Cgroup: dir}}
+		if run.captured, err = cgroup.ID(dir); err != nil {
+			return fmt.Errorf("adopt run %s: %w", run.ID, err)
+		}
+		r.live[run.ID] = run
+		if r.reap(run); r.live[run.ID] == nil {
+			continue
+		}
+		if _, err := r.capture.Add(r.workload(run)); err != nil {
+			return fmt.Errorf("adopt run %s: %w", run.ID, err)
+		}
+	}
+	return nil
+}
+
+// workload is what a run is to capture.
+func (r *runs) workload(run *run) capture.Workload {
+	return capture.Workload{Cgroup: run.Cgroup, Name: run.Name, Source: "run", WhenDown: r.down}
+}
+
+// cutLast is strings.Cut at the last sep.
+func cutLast(s, sep string) (before, after string, found bool) {
+	if i := strings.LastIndex(s, sep); i >= 0 {
+		return s[:i], s[i+len(sep):], true
+	}
+	return s, "", false
+}
+
 // StartRun implements control.Runs. It fails closed: a cgroup that could not
 // be captured is removed again.
 func (r *runs) StartRun(_ context.Context, req control.RunRequest) (control.Run, error) {
@@ -67,12 +115,11 @@ func (r *runs) StartRun(_ context.Context, req control.RunRequest) (control.Run,
 		caller.Close()
 		return control.Run{}, fmt.Errorf("make the run's cgroup: %w", err)
 	}
-	captured, err := r.capture.Add(capture.Workload{Cgroup: dir, Name: req.Name, Source: "run", WhenDown: r.down}, netns)
-	if err != nil {
+	run := &run{Run: control.Run{ID: id, Name: req.Name, Cgroup: dir}, caller: caller}
+	if run.captured, err = r.capture.Add(r.workload(run), netns); err != nil {
 		caller.Close()
 		return control.Run{}, errors.Join(fmt.Errorf("capture the run: %w", err), os.Remove(dir))
 	}
-	run := &run{Run: control.Run{ID: id, Name: req.Name, Cgroup: dir}, captured: captured, caller: caller}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.live[id] = run
@@ -118,7 +165,7 @@ func (r *runs) reap(run *run) {
 }
 
 // close ends every run, and leaves the cgroups of those that still run
-// something to the next daemon's sweep.
+// something to the next daemon's adopt.
 func (r *runs) close() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
