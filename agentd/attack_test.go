@@ -51,6 +51,10 @@ var attacks = []struct{ name, text string }{
 	{"a function by attribute notation", "select customers.row_to_json from customers; select c.to_jsonb from customers c;"},
 	{"a cursor that outlives its transaction", "begin; declare c scroll cursor with hold for select email from customers; commit; fetch all c; fetch backward all c;"},
 	{"EXPLAIN of a prepared statement", "prepare p as select lower(email) from customers; explain analyze execute p; execute p;"},
+	{"a function that keeps what it is given", "create function keep(text) returns void begin atomic insert into shops values (5, $1); end; select keep(email) from customers limit 1; select city from shops;"},
+	{"an aggregate that sets", "create aggregate keep(text, boolean) (sfunc = set_config, stype = text, initcond = 'a.b'); select keep(email, false) from customers; select current_setting('a.b');"},
+	{"a domain that sets", "create domain keep as text check (set_config('a.b', value, false) is not null); select email::keep from customers limit 1; select current_setting('a.b');"},
+	{"an operator that notifies", "create operator ==> (leftarg = text, rightarg = text, function = pg_notify); listen n; select 'n' ==> email from customers; select 1;"},
 	{"a shadowed catalogue", "create schema pgc; set search_path = pgc, pg_catalog, public; create view pgc.pg_class as select 1 as oid; select email from customers;"},
 }
 
