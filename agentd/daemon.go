@@ -300,8 +300,8 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		}
 		d.runs.sweep()
 		err := errors.Join(d.capture.Reconcile(), d.follow())
-		d.counts.problem.Store(&err)
-		if err != nil {
+		before := d.counts.problem.Swap(&err)
+		if err != nil && (before == nil || fmt.Sprint(*before) != err.Error()) { // said once, not every second
 			d.log.Error("capture", "error", err)
 		}
 	}

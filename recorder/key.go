@@ -15,7 +15,7 @@ import (
 // openKey returns the signer in file and its verifier, making a new key for
 // node, and file + ".pub" beside it, if there is none.
 func openKey(file, node string) (note.Signer, note.Verifier, error) {
-	text, err := os.ReadFile(file)
+	text, err := readPrivate(file)
 	if errors.Is(err, os.ErrNotExist) {
 		text, err = makeKey(file, node)
 	}
@@ -42,6 +42,19 @@ func openKey(file, node string) (note.Signer, note.Verifier, error) {
 		return nil, nil, fmt.Errorf("%s.pub is not the verifier key of %s", file, file)
 	}
 	return signer, verifier, nil
+}
+
+// readPrivate reads a file that nobody but its owner may read or write.
+func readPrivate(file string) ([]byte, error) {
+	info, err := os.Stat(file)
+	if err != nil {
+		return nil, err
+	}
+	if info.Mode().Perm()&0o077 != 0 {
+		return nil, fmt.Errorf("signing key %s has mode %v: others could sign with it. If nobody has read it, chmod 600 it; "+
+			"else move the keys and the log aside, and new ones are made", file, info.Mode().Perm())
+	}
+	return os.ReadFile(file)
 }
 
 // makeKey writes the verifier key first: a signing key never exists without it.

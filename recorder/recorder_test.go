@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -182,5 +183,24 @@ func BenchmarkVerify(b *testing.B) {
 	b.ResetTimer()
 	if r, err := Verify(l.opts.Dir, verifier, VerifyOptions{}); err != nil || !r.OK {
 		b.Fatal(r.Bad, err)
+	}
+}
+
+func TestAKeyThatOthersCanReadIsRefused(t *testing.T) {
+	dir := t.TempDir()
+	opts := Options{Dir: filepath.Join(dir, "log"), KeyFile: filepath.Join(dir, "key"), Node: "test", Reserve: 1}
+	r, err := Open(opts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Close()
+	if err := os.Chmod(opts.KeyFile, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := Open(opts); err == nil || !strings.Contains(err.Error(), "chmod 600") {
+		if err == nil {
+			r.Close()
+		}
+		t.Errorf("Open said %v, want to be told to chmod the key", err)
 	}
 }

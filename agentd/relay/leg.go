@@ -10,7 +10,8 @@ const (
 	// sessions does not stay in memory.
 	keepBuffer = 4 << 10
 	// waitLimit is how much may pile up from a peer whose bytes must wait
-	// for the other direction, before the relay stops reading.
+	// for the other direction, or for a peer that does not read what it is
+	// told, before the relay stops reading from it.
 	waitLimit = 64 << 10
 )
 

@@ -39,7 +39,7 @@ func (s *session) atEdge() bool {
 func (s *session) interest(d decoders.Dir) uint32 {
 	leg, other := &s.legs[d], &s.legs[d.Other()]
 	var want uint32
-	stuck := len(other.out) > 0 || leg.waiting && len(leg.in) >= waitLimit
+	stuck := len(other.out) > 0 || len(leg.out) > waitLimit || leg.waiting && len(leg.in) >= waitLimit
 	if !leg.eof && (s.closing || !stuck) {
 		want |= unix.EPOLLIN
 	}

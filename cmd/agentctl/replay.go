@@ -94,8 +94,12 @@ func end(s *recorder.Transcript) string {
 	return fmt.Sprintf("+%.3fs", s.End.Sub(s.Start).Seconds())
 }
 
-// margin is the width of the column that times stand in.
-const margin = "            "
+// margin is the width of the column that times stand in. Further lines of a
+// statement have a bar there, so that none can pass for a verdict.
+const (
+	margin = "            "
+	gutter = "          | "
+)
 
 // writeEntry prints one entry: its text, and below it verdict and outcome.
 func (a *app) writeEntry(w io.Writer, s *recorder.Transcript, e *recorder.Entry) {
@@ -109,7 +113,7 @@ func (a *app) writeEntry(w io.Writer, s *recorder.Transcript, e *recorder.Entry)
 	case text == "":
 		text = a.paint(dim, "(empty)")
 	}
-	fmt.Fprintf(w, "%s  %s\n", a.paint(dim, fmt.Sprintf("%10s", offset(s, e))), indent(text, margin))
+	fmt.Fprintf(w, "%s  %s\n", a.paint(dim, fmt.Sprintf("%10s", offset(s, e))), indent(text, gutter))
 	a.writeAnswer(w, "", &e.Answer)
 	if e.Result != nil {
 		a.writeAnswer(w, "result ", e.Result)
