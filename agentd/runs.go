@@ -155,7 +155,7 @@ func (r *runs) sweep() {
 // reap removes an ended run. While something still runs in its cgroup, the
 // kernel refuses to remove that, and the run stays captured.
 func (r *runs) reap(run *run) {
-	if err := removeTree(run.Cgroup); err != nil {
+	if err := cgroup.Remove(run.Cgroup); err != nil {
 		return
 	}
 	if err := r.capture.Remove(run.captured); err != nil {
@@ -190,24 +190,4 @@ func exited(pidfd *os.File) bool {
 	fds := []unix.PollFd{{Fd: int32(pidfd.Fd()), Events: unix.POLLIN}}
 	n, err := unix.Poll(fds, 0)
 	return err == nil && n > 0
-}
-
-// removeTree removes a cgroup and those below it, if no process is left in
-// any of them.
-func removeTree(dir string) error {
-	children, err := os.ReadDir(dir)
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	for _, child := range children {
-		if child.IsDir() {
-			if err := removeTree(filepath.Join(dir, child.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return os.Remove(dir)
 }

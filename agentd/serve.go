@@ -44,7 +44,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 			resetClose(conn.FD)
 		}
 	}()
-	id, err := d.identify(ctx, conn.Peer)
+	id, err := identity.Of(ctx, d.sources, conn.Peer)
 	if err != nil {
 		return fmt.Errorf("identify pid %d: %w", conn.Peer.TGID, err)
 	}
@@ -148,14 +148,9 @@ func (d *Daemon) dial(ctx context.Context, conn capture.Conn) (fd int, err error
 	return fd, nil
 }
 
-// identify says who is behind a peer.
-func (d *Daemon) identify(ctx context.Context, peer identity.Peer) (policy.Identity, error) {
-	return identity.Of(ctx, d.sources, peer)
-}
-
 // resetClose closes a socket so that its peer sees a reset: nothing that was
 // sent reached anyone.
 func resetClose(fd int) {
-	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+	relay.Reset(fd)
 	unix.Close(fd)
 }

@@ -169,3 +169,23 @@ func Processes(dir string) ([]int, error) {
 	})
 	return pids, err
 }
+
+// Remove removes a cgroup and those below it. The error is EBUSY if a process
+// is left in any of them; what is not there need not be removed.
+func Remove(dir string) error {
+	children, err := os.ReadDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, child := range children {
+		if child.IsDir() {
+			if err := Remove(filepath.Join(dir, child.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	return os.Remove(dir)
+}

@@ -106,7 +106,7 @@ func (l *Loop) lost(s *session, d decoders.Dir) {
 		l.end(s, s.reason)
 		return
 	}
-	reset(s.legs[d.Other()].fd)
+	Reset(s.legs[d.Other()].fd)
 	l.end(s, d.String()+" reset")
 }
 

@@ -51,8 +51,8 @@ func write(fd int, buf []byte) (int, error) {
 	return sent, nil
 }
 
-// reset makes closing fd send a reset, as its peer would have seen without a
+// Reset makes closing fd send a reset, as its peer would have seen without a
 // relay in between. Failing to is harmless: the peer sees an orderly close.
-func reset(fd int) {
+func Reset(fd int) {
 	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }

@@ -87,7 +87,7 @@ func (g *Cgroup) remove() error {
 	if err := g.awaitEmpty(); err != nil {
 		return err
 	}
-	return removeCgroups(g.Path)
+	return cgroup.Remove(g.Path)
 }
 
 // awaitEmpty waits until no process is left in g or below: the kernel wakes
@@ -112,20 +112,4 @@ func (g *Cgroup) awaitEmpty() error {
 		}
 	}
 	return errors.New("a process in it does not die")
-}
-
-// removeCgroups removes a cgroup's directory, those below it first.
-func removeCgroups(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return err
-	}
-	for _, e := range entries {
-		if e.IsDir() {
-			if err := removeCgroups(filepath.Join(dir, e.Name())); err != nil {
-				return err
-			}
-		}
-	}
-	return unix.Rmdir(dir)
 }
