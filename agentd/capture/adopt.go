@@ -66,7 +66,7 @@ func (c *Capture) restore() error {
 		}
 		c.inherited[id] = true
 		if entry.Kind != bpf.CaptureKindCAPTURED {
-			c.decided[id] = dir
+			c.decided[id] = decided{dir, entry.Kind == bpf.CaptureKindWATCHED}
 			continue
 		}
 		w := Workload{Cgroup: dir, Name: unix.ByteSliceToString(entry.Name[:]), Source: source}

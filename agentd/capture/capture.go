@@ -73,7 +73,7 @@ type Capture struct {
 	mu        sync.Mutex // guards what is below
 	closed    bool
 	workloads map[uint64]*workload // captured, by cgroup id
-	decided   map[uint64]string    // directories of those that are free or watched
+	decided   map[uint64]decided   // free or watched
 	inherited map[uint64]bool      // decisions of an earlier agentd, not made again
 	listeners map[uint64]*listener // by netns cookie
 }
@@ -89,7 +89,7 @@ func Open(o Options) (*Capture, error) {
 		strangers: make(chan Stranger, maxStrangers),
 		done:      make(chan struct{}),
 		workloads: map[uint64]*workload{},
-		decided:   map[uint64]string{},
+		decided:   map[uint64]decided{},
 		inherited: map[uint64]bool{},
 		listeners: map[uint64]*listener{},
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strconv"
 	"time"
 
@@ -32,6 +33,12 @@ const (
 type Stranger struct {
 	Cgroup uint64 // id of the cgroup it is in
 	PID    int    // of its thread, in the host's pid namespace
+}
+
+// decided is a cgroup that is free or watched.
+type decided struct {
+	dir     string
+	watched bool
 }
 
 // maxStrangers is how many may wait to be looked at. One that finds no place
@@ -92,7 +99,7 @@ func (c *Capture) decide(dir string, entry bpf.CaptureWorkload, source string) (
 	}
 	delete(c.workloads, id)
 	delete(c.inherited, id)
-	c.decided[id] = dir
+	c.decided[id] = decided{dir, entry.Kind == bpf.CaptureKindWATCHED}
 	return id, nil
 }
 
@@ -100,6 +107,42 @@ func (c *Capture) decide(dir string, entry bpf.CaptureWorkload, source string) (
 // Add, Free or nothing, after which they are accepted as unknown. It is never
 // closed.
 func (c *Capture) Strangers() <-chan Stranger { return c.strangers }
+
+// A Decision is what was decided on a cgroup or, if nothing was, on the nearest
+// one above it.
+type Decision uint8
+
+const (
+	Undecided Decision = iota // nothing, or only to watch it
+	Captured
+	Freed
+)
+
+// Decision returns how the cgroup with the given id stands now, and the id of
+// the cgroup that decides. One that is gone is undecided.
+func (c *Capture) Decision(id uint64) (Decision, uint64) {
+	dir, err := cgroup.Dir(c.hierarchy, id)
+	if err != nil {
+		return Undecided, 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for ; len(dir) >= len(c.hierarchy); dir = filepath.Dir(dir) {
+		id, err := cgroup.ID(dir)
+		if err != nil {
+			return Undecided, 0
+		}
+		if c.workloads[id] != nil {
+			return Captured, id
+		}
+		if d, ok := c.decided[id]; ok && !d.watched {
+			return Freed, id
+		} else if ok {
+			return Undecided, id
+		}
+	}
+	return Freed, 0 // nobody watches it
+}
 
 // attend sees to what waits in the kernel: it listens where that is wanted,
 // until Close. What it cannot help waits in vain.
@@ -150,6 +193,8 @@ func (c *Capture) listenWanted(want bpf.CaptureWant) error {
 			return errors.New("its socket is of another network namespace than its process")
 		}
 	}
-	l.wanted = time.Now()
+	if want.Unknown != 0 { // else its captured process keeps it
+		l.wanted = time.Now()
+	}
 	return nil
 }

@@ -193,8 +193,8 @@ func (c *Capture) reconcile() error {
 		maps.Copy(needed, used)
 		maps.Copy(needed, w.given)
 	}
-	for id, dir := range c.decided {
-		if now, err := cgroup.ID(dir); errors.Is(err, fs.ErrNotExist) || err == nil && now != id {
+	for id, d := range c.decided {
+		if now, err := cgroup.ID(d.dir); errors.Is(err, fs.ErrNotExist) || err == nil && now != id {
 			errs = append(errs, c.remove(id))
 		}
 	}
