@@ -75,6 +75,7 @@ type Capture struct {
 	workloads map[uint64]*workload // captured, by cgroup id
 	decided   map[uint64]decided   // free or watched
 	inherited map[uint64]bool      // decisions of an earlier agentd, not made again
+	changed   chan struct{}        // closed when a decision changes, and replaced
 	listeners map[uint64]*listener // by netns cookie
 }
 
@@ -91,6 +92,7 @@ func Open(o Options) (*Capture, error) {
 		workloads: map[uint64]*workload{},
 		decided:   map[uint64]decided{},
 		inherited: map[uint64]bool{},
+		changed:   make(chan struct{}),
 		listeners: map[uint64]*listener{},
 	}
 	if c.log == nil {

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -100,6 +101,7 @@ func (c *Capture) decide(dir string, entry bpf.CaptureWorkload, source string) (
 	delete(c.workloads, id)
 	delete(c.inherited, id)
 	c.decided[id] = decided{dir, entry.Kind == bpf.CaptureKindWATCHED}
+	c.tell()
 	return id, nil
 }
 
@@ -142,6 +144,30 @@ func (c *Capture) Decision(id uint64) (Decision, uint64) {
 		}
 	}
 	return Freed, 0 // nobody watches it
+}
+
+// Await is Decision, but waits until something was decided or ctx ends. Its
+// error is ctx's.
+func (c *Capture) Await(ctx context.Context, id uint64) (Decision, uint64, error) {
+	for {
+		c.mu.Lock()
+		changed := c.changed
+		c.mu.Unlock()
+		if d, by := c.Decision(id); d != Undecided {
+			return d, by, nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return Undecided, 0, ctx.Err()
+		}
+	}
+}
+
+// tell wakes those who await a decision. The caller holds c.mu.
+func (c *Capture) tell() {
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 // attend sees to what waits in the kernel: it listens where that is wanted,

@@ -90,6 +90,7 @@ func (c *Capture) Add(w Workload, netns ...*os.File) (uint64, error) {
 	c.workloads[id] = added
 	delete(c.decided, id)
 	delete(c.inherited, id)
+	c.tell()
 	return id, nil
 }
 
@@ -147,6 +148,7 @@ func (c *Capture) remove(id uint64) error {
 	delete(c.workloads, id)
 	delete(c.decided, id)
 	delete(c.inherited, id)
+	c.tell()
 	if err := c.kernel.AgentdWorkload.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("release cgroup %d: %w", id, err)
 	}
