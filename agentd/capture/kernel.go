@@ -19,6 +19,7 @@ type kernel struct {
 	links    []attached
 	pins     *os.File // the folder of the pins, locked; nil if there are none
 	optional []*ebpf.Program
+	strict   *ebpf.Program // one of optional; nil if this kernel cannot
 	lacks    []string // what is not done because this kernel cannot
 }
 
