@@ -25,7 +25,7 @@ var allowed = []struct {
 	{"agentd/identity", []string{"policy", "agentd/cgroup"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
 	{"agentd/pods", []string{"agentd/cgroup"}},
-	{"agentd/pods/...", []string{"agentd/pods"}},
+	{"agentd/pods/...", []string{"agentd/pods", "agentd/cgroup"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder"}},
 	{"agentd/internal/...", []string{"..."}},
