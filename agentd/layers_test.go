@@ -24,6 +24,8 @@ var allowed = []struct {
 	{"agentd/cgroup", nil},
 	{"agentd/identity", []string{"policy", "agentd/cgroup"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
+	{"agentd/pods", []string{"agentd/cgroup"}},
+	{"agentd/pods/...", []string{"agentd/pods", "agentd/cgroup"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder"}},
 	{"agentd/internal/...", []string{"..."}},
