@@ -25,6 +25,8 @@ var allowed = []struct {
 	{"agentd/pods", []string{"agentd/cgroup"}},
 	{"agentd/identity", []string{"policy", "agentd/cgroup", "agentd/pods"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
+	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
+	{"agentd/watch", nil},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder"}},
 	{"agentd/internal/...", []string{"..."}},
