@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -42,6 +41,9 @@ type Daemon struct {
 	capture  *capture.Capture
 	sources  []identity.Source
 	runs     *runs
+	follower *follower
+	// containers are those of the node, nil without a runtime.
+	containers containers
 
 	loops   []*relay.Loop
 	looping sync.WaitGroup // the loops' threads
@@ -81,7 +83,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.recorder.Close)
-	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: []uint16{53}, Log: log}); err != nil {
+	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: config.Capture.UDP, Log: log}); err != nil {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
@@ -111,6 +113,7 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 	if err := d.follow(); err != nil {
 		return err
 	}
+	defer d.follower.close()
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
@@ -121,6 +124,7 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 		parts.run(func(ctx context.Context) error { return control.ServeMetrics(ctx, metrics, handler) })
 	}
 	parts.run(d.reconcile)
+	parts.run(d.follower.follow)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	if err := notify("READY=1"); err != nil {
@@ -266,28 +270,6 @@ func (d *Daemon) drain() {
 	}
 }
 
-// follow captures the workloads that the configuration names and that are
-// there.
-func (d *Daemon) follow() error {
-	for _, w := range d.config.Capture.Workloads {
-		if err := d.captureWorkload(w); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("capture %s: %w", w.Name, err)
-		}
-	}
-	return nil
-}
-
-// captureWorkload captures a configured workload as it is now; one that is
-// captured already is left alone.
-func (d *Daemon) captureWorkload(w WorkloadConfig) error {
-	dir, err := w.dir(d.capture.Hierarchy())
-	if err != nil {
-		return err
-	}
-	_, err = d.capture.Add(capture.Workload{Cgroup: dir, Name: w.Name, Source: w.source(), WhenDown: d.config.Capture.WhenDown})
-	return err
-}
-
 // reconcile keeps capture in step with what comes and goes.
 func (d *Daemon) reconcile(ctx context.Context) error {
 	ticker := time.NewTicker(reconcileEvery)
@@ -299,7 +281,7 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		d.runs.sweep()
-		err := errors.Join(d.capture.Reconcile(), d.follow())
+		err := errors.Join(d.capture.Reconcile(), d.follower.catchUp())
 		before := d.counts.problem.Swap(&err)
 		if err != nil && (before == nil || fmt.Sprint(*before) != err.Error()) { // said once, not every second
 			d.log.Error("capture", "error", err)

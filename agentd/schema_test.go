@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"agentd.dev/agentd/selection"
 	"agentd.dev/decoders/all"
 	"agentd.dev/policy/document"
 )
@@ -45,6 +46,7 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 	}{
 		{"the file", c.keys(""), root},
 		{"capture", c.Capture.keys(""), root.Properties["capture"]},
+		{"select", selectKeys(new(selection.Rule)), root.Properties["capture"].Properties["select"].Items},
 		{"workloads", w.keys(), root.Properties["capture"].Properties["workloads"].Items},
 		{"targets", target.keys(), root.Properties["targets"].Items},
 		{"record", c.Record.keys(), root.Properties["record"]},

@@ -25,6 +25,11 @@ func (r *Rules) reaches(rule *Rule, cgroup string) bool {
 	return len(rule.Cgroup) == 0 && len(rule.Unit) > 0 && r.HoldsUnits(cgroup)
 }
 
+// Leads reports whether a rule asks for places below a cgroup.
+func (r *Rules) Leads(cgroup string) bool {
+	return slices.ContainsFunc(r.List, func(rule Rule) bool { return r.reaches(&rule, cgroup) })
+}
+
 // around decides on a cgroup that no rule selects and that is no container's.
 // What lies beside a place that a rule asks for is free, so that only what is
 // new there is unknown; what lies on the way there is watched. Where only the
@@ -66,6 +71,23 @@ var podRoots = []string{"/kubepods", "/kubepods.slice"}
 // unitRoot is where services are. Units that systemd keeps elsewhere are
 // found, but not before they may have connected.
 const unitRoot = "/system.slice"
+
+// Tops are where a look at everything that rules ask for has to begin, besides
+// at the areas.
+func (r *Rules) Tops() []string {
+	var all []string
+	for i := range r.List {
+		rule := &r.List[i]
+		switch {
+		case slices.ContainsFunc(rule.Cgroup, func(p string) bool { return Prefix(p) == "/" }):
+			all = append(all, "/")
+		case len(rule.Cgroup) == 0 && len(rule.Unit) > 0:
+			all = append(all, path.Join("/", r.Root))
+		}
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
+}
 
 // areas are those of one rule. The top of the hierarchy is none: it holds
 // everything.

@@ -18,6 +18,7 @@ type Agentd struct {
 	Log     string  // folder of the record
 	Key     string  // public key of the record
 	Root    *Cgroup // what it is attached to
+	In      *Cgroup // where Start puts the daemon; nil for the test's own cgroup
 	Process *Process
 
 	config string // path
@@ -110,6 +111,9 @@ func (a *Agentd) Start(t testing.TB) error {
 	}
 	defer said.Close()
 	cmd.Stdout, cmd.Stderr = said, said
+	if a.In != nil {
+		a.In.Put(cmd)
+	}
 	a.Process = Start(t, cmd, "", syscall.SIGTERM)
 	if err := awaitReady(ready, a.Process); err != nil {
 		return fmt.Errorf("start agentd: %w\n%s", err, a.Said())
