@@ -18,6 +18,7 @@ import (
 // A Config is what the configuration file says, with defaults for what it
 // does not. docs/schema/agentd.json describes the file.
 type Config struct {
+	File     string // that it was read from
 	Node     string // what this node calls itself in records
 	State    string // folder of the record and the keys
 	Socket   string // of the control API
@@ -89,6 +90,7 @@ type LimitsConfig struct {
 // file are relative to the folder it is in.
 func LoadConfig(path string) (*Config, error) {
 	c := defaults()
+	c.File = path
 	var report document.Report
 	if v, ok := document.Open(path, &report); ok {
 		v.Map(c.keys(filepath.Dir(path)))

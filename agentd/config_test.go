@@ -26,12 +26,12 @@ func config(t *testing.T, text string) (*agentd.Config, string, error) {
 }
 
 func TestConfigHasDefaults(t *testing.T) {
-	got, _, err := config(t, "node: n1\n")
+	got, path, err := config(t, "node: n1\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &agentd.Config{
-		Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
+		File: path, Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
 		Capture: agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
 		Record:  agentd.RecordConfig{Segment: 64 << 20, Checkpoint: agentd.Duration(time.Second), Reserve: 256 << 20},
 		Limits:  agentd.LimitsConfig{Statement: 16 << 20, Drain: agentd.Duration(10 * time.Second)},
@@ -92,7 +92,7 @@ limits: {statement: 1MB, loops: 2, drain: 0s}
 	}
 	folder := filepath.Dir(path)
 	want := &agentd.Config{
-		Node: "n1", State: filepath.Join(folder, "state"), Socket: "/tmp/s.sock",
+		File: path, Node: "n1", State: filepath.Join(folder, "state"), Socket: "/tmp/s.sock",
 		Capture: agentd.CaptureConfig{
 			Root: "/sys/fs/cgroup/agents", Pins: "/sys/fs/bpf/mine", OnStop: agentd.OnStopHold, WhenDown: capture.Bypass,
 			Unknown: capture.UnknownDeny, Takeover: agentd.TakeoverDestroy, Strict: true, UDP: []uint16{53, 443},
@@ -246,7 +246,7 @@ capture:
 		`12:16: "agents/*" is not a path below the cgroup-v2 root: write it as in /proc/PID/cgroup, as /agents.slice/*`,
 		`13:16: "/agents/[/]x" has a slash in brackets: a pattern is matched between slashes`,
 		`15:15: "agent" is not a systemd unit: write its whole name, as agent-*.service`,
-		`15:22: "/x.service" is not a systemd unit: write its name, as agent-*.service, or its path as `+"`cgroup`",
+		`15:22: "/x.service" is not a systemd unit: write its name, as agent-*.service, or its path as ` + "`cgroup`",
 		`16:35: want "refuse" or "bypass", not "open"`,
 	})
 }

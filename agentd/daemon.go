@@ -19,8 +19,6 @@ import (
 	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/decoders"
-	"agentd.dev/decoders/all"
-	"agentd.dev/policy"
 	"agentd.dev/recorder"
 )
 
@@ -36,8 +34,8 @@ type Daemon struct {
 	started time.Time
 
 	recorder *recorder.Recorder
-	policy   *policy.Engine
-	targets  Targets
+	inForce  atomic.Pointer[inForce]
+	reloads  reloads
 	capture  *capture.Capture
 	sources  []identity.Source
 	runs     *runs
@@ -62,7 +60,7 @@ type Daemon struct {
 //
 // Whatever fails on the way up is undone on the way out, in reverse order.
 func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
-	d := &Daemon{config: config, log: log, started: time.Now(), targets: config.Targets}
+	d := &Daemon{config: config, log: log, started: time.Now()}
 	d.serving, d.giveUp = context.WithCancelCause(context.WithoutCancel(ctx))
 	var undo []func() error
 	defer func() {
@@ -76,9 +74,11 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, func() error { return ignoreClosed(socket.Close()) })
-	if d.policy, err = policy.Load(config.Policies, all.Protocols); err != nil {
+	first, err := readPolicy(config)
+	if err != nil {
 		return err
 	}
+	d.inForce.Store(first)
 	if d.recorder, err = d.openRecorder(); err != nil {
 		return err
 	}
@@ -98,7 +98,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	}
 	undo = append(undo, d.stopLoops)
 
-	if err := d.recorder.Note("start", "agentd "+Version+" started"); err != nil {
+	if err := d.recorder.Note("start", "agentd "+Version+" started", first.sums.attrs()...); err != nil {
 		return fmt.Errorf("record the start: %w", err)
 	}
 	return d.work(ctx, socket)
@@ -125,6 +125,7 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 	}
 	parts.run(d.reconcile)
 	parts.run(d.follower.follow)
+	parts.run(d.reload)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	if err := notify("READY=1"); err != nil {
@@ -154,7 +155,7 @@ func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
 // releaseCapture gives the sockets of captured workloads back to the kernel,
 // or leaves the programs in place to refuse them until the next start.
 func (d *Daemon) releaseCapture() error {
-	if d.config.Capture.OnStop == OnStopHold {
+	if d.inForce.Load().config.Capture.OnStop == OnStopHold {
 		return d.capture.Close()
 	}
 	return d.capture.Detach()
@@ -254,7 +255,7 @@ func (d *Daemon) turnAway(conn capture.Conn) {
 // drain waits for the sessions that are going on, as long as the
 // configuration says. What connects meanwhile is refused at once.
 func (d *Daemon) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.config.Limits.Drain))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.inForce.Load().config.Limits.Drain))
 	defer cancel()
 	go func() { defer cancel(); d.live.Wait() }() // stopLoops waits for the same
 	for {
@@ -288,6 +289,9 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		}
 	}
 }
+
+// targets are the targets in force.
+func (d *Daemon) targets() Targets { return d.inForce.Load().config.Targets }
 
 func (c *Config) logFolder() string { return filepath.Join(c.State, "log") }
 func (c *Config) keyFile() string   { return filepath.Join(c.State, "keys", "node.key") }

@@ -97,7 +97,7 @@ func TestTheSchemaHasTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := defaults()
-	want.Node = got.Node
+	want.Node, want.File = got.Node, path
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -125,7 +125,7 @@ func TestTheExampleSaysWhatItSays(t *testing.T) {
 		t.Errorf("got %+v, want a target, a workload and the policies beside it", got)
 	}
 	want := defaults()
-	want.Node, want.Targets, want.Policies, want.Capture.Workloads = got.Node, got.Targets, got.Policies, got.Capture.Workloads
+	want.File, want.Node, want.Targets, want.Policies, want.Capture.Workloads = got.File, got.Node, got.Targets, got.Policies, got.Capture.Workloads
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the rest is not the defaults: got  %+v\nwant %+v", got, want)
 	}

@@ -82,10 +82,12 @@ func (s *survey) visit(path string, inside bool) {
 		return
 	}
 	s.seen[dir] = true
-	// Watched before it is read, so that what comes in between is told.
-	if err := s.watch.Add(dir); err != nil {
-		s.errs = append(s.errs, ignoreGone(err))
-		s.await(filepath.Dir(dir))
+	// Watched before it is read, so that what comes in between is told; one
+	// that is not there is waited for.
+	nearest, err := s.watch.AddNearest(dir)
+	s.seen[nearest] = true
+	s.errs = append(s.errs, err)
+	if nearest != dir {
 		return
 	}
 	inside = s.decide(selection.Subject{Cgroup: path}, inside) || inside
@@ -102,19 +104,6 @@ func (s *survey) visit(path string, inside bool) {
 		default:
 			s.decide(selection.Subject{Cgroup: child}, inside)
 		}
-	}
-}
-
-// await watches the nearest cgroup that is there, for one that is not.
-func (s *survey) await(dir string) {
-	for len(dir) >= len(s.capture.Hierarchy()) {
-		s.seen[dir] = true
-		err := s.watch.Add(dir)
-		if err == nil || !errors.Is(err, fs.ErrNotExist) {
-			s.errs = append(s.errs, err)
-			return
-		}
-		dir = filepath.Dir(dir)
 	}
 }
 

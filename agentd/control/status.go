@@ -12,6 +12,7 @@ type Status struct {
 	Capture   Capture          `json:"capture"`
 	Sessions  SessionCount     `json:"sessions"`
 	Verdicts  map[string]int64 `json:"verdicts"` // by the verdict's name
+	Config    Config           `json:"config"`
 	Policy    Policy           `json:"policy"`
 	Log       Log              `json:"log"`
 	Workloads []Workload       `json:"workloads"`
@@ -35,6 +36,16 @@ type Capture struct {
 type SessionCount struct {
 	Live  int64 `json:"live"`
 	Total int64 `json:"total"`
+}
+
+// Config is the configuration in force.
+type Config struct {
+	File   string    `json:"file"`
+	Loaded time.Time `json:"loaded"`
+	// Pending are the keys that were changed and take effect at the next start.
+	Pending []string `json:"pending,omitempty"`
+	// Error is why the file as it is now is not in force, "" if it is.
+	Error string `json:"error,omitempty"`
 }
 
 // Policy is the rule set in force.

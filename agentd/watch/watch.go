@@ -76,12 +76,13 @@ func (w *Watch) Add(folder string) error {
 	return nil
 }
 
-// AddNearest watches a folder, or the nearest one above it that is there.
-func (w *Watch) AddNearest(folder string) error {
+// AddNearest watches a folder, or the nearest one above it that is there, and
+// returns which.
+func (w *Watch) AddNearest(folder string) (string, error) {
 	for {
 		err := w.Add(folder)
 		if !errors.Is(err, fs.ErrNotExist) || folder == filepath.Dir(folder) {
-			return err
+			return folder, err
 		}
 		folder = filepath.Dir(folder)
 	}

@@ -102,7 +102,9 @@ func TestTheNearestFolderIsWatchedUntilTheRestIsThere(t *testing.T) {
 	if err := w.Add(far); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("got %v, want that it is not there", err)
 	}
-	must(t, w.AddNearest(far))
+	if got, err := w.AddNearest(far); err != nil || got != dir {
+		t.Errorf("got %s, %v, want %s", got, err, dir)
+	}
 	must(t, os.MkdirAll(far, 0o700))
 	expect(t, w, "it came")
 }

@@ -64,6 +64,7 @@ func sampleStatus(folder string) control.Status {
 		Capture:  control.Capture{Verified: true, Root: "/sys/fs/cgroup"},
 		Sessions: control.SessionCount{Live: 1, Total: 12},
 		Verdicts: map[string]int64{"deny": 1, "allow": 40},
+		Config:   control.Config{File: "/etc/agentd/agentd.yaml", Pending: []string{"state", "limits.loops"}},
 		Policy:   control.Policy{Files: []string{"a.yaml"}, Rules: 2},
 		Log:      control.Log{Folder: folder, Key: folder + ".pub", Records: 99},
 		Workloads: []control.Workload{

@@ -19,9 +19,9 @@ type Agentd struct {
 	Key     string  // public key of the record
 	Root    *Cgroup // what it is attached to
 	In      *Cgroup // where Start puts the daemon; nil for the test's own cgroup
+	Config  string  // path of its configuration
 	Process *Process
 
-	config string // path
 	daemon string // program
 }
 
@@ -59,7 +59,7 @@ func NewAgentd(t testing.TB, setup Setup) *Agentd {
 		Log:    filepath.Join(setup.State, "log"),
 		Key:    filepath.Join(setup.State, "keys", "node.key.pub"),
 		Root:   NewCgroup(t),
-		config: filepath.Join(dir, "agentd.yaml"),
+		Config: filepath.Join(dir, "agentd.yaml"),
 		daemon: Binary(t, "./cmd/agentd", setup.Flags...),
 	}
 	pins := Pins(t)
@@ -81,7 +81,7 @@ func NewAgentd(t testing.TB, setup Setup) *Agentd {
 		fmt.Fprintf(&config, "targets: [{name: orders, address: %q, protocol: postgres, default: allow, unclassified: %s}]\n", s.Addr, unclassified)
 	}
 	config.WriteString(setup.Config)
-	a.write(t, a.config, config.String())
+	a.write(t, a.Config, config.String())
 	return a
 }
 
@@ -103,7 +103,7 @@ func (a *Agentd) Start(t testing.TB) error {
 	}
 	defer os.Remove(path)
 	defer ready.Close()
-	cmd := exec.Command(a.daemon, "--config", a.config)
+	cmd := exec.Command(a.daemon, "--config", a.Config)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
 	said, err := os.OpenFile(filepath.Join(a.Dir, "stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
