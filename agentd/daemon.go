@@ -87,7 +87,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
-	d.sources = identity.Sources(d.capture.Names, nil)
+	d.sources = identity.Sources(d.capture.Names, d.containerOf())
 	d.runs = &runs{root: d.capture.Root(), capture: d.capture, down: config.Capture.WhenDown, log: log, live: map[string]*run{}}
 	undo = append(undo, d.runs.close)
 	if err := d.runs.adopt(); err != nil {

@@ -16,13 +16,12 @@ import (
 	"agentd.dev/agentd/watch"
 )
 
-// containers are those that a runtime on this node runs.
+// containers are those of this node, as package pods knows them.
 type containers interface {
-	// All are those that are known, by the paths of their cgroups below the
-	// root of the hierarchy.
-	All() map[string]pods.Container
-	// Changed has a value when what All returns may have changed.
-	Changed() <-chan struct{}
+	Lookup(ctx context.Context, cgroupPath string) (pods.Container, bool)
+	Containers() []pods.Found
+	Changes() <-chan struct{}
+	Status() pods.Status
 }
 
 // A follower keeps capture in step with what is selected, as cgroups,
@@ -89,19 +88,33 @@ func (f *follower) dir(path string) string { return filepath.Join(f.capture.Hier
 func (f *follower) follow(ctx context.Context) error {
 	var known <-chan struct{}
 	if f.containers != nil {
-		known = f.containers.Changed()
+		known = f.containers.Changes()
 	}
+	var asking sync.WaitGroup
+	defer asking.Wait()
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-f.watch.Changed():
 		case <-known:
-		case <-f.capture.Strangers():
+		case s := <-f.capture.Strangers():
+			asking.Go(func() { f.meet(ctx, s) })
 		}
 		if err := f.catchUp(); err != nil {
 			f.log.Error("decide what is captured", "error", err)
 		}
+	}
+}
+
+// meet asks the runtime about a stranger: the answer is told as a change of the
+// containers.
+func (f *follower) meet(ctx context.Context, s capture.Stranger) {
+	if f.containers == nil {
+		return
+	}
+	if dir, err := cgroup.Dir(f.capture.Hierarchy(), s.Cgroup); err == nil {
+		_, _ = f.containers.Lookup(ctx, f.path(dir))
 	}
 }
 

@@ -66,17 +66,27 @@ func (d *Daemon) captureStatus() control.Capture {
 			problems = append(problems, w.Name+": "+w.Problem)
 		}
 	}
+	if d.containers != nil {
+		if s := d.containers.Status(); s.Problem != "" {
+			problems = append(problems, s.Problem)
+		}
+	}
 	c.Verified, c.Problem = len(problems) == 0, strings.Join(problems, "; ")
 	return c
 }
 
 func (d *Daemon) workloadStatus() []control.Workload {
 	list := []control.Workload{}
+	places := d.places()
 	for _, w := range d.capture.Workloads() {
+		path := strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy())
 		list = append(list, control.Workload{
 			Name:       w.Name,
 			Source:     w.Source,
-			Cgroup:     strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy()),
+			Cgroup:     path,
+			Namespace:  places[path].Pod.Namespace,
+			Pod:        places[path].Pod.Name,
+			Container:  places[path].Name,
 			Processes:  w.Processes,
 			Namespaces: w.Namespaces,
 			WhenDown:   downs[w.WhenDown],

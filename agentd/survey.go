@@ -31,7 +31,7 @@ func (f *follower) survey() *survey {
 		return s
 	}
 	if f.containers != nil {
-		s.contained(f.containers.All())
+		s.contained(f.containers.Containers())
 	}
 	for _, path := range append(s.rules.Areas(), s.rules.Tops()...) {
 		s.visit(path, false)
@@ -40,9 +40,13 @@ func (f *follower) survey() *survey {
 }
 
 // contained decides on containers and their pods.
-func (s *survey) contained(all map[string]pods.Container) {
-	s.rules.PodRoots = podRoots(all)
-	for path, c := range all {
+func (s *survey) contained(all []pods.Found) {
+	byPath := map[string]pods.Container{}
+	for _, c := range all {
+		byPath[s.path(c.Cgroup)] = c.Container
+	}
+	s.rules.PodRoots = podRoots(byPath)
+	for path, c := range byPath {
 		s.known[path] = true
 		s.decide(selection.Subject{Cgroup: path, Container: &c}, false)
 		if whole := selection.PodCgroup(path, c.Pod.UID); whole != path && !s.known[whole] {
@@ -54,10 +58,10 @@ func (s *survey) contained(all map[string]pods.Container) {
 
 // podRoots are the cgroups that hold those of all pods: the outermost that are
 // named so.
-func podRoots(all map[string]pods.Container) []string {
+func podRoots(byPath map[string]pods.Container) []string {
 	seen := map[string]bool{}
 	var roots []string
-	for path, c := range all {
+	for path, c := range byPath {
 		at := strings.Index(path, "/kubepods")
 		if c.Pod.UID == "" || at < 0 {
 			continue

@@ -71,8 +71,11 @@ type Log struct {
 // A Workload is a captured cgroup and all below it.
 type Workload struct {
 	Name       string `json:"name"`
-	Source     string `json:"source"` // run, unit or cgroup
+	Source     string `json:"source"` // run, unit, cgroup, pod or container
 	Cgroup     string `json:"cgroup"`
+	Namespace  string `json:"namespace,omitempty"` // of the pod that it is, or is a container of
+	Pod        string `json:"pod,omitempty"`
+	Container  string `json:"container,omitempty"`
 	Processes  int    `json:"processes"`  // in the cgroup and below
 	Namespaces int    `json:"namespaces"` // network namespaces they are in, each with a listener
 	WhenDown   string `json:"whenDown"`   // what the kernel does while agentd is away: refuse or bypass

@@ -36,7 +36,7 @@ type Source interface {
 // the earlier ones have found. Names gives the name of a captured cgroup and
 // where that name is from, "" if it has none; containers, nil if there are
 // none, the container of a cgroup by its path.
-func Sources(names func(id uint64) (name, source string), containers func(cgroupPath string) (pods.Container, bool)) []Source {
+func Sources(names func(id uint64) (name, source string), containers func(ctx context.Context, cgroupPath string) (pods.Container, bool)) []Source {
 	return []Source{
 		&Process{},
 		&Cgroup{},

@@ -139,7 +139,7 @@ func TestAWorkloadIsNamedByTheBestThatIsKnown(t *testing.T) {
 }
 
 func TestAPodIsKnownByItsContainersCgroup(t *testing.T) {
-	lookup := func(path string) (pods.Container, bool) {
+	lookup := func(_ context.Context, path string) (pods.Container, bool) {
 		return pods.Container{
 			ID: "abc", Name: "main", Image: "registry/x:1",
 			Pod: pods.Pod{UID: "1-2", Namespace: "agents", Name: "web", ServiceAccount: "sa", Owner: "ReplicaSet/web", Labels: map[string]string{"a": "b"}},

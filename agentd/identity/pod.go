@@ -13,15 +13,15 @@ type Pod struct {
 	// Lookup returns the container that the cgroup with a path below the
 	// root of the hierarchy belongs to, the cgroup itself or one above it.
 	// Nil knows none.
-	Lookup func(cgroupPath string) (pods.Container, bool)
+	Lookup func(ctx context.Context, cgroupPath string) (pods.Container, bool)
 }
 
 // Identify sets what is known of the container and of its pod.
-func (p Pod) Identify(_ context.Context, _ Peer, id *policy.Identity) error {
+func (p Pod) Identify(ctx context.Context, _ Peer, id *policy.Identity) error {
 	if p.Lookup == nil || id.Cgroup == "" {
 		return nil
 	}
-	c, ok := p.Lookup(id.Cgroup)
+	c, ok := p.Lookup(ctx, id.Cgroup)
 	if !ok {
 		return nil
 	}
