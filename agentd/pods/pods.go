@@ -10,6 +10,8 @@
 // connections of the unknown is the kernel's to decide.
 package pods
 
+import "context"
+
 // A Container is a container on this node. The sandbox of a pod, whose cgroup
 // is beside its containers', is a Container without a name. A container of
 // docker's or podman's has an ID and nothing else.
@@ -50,4 +52,41 @@ type Status struct {
 	Problem    string // why containers may be unknown; "" if there is no reason
 	Containers int
 	Unknown    int // cgroups that look like a container's and that the runtime does not know
+}
+
+// Lookup returns the container that a cgroup, given by its path below the top
+// of the hierarchy, is or is in. It asks the runtime about one that is new, for
+// two seconds at most. The maps of what it returns are not to be changed.
+func (n *Node) Lookup(ctx context.Context, cgroupPath string) (Container, bool) {
+	if c, ok := n.cached(cgroupPath); ok {
+		return c, true
+	}
+	place, ok := locate(cgroupPath)
+	if !ok {
+		return Container{}, false
+	}
+	c, err := n.resolve(ctx, place)
+	return c, err == nil
+}
+
+// Containers returns the containers whose cgroups are there, in no order.
+func (n *Node) Containers() []Found {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	all := make([]Found, 0, len(n.known))
+	for path, c := range n.known {
+		n.enrich(&c)
+		all = append(all, Found{c, n.hierarchy + path})
+	}
+	return all
+}
+
+// Changes gets a value after Containers has changed.
+func (n *Node) Changes() <-chan struct{} { return n.changes }
+
+// Status says how well containers are known.
+func (n *Node) Status() Status {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return Status{Runtime: n.version, Problem: n.problem, Containers: len(n.known), Unknown: len(n.pending)}
 }
