@@ -87,6 +87,11 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
+	endContainers, err := d.openContainers()
+	if err != nil {
+		return err
+	}
+	undo = append(undo, endContainers)
 	d.sources = identity.Sources(d.capture.Names, d.containerOf())
 	d.runs = &runs{root: d.capture.Root(), capture: d.capture, down: config.Capture.WhenDown, log: log, live: map[string]*run{}}
 	undo = append(undo, d.runs.close)

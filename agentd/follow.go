@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/cgroup"
@@ -40,6 +41,8 @@ type follower struct {
 	rules   *selection.Rules
 	unknown capture.Unknown
 	stands  map[string]standing // what was decided, by path
+	started time.Time
+	settled bool // what an earlier agentd had decided is decided on again, or forgotten
 }
 
 // A standing is what was decided on a cgroup.
@@ -57,7 +60,7 @@ func (d *Daemon) follow() (err error) {
 	if err := d.follower.use(&d.config.Capture); err != nil {
 		return errors.Join(err, d.follower.close())
 	}
-	return d.capture.Settle()
+	return nil
 }
 
 func newFollower(c *capture.Capture, known containers, log *slog.Logger) (*follower, error) {
@@ -69,7 +72,7 @@ func newFollower(c *capture.Capture, known containers, log *slog.Logger) (*follo
 	if err != nil {
 		return nil, err
 	}
-	f := &follower{capture: c, containers: known, watch: w, log: log, stands: map[string]standing{}}
+	f := &follower{capture: c, containers: known, watch: w, log: log, stands: map[string]standing{}, started: time.Now()}
 	f.own = f.path(own)
 	return f, nil
 }
@@ -160,7 +163,25 @@ func (f *follower) catchUp() error {
 	for _, path := range gone {
 		errs = append(errs, f.forget(path))
 	}
+	if !f.settled && f.complete() {
+		f.settled = true
+		errs = append(errs, f.capture.Settle())
+	}
 	return errors.Join(errs...)
+}
+
+// lookAround is how long after a start the containers that were there before
+// may take to be known.
+const lookAround = time.Second
+
+// complete reports whether everything that was there before is known. Until
+// then, what an earlier agentd had decided holds.
+func (f *follower) complete() bool {
+	if f.containers == nil {
+		return true
+	}
+	s := f.containers.Status()
+	return s.Problem == "" && s.Unknown == 0 && time.Since(f.started) > lookAround
 }
 
 // apply makes a cgroup stand as was decided. One that is gone is no error.
