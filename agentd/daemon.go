@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"runtime"
 	"sync"
@@ -20,8 +19,6 @@ import (
 	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/decoders"
-	"agentd.dev/decoders/all"
-	"agentd.dev/policy"
 	"agentd.dev/recorder"
 )
 
@@ -37,11 +34,14 @@ type Daemon struct {
 	started time.Time
 
 	recorder *recorder.Recorder
-	policy   *policy.Engine
-	targets  Targets
+	inForce  atomic.Pointer[inForce]
+	reloads  reloads
 	capture  *capture.Capture
 	sources  []identity.Source
 	runs     *runs
+	follower *follower
+	// containers are those of the node, nil without a runtime.
+	containers containers
 
 	loops   []*relay.Loop
 	looping sync.WaitGroup // the loops' threads
@@ -60,7 +60,7 @@ type Daemon struct {
 //
 // Whatever fails on the way up is undone on the way out, in reverse order.
 func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
-	d := &Daemon{config: config, log: log, started: time.Now(), targets: config.Targets}
+	d := &Daemon{config: config, log: log, started: time.Now()}
 	d.serving, d.giveUp = context.WithCancelCause(context.WithoutCancel(ctx))
 	var undo []func() error
 	defer func() {
@@ -74,18 +74,25 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, func() error { return ignoreClosed(socket.Close()) })
-	if d.policy, err = policy.Load(config.Policies, all.Protocols); err != nil {
+	first, err := readPolicy(config)
+	if err != nil {
 		return err
 	}
+	d.inForce.Store(first)
 	if d.recorder, err = d.openRecorder(); err != nil {
 		return err
 	}
 	undo = append(undo, d.recorder.Close)
-	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: []uint16{53}, Log: log}); err != nil {
+	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: config.Capture.UDP, Log: log}); err != nil {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
-	d.sources = identity.Sources(d.capture.Names)
+	endContainers, err := d.openContainers()
+	if err != nil {
+		return err
+	}
+	undo = append(undo, endContainers)
+	d.sources = identity.Sources(d.capture.Names, d.containerOf())
 	d.runs = &runs{root: d.capture.Root(), capture: d.capture, down: config.Capture.WhenDown, log: log, live: map[string]*run{}}
 	undo = append(undo, d.runs.close)
 	if err := d.runs.adopt(); err != nil {
@@ -96,7 +103,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	}
 	undo = append(undo, d.stopLoops)
 
-	if err := d.recorder.Note("start", "agentd "+Version+" started"); err != nil {
+	if err := d.recorder.Note("start", "agentd "+Version+" started", first.sums.attrs()...); err != nil {
 		return fmt.Errorf("record the start: %w", err)
 	}
 	return d.work(ctx, socket)
@@ -111,6 +118,7 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 	if err := d.follow(); err != nil {
 		return err
 	}
+	defer d.follower.close()
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
@@ -121,6 +129,8 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 		parts.run(func(ctx context.Context) error { return control.ServeMetrics(ctx, metrics, handler) })
 	}
 	parts.run(d.reconcile)
+	parts.run(d.follower.follow)
+	parts.run(d.reload)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	if err := notify("READY=1"); err != nil {
@@ -150,7 +160,7 @@ func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
 // releaseCapture gives the sockets of captured workloads back to the kernel,
 // or leaves the programs in place to refuse them until the next start.
 func (d *Daemon) releaseCapture() error {
-	if d.config.Capture.OnStop == OnStopHold {
+	if d.inForce.Load().config.Capture.OnStop == OnStopHold {
 		return d.capture.Close()
 	}
 	return d.capture.Detach()
@@ -250,7 +260,7 @@ func (d *Daemon) turnAway(conn capture.Conn) {
 // drain waits for the sessions that are going on, as long as the
 // configuration says. What connects meanwhile is refused at once.
 func (d *Daemon) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.config.Limits.Drain))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.inForce.Load().config.Limits.Drain))
 	defer cancel()
 	go func() { defer cancel(); d.live.Wait() }() // stopLoops waits for the same
 	for {
@@ -266,28 +276,6 @@ func (d *Daemon) drain() {
 	}
 }
 
-// follow captures the workloads that the configuration names and that are
-// there.
-func (d *Daemon) follow() error {
-	for _, w := range d.config.Capture.Workloads {
-		if err := d.captureWorkload(w); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("capture %s: %w", w.Name, err)
-		}
-	}
-	return nil
-}
-
-// captureWorkload captures a configured workload as it is now; one that is
-// captured already is left alone.
-func (d *Daemon) captureWorkload(w WorkloadConfig) error {
-	dir, err := w.dir(d.capture.Hierarchy())
-	if err != nil {
-		return err
-	}
-	_, err = d.capture.Add(capture.Workload{Cgroup: dir, Name: w.Name, Source: w.source(), WhenDown: d.config.Capture.WhenDown})
-	return err
-}
-
 // reconcile keeps capture in step with what comes and goes.
 func (d *Daemon) reconcile(ctx context.Context) error {
 	ticker := time.NewTicker(reconcileEvery)
@@ -299,13 +287,16 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		d.runs.sweep()
-		err := errors.Join(d.capture.Reconcile(), d.follow())
+		err := errors.Join(d.capture.Reconcile(), d.follower.catchUp())
 		before := d.counts.problem.Swap(&err)
 		if err != nil && (before == nil || fmt.Sprint(*before) != err.Error()) { // said once, not every second
 			d.log.Error("capture", "error", err)
 		}
 	}
 }
+
+// targets are the targets in force.
+func (d *Daemon) targets() Targets { return d.inForce.Load().config.Targets }
 
 func (c *Config) logFolder() string { return filepath.Join(c.State, "log") }
 func (c *Config) keyFile() string   { return filepath.Join(c.State, "keys", "node.key") }

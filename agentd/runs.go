@@ -30,10 +30,10 @@ var runName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 type runs struct {
 	root    string // cgroup directory
 	capture *capture.Capture
-	down    capture.Down
 	log     *slog.Logger
 
-	mu   sync.Mutex // guards live
+	mu   sync.Mutex // guards what is below
+	down capture.Down
 	live map[string]*run
 }
 
@@ -78,7 +78,14 @@ func (r *runs) adopt() error {
 	return nil
 }
 
-// workload is what a run is to capture.
+// use makes later runs those that down applies to while agentd is away.
+func (r *runs) use(down capture.Down) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = down
+}
+
+// workload is what a run is to capture. The caller holds r.mu.
 func (r *runs) workload(run *run) capture.Workload {
 	return capture.Workload{Cgroup: run.Cgroup, Name: run.Name, Source: "run", WhenDown: r.down}
 }
@@ -116,12 +123,12 @@ func (r *runs) StartRun(_ context.Context, req control.RunRequest) (control.Run,
 		return control.Run{}, fmt.Errorf("make the run's cgroup: %w", err)
 	}
 	run := &run{Run: control.Run{ID: id, Name: req.Name, Cgroup: dir}, caller: caller}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if run.captured, err = r.capture.Add(r.workload(run), netns); err != nil {
 		caller.Close()
 		return control.Run{}, errors.Join(fmt.Errorf("capture the run: %w", err), os.Remove(dir))
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.live[id] = run
 	return run.Run, nil
 }

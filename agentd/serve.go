@@ -54,6 +54,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if err != nil {
 		return fmt.Errorf("identify pid %d: %w", conn.Peer.TGID, err)
 	}
+	by := d.inForce.Load()
 	target, protocol, err := d.target(ctx, conn)
 	err = errors.Join(undecided, err)
 	session := &policy.Session{ID: rand.Text(), Start: time.Now(), Identity: id, Target: target, Scope: "plaintext"}
@@ -71,14 +72,12 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if err != nil {
 		return d.reject(log, err)
 	}
-	rules := d.policy.For(session)
-	want := rules.Want()
-	want.MaxText = d.config.Limits.Statement.Int()
+	judge := d.newJudge(session, by)
 	kept = d.relay(&relay.Session{
 		Client:  conn.FD,
 		Server:  server,
-		Decoder: protocol.New(want),
-		Judge:   rules,
+		Decoder: protocol.New(judge.want),
+		Judge:   judge,
 		Log:     log,
 		Done:    func(recorder.End) { d.ended() },
 	})
@@ -95,7 +94,7 @@ func (d *Daemon) target(ctx context.Context, conn capture.Conn) (policy.Target, 
 	if conn.Direct {
 		return policy.Target{Name: "agentd", Address: conn.Dest}, decoders.Protocol{}, errDirect
 	}
-	target, listed := d.targets.Lookup(conn.Dest)
+	target, listed := d.targets().Lookup(conn.Dest)
 	switch {
 	case listed:
 		protocol, ok := all.Lookup(target.Protocol)
@@ -103,18 +102,21 @@ func (d *Daemon) target(ctx context.Context, conn capture.Conn) (policy.Target, 
 			return target, protocol, fmt.Errorf("target %s: there is no protocol %q", target.Name, target.Protocol)
 		}
 		return target, protocol, nil
-	case d.config.Unlisted == UnlistedRefuse:
+	case d.inForce.Load().config.Unlisted == UnlistedRefuse:
 		return unlisted(conn.Dest, ""), decoders.Protocol{}, errUnlisted
 	}
 	protocol := sniff(ctx, conn.FD)
 	return unlisted(conn.Dest, protocol.Name), protocol, nil
 }
 
+// unlistedName is what such a target is called. A configured one may not be.
+const unlistedName = "unlisted"
+
 // unlisted is the target that stands for an address no target names. Where
 // such addresses are only observed, everything is let through and recorded.
 func unlisted(dest netip.AddrPort, protocol string) policy.Target {
 	return policy.Target{
-		Name:         "unlisted",
+		Name:         unlistedName,
 		Address:      dest,
 		Protocol:     protocol,
 		Default:      policy.Allowing,

@@ -33,6 +33,7 @@ func (d *Daemon) Status(context.Context) control.Status {
 		Capture:   d.captureStatus(),
 		Sessions:  control.SessionCount{Live: s.Live, Total: s.Sessions},
 		Verdicts:  s.Statements,
+		Config:    d.configStatus(),
 		Policy:    d.policyStatus(),
 		Workloads: d.workloadStatus(),
 		Targets:   d.targetStatus(),
@@ -65,17 +66,27 @@ func (d *Daemon) captureStatus() control.Capture {
 			problems = append(problems, w.Name+": "+w.Problem)
 		}
 	}
+	if d.containers != nil {
+		if s := d.containers.Status(); s.Problem != "" {
+			problems = append(problems, s.Problem)
+		}
+	}
 	c.Verified, c.Problem = len(problems) == 0, strings.Join(problems, "; ")
 	return c
 }
 
 func (d *Daemon) workloadStatus() []control.Workload {
 	list := []control.Workload{}
+	places := d.places()
 	for _, w := range d.capture.Workloads() {
+		path := strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy())
 		list = append(list, control.Workload{
 			Name:       w.Name,
 			Source:     w.Source,
-			Cgroup:     strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy()),
+			Cgroup:     path,
+			Namespace:  places[path].Pod.Namespace,
+			Pod:        places[path].Pod.Name,
+			Container:  places[path].Name,
 			Processes:  w.Processes,
 			Namespaces: w.Namespaces,
 			WhenDown:   downs[w.WhenDown],
@@ -93,12 +104,26 @@ var (
 )
 
 func (d *Daemon) policyStatus() control.Policy {
-	return control.Policy{Files: d.policy.Files(), Rules: len(d.policy.Rules()), Loaded: d.policy.Loaded()}
+	engine := d.inForce.Load().policy
+	p := control.Policy{Files: engine.Files(), Rules: len(engine.Rules()), Loaded: engine.Loaded()}
+	if refused := d.reloads.problem.Load(); refused != nil && refused.policy != nil {
+		p.Error = refused.policy.Error()
+	}
+	return p
+}
+
+func (d *Daemon) configStatus() control.Config {
+	now := d.inForce.Load()
+	c := control.Config{File: now.config.File, Loaded: now.since, Pending: pending(d.config, now.config)}
+	if refused := d.reloads.problem.Load(); refused != nil && refused.config != nil {
+		c.Error = refused.config.Error()
+	}
+	return c
 }
 
 func (d *Daemon) targetStatus() []control.Target {
 	list := []control.Target{}
-	for _, t := range d.targets {
+	for _, t := range d.targets() {
 		list = append(list, control.Target{
 			Name:         t.Name,
 			Addresses:    []string{t.where()},
@@ -123,6 +148,9 @@ func (d *Daemon) snapshot() control.Snapshot {
 		RecordFailures: stats.Failures,
 		Checkpoints:    stats.Checkpoints,
 		Refused:        map[string]int64{},
+		Reloads:        d.reloads.done.Load(),
+		ReloadFailures: d.reloads.failed.Load(),
+		ConfigLoaded:   d.inForce.Load().since.Unix(),
 		Capture:        d.capture.Counters(),
 		Workloads:      int64(len(d.capture.Workloads())),
 		Verified:       d.captureStatus().Verified,

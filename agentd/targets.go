@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,6 +50,15 @@ func (t Targets) Lookup(dest netip.AddrPort) (policy.Target, bool) {
 	}, true
 }
 
+// named returns the target of that name.
+func (t Targets) named(name string) (TargetConfig, bool) {
+	i := slices.IndexFunc(t, func(c TargetConfig) bool { return c.Name == name })
+	if i < 0 {
+		return TargetConfig{}, false
+	}
+	return t[i], true
+}
+
 // targetName is also what may stand in messages to clients.
 var targetName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
@@ -58,6 +68,9 @@ func (t *Targets) read(v document.Value) {
 	v.List(func(v document.Value) {
 		var c TargetConfig
 		v.Map(c.keys())
+		if c.Name == unlistedName {
+			v.Problem("%q is what agentd calls an address that no target names: choose another name", c.Name)
+		}
 		if c.Name != "" && names[c.Name] {
 			v.Problem("target %q again: names must differ", c.Name)
 		}

@@ -12,6 +12,7 @@ type Status struct {
 	Capture   Capture          `json:"capture"`
 	Sessions  SessionCount     `json:"sessions"`
 	Verdicts  map[string]int64 `json:"verdicts"` // by the verdict's name
+	Config    Config           `json:"config"`
 	Policy    Policy           `json:"policy"`
 	Log       Log              `json:"log"`
 	Workloads []Workload       `json:"workloads"`
@@ -39,6 +40,16 @@ type SessionCount struct {
 	Total int64 `json:"total"`
 }
 
+// Config is the configuration in force.
+type Config struct {
+	File   string    `json:"file"`
+	Loaded time.Time `json:"loaded"`
+	// Pending are the keys that were changed and take effect at the next start.
+	Pending []string `json:"pending,omitempty"`
+	// Error is why the file as it is now is not in force, "" if it is.
+	Error string `json:"error,omitempty"`
+}
+
 // Policy is the rule set in force.
 type Policy struct {
 	Files  []string  `json:"files"`
@@ -62,8 +73,11 @@ type Log struct {
 // A Workload is a captured cgroup and all below it.
 type Workload struct {
 	Name       string `json:"name"`
-	Source     string `json:"source"` // run, unit or cgroup
+	Source     string `json:"source"` // run, unit, cgroup, pod or container
 	Cgroup     string `json:"cgroup"`
+	Namespace  string `json:"namespace,omitempty"` // of the pod that it is, or is a container of
+	Pod        string `json:"pod,omitempty"`
+	Container  string `json:"container,omitempty"`
 	Processes  int    `json:"processes"`  // in the cgroup and below
 	Namespaces int    `json:"namespaces"` // network namespaces they are in, each with a listener
 	WhenDown   string `json:"whenDown"`   // what the kernel does while agentd is away: refuse or bypass

@@ -64,10 +64,11 @@ func sampleStatus(folder string) control.Status {
 		Capture:  control.Capture{Verified: true, Root: "/sys/fs/cgroup"},
 		Sessions: control.SessionCount{Live: 1, Total: 12},
 		Verdicts: map[string]int64{"deny": 1, "allow": 40},
+		Config:   control.Config{File: "/etc/agentd/agentd.yaml", Pending: []string{"state", "limits.loops"}},
 		Policy:   control.Policy{Files: []string{"a.yaml"}, Rules: 2},
 		Log:      control.Log{Folder: folder, Key: folder + ".pub", Records: 99},
 		Workloads: []control.Workload{
-			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Processes: 3, Namespaces: 1, WhenDown: "refuse", Verified: true},
+			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Namespace: "agents", Pod: "reporter-7d9f", Processes: 3, Namespaces: 1, WhenDown: "refuse", Verified: true},
 			{Name: "evil\x1b[2J\nname", Source: "run", WhenDown: "open", Problem: "a synthetic connection was not redirected"},
 		},
 		Targets: []control.Target{
