@@ -25,7 +25,7 @@ var allowed = []struct {
 	{"agentd/pods", []string{"agentd/cgroup"}},
 	{"agentd/identity", []string{"policy", "agentd/cgroup", "agentd/pods"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
-	{"agentd/pods/...", []string{"agentd/pods"}},
+	{"agentd/pods/...", []string{"agentd/pods", "agentd/cgroup"}},
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
 	{"agentd/watch", nil},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},

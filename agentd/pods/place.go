@@ -59,10 +59,10 @@ func isID(text string) bool {
 	return len(text) == 64 && strings.Trim(text, "0123456789abcdef") == ""
 }
 
-// fromSpec turns an OCI specification's cgroupsPath into the path below the
+// CgroupPath turns an OCI specification's cgroupsPath into the path below the
 // top of the hierarchy: a path, or SLICE:PREFIX:NAME where systemd makes it. It
 // is "" if it depends on where the runtime runs.
-func fromSpec(cgroupsPath string) string {
+func CgroupPath(cgroupsPath string) string {
 	parts := strings.Split(cgroupsPath, ":")
 	switch {
 	case strings.HasPrefix(cgroupsPath, "/"):

@@ -94,7 +94,7 @@ func (r *runtime) sandbox(ctx context.Context, id string) (Container, string, er
 			UID:         s.GetMetadata().GetUid(),
 			Namespace:   s.GetMetadata().GetNamespace(),
 			Name:        s.GetMetadata().GetName(),
-			Labels:      podLabels(s.GetLabels()),
+			Labels:      Labels(s.GetLabels()),
 			Annotations: s.GetAnnotations(),
 			HostNetwork: s.GetLinux().GetNamespaces().GetOptions().GetNetwork() == cri.NamespaceMode_NODE,
 		},
@@ -112,7 +112,7 @@ type details struct {
 	} `json:"runtimeSpec"`
 }
 
-func (d *details) path() string { return fromSpec(d.RuntimeSpec.Linux.CgroupsPath) }
+func (d *details) path() string { return CgroupPath(d.RuntimeSpec.Linux.CgroupsPath) }
 
 func parseDetails(info map[string]string) (details, error) {
 	var d details
@@ -137,8 +137,8 @@ func image(s *cri.ContainerStatus) string {
 	return s.GetImageRef()
 }
 
-// podLabels returns labels without those that kubelet adds for itself.
-func podLabels(labels map[string]string) map[string]string {
+// Labels returns a pod's labels without those that kubelet adds for itself.
+func Labels(labels map[string]string) map[string]string {
 	own := make(map[string]string, len(labels))
 	for k, v := range labels {
 		switch k {
