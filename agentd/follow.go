@@ -59,7 +59,7 @@ func (d *Daemon) follow() (err error) {
 	if d.follower, err = newFollower(d.capture, d.containers, d.log); err != nil {
 		return err
 	}
-	if err := d.follower.use(&d.config.Capture); err != nil {
+	if err := d.follower.use(&d.inForce.Load().config.Capture); err != nil {
 		return errors.Join(err, d.follower.close())
 	}
 	return nil
@@ -253,12 +253,4 @@ func (f *follower) forget(path string) error {
 		return nil // gone: capture forgets it by itself
 	}
 	return f.capture.Remove(s.id)
-}
-
-// verdict is what was decided on the captured cgroup with directory dir.
-func (f *follower) verdict(dir string) (selection.Verdict, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s, ok := f.stands[f.path(dir)]
-	return s.Verdict, ok
 }

@@ -69,6 +69,7 @@ var fixed = []struct {
 	{"metrics", func(c *Config) any { return c.Metrics }},
 	{"capture.root", func(c *Config) any { return c.Capture.Root }},
 	{"capture.pins", func(c *Config) any { return c.Capture.Pins }},
+	{"capture.takeover", func(c *Config) any { return c.Capture.Takeover }},
 	{"capture.runtime", func(c *Config) any { return c.Capture.Runtime }},
 	{"capture.nri", func(c *Config) any { return c.Capture.NRI }},
 	{"record", func(c *Config) any { return c.Record }},
