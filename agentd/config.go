@@ -42,6 +42,7 @@ type CaptureConfig struct {
 	Strict    bool
 	UDP       []uint16 // ports that captured workloads may send datagrams to
 	Runtime   string   // CRI socket of the container runtime, "" for none
+	NRI       string   // its NRI socket, "" for none
 	Workloads []WorkloadConfig
 	Select    []selection.Rule
 }
@@ -146,6 +147,7 @@ func (c *CaptureConfig) keys(folder string) []document.Key {
 		{Name: "strict", Read: flag(&c.Strict)},
 		{Name: "udp", Read: ports(&c.UDP)},
 		{Name: "runtime", Read: file(&c.Runtime, folder)},
+		{Name: "nri", Read: file(&c.NRI, folder)},
 		{Name: "select", Read: func(v document.Value) { c.Select = readSelect(v) }},
 		{Name: "workloads", Read: func(v document.Value) { c.Workloads = readWorkloads(v) }},
 	}

@@ -60,6 +60,7 @@ capture:
   strict: true
   udp: [53, 443]
   runtime: cri.sock
+  nri: /run/nri.sock
   workloads:
     - {name: coder, unit: coder.service}
     - {name: batch, cgroup: /agents/batch}
@@ -96,7 +97,7 @@ limits: {statement: 1MB, loops: 2, drain: 0s}
 		Capture: agentd.CaptureConfig{
 			Root: "/sys/fs/cgroup/agents", Pins: "/sys/fs/bpf/mine", OnStop: agentd.OnStopHold, WhenDown: capture.Bypass,
 			Unknown: capture.UnknownDeny, Takeover: agentd.TakeoverDestroy, Strict: true, UDP: []uint16{53, 443},
-			Runtime: filepath.Join(folder, "cri.sock"),
+			Runtime: filepath.Join(folder, "cri.sock"), NRI: "/run/nri.sock",
 			Select: []selection.Rule{
 				{
 					Name: "agents", Namespace: []string{"agents", "team-*"}, Labels: map[string]string{"agentd.dev/capture": "true"},

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"agentd.dev/agentd/pods"
+	"agentd.dev/agentd/pods/nri"
 	"agentd.dev/agentd/selection"
 )
 
@@ -19,6 +20,20 @@ func (d *Daemon) openContainers() (end func() error, err error) {
 	}
 	d.containers = node
 	return func() error { node.Close(); return nil }, nil
+}
+
+// hearContainers is told of containers before they run, if the runtime offers
+// that. It returns what ends it.
+func (d *Daemon) hearContainers() (end func(), err error) {
+	node, ok := d.containers.(*pods.Node)
+	if !ok || d.config.Capture.NRI == "" {
+		return func() {}, nil
+	}
+	plugin, err := nri.Open(nri.Options{Socket: d.config.Capture.NRI, Node: node, Log: d.log, Started: d.follower.announced})
+	if err != nil {
+		return nil, err
+	}
+	return plugin.Close, nil
 }
 
 // containerOf finds the container that a cgroup belongs to, nil without a runtime.

@@ -119,6 +119,11 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 		return err
 	}
 	defer d.follower.close()
+	endNRI, err := d.hearContainers()
+	if err != nil {
+		return err
+	}
+	defer endNRI()
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -40,7 +41,8 @@ type follower struct {
 	mu      sync.Mutex // guards what is below; held while deciding
 	rules   *selection.Rules
 	unknown capture.Unknown
-	stands  map[string]standing // what was decided, by path
+	stands  map[string]standing   // what was decided, by path
+	told    map[string]pods.Found // containers that were announced and that the runtime does not tell of yet, by path
 	started time.Time
 	settled bool // what an earlier agentd had decided is decided on again, or forgotten
 }
@@ -57,7 +59,7 @@ func (d *Daemon) follow() (err error) {
 	if d.follower, err = newFollower(d.capture, d.containers, d.log); err != nil {
 		return err
 	}
-	if err := d.follower.use(&d.config.Capture); err != nil {
+	if err := d.follower.use(&d.inForce.Load().config.Capture); err != nil {
 		return errors.Join(err, d.follower.close())
 	}
 	return nil
@@ -72,7 +74,7 @@ func newFollower(c *capture.Capture, known containers, log *slog.Logger) (*follo
 	if err != nil {
 		return nil, err
 	}
-	f := &follower{capture: c, containers: known, watch: w, log: log, stands: map[string]standing{}, started: time.Now()}
+	f := &follower{capture: c, containers: known, watch: w, log: log, stands: map[string]standing{}, told: map[string]pods.Found{}, started: time.Now()}
 	f.own = f.path(own)
 	return f, nil
 }
@@ -138,6 +140,31 @@ func (f *follower) use(c *CaptureConfig) error {
 func (f *follower) catchUp() error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	return f.decideAll(nil)
+}
+
+// announced decides on a container that waits for that with its first
+// instruction, and listens in its network namespace. It is told of by several
+// goroutines at once.
+func (f *follower) announced(_ context.Context, c pods.Found, netns string) {
+	ns, err := os.Open(netns)
+	if err != nil {
+		f.log.Warn("decide on a container that starts", "container", c.ID, "error", err)
+		return // then it is unknown, until the runtime tells of it
+	}
+	defer ns.Close()
+	path := f.path(c.Cgroup)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told[path] = c
+	if err := f.decideAll(map[string]*os.File{path: ns, selection.PodCgroup(path, c.Pod.UID): ns}); err != nil {
+		f.log.Error("decide on a container that starts", "container", c.ID, "error", err)
+	}
+}
+
+// decideAll is catchUp for cgroups that, by path, are in a network namespace even
+// before a process is. The caller holds f.mu.
+func (f *follower) decideAll(netns map[string]*os.File) error {
 	s := f.survey()
 	f.watch.Keep(func(dir string) bool { return s.seen[dir] })
 
@@ -151,7 +178,7 @@ func (f *follower) catchUp() error {
 	slices.SortFunc(paths, func(a, b string) int { return strings.Compare(b, a) })
 	errs := s.errs
 	for _, path := range paths {
-		errs = append(errs, f.apply(path, s.want[path]))
+		errs = append(errs, f.apply(path, s.want[path], netns[path]))
 	}
 	var gone []string
 	for path := range f.stands {
@@ -185,7 +212,7 @@ func (f *follower) complete() bool {
 }
 
 // apply makes a cgroup stand as was decided. One that is gone is no error.
-func (f *follower) apply(path string, v selection.Verdict) error {
+func (f *follower) apply(path string, v selection.Verdict, netns *os.File) error {
 	dir := f.dir(path)
 	id, err := cgroup.ID(dir)
 	if err != nil {
@@ -200,7 +227,12 @@ func (f *follower) apply(path string, v selection.Verdict) error {
 	}
 	switch v.State {
 	case selection.Captured:
-		_, err = f.capture.Add(capture.Workload{Cgroup: dir, Name: v.Name, Source: v.Source, WhenDown: v.WhenDown})
+		w := capture.Workload{Cgroup: dir, Name: v.Name, Source: v.Source, WhenDown: v.WhenDown, Strict: v.Strict}
+		if netns != nil {
+			_, err = f.capture.Add(w, netns)
+		} else {
+			_, err = f.capture.Add(w)
+		}
 	case selection.Free:
 		_, err = f.capture.Free(dir)
 	case selection.Watched:
@@ -221,12 +253,4 @@ func (f *follower) forget(path string) error {
 		return nil // gone: capture forgets it by itself
 	}
 	return f.capture.Remove(s.id)
-}
-
-// verdict is what was decided on the captured cgroup with directory dir.
-func (f *follower) verdict(dir string) (selection.Verdict, bool) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	s, ok := f.stands[f.path(dir)]
-	return s.Verdict, ok
 }

@@ -69,8 +69,9 @@ var fixed = []struct {
 	{"metrics", func(c *Config) any { return c.Metrics }},
 	{"capture.root", func(c *Config) any { return c.Capture.Root }},
 	{"capture.pins", func(c *Config) any { return c.Capture.Pins }},
-	{"capture.strict", func(c *Config) any { return c.Capture.Strict }},
+	{"capture.takeover", func(c *Config) any { return c.Capture.Takeover }},
 	{"capture.runtime", func(c *Config) any { return c.Capture.Runtime }},
+	{"capture.nri", func(c *Config) any { return c.Capture.NRI }},
 	{"record", func(c *Config) any { return c.Record }},
 	{"limits.loops", func(c *Config) any { return c.Limits.Loops }},
 }

@@ -118,3 +118,49 @@ func TestSelectedPodsAreCapturedAndTheOthersAreNot(t *testing.T) {
 	other.Pod.Remove(t)
 	eventually(t, a, "the pod is gone", func(s control.Status) bool { return len(s.Workloads) == 0 })
 }
+
+// A container whose first act is to connect is captured, whatever tells of it
+// first.
+func TestAContainerThatConnectsAtOnceIsCaptured(t *testing.T) {
+	for _, tt := range []struct {
+		name  string
+		start func(testing.TB, *lab.Cgroup) *lab.Containerd
+	}{
+		{"told by its cgroup", lab.StartContainerd},
+		{"told by NRI", lab.StartContainerd2},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			a := lab.NewAgentd(t, lab.Setup{})
+			runtime := tt.start(t, a.Root)
+			lab.Connect(t, runtime.Netns, "10.78.0.1", lab.NewNetns(t), "10.78.0.2")
+			server := lab.Postgres(t, lab.InNetns(runtime.Netns.Path), lab.ListenOn("10.78.0.1"))
+			edit(t, a, func(config string) string {
+				config = strings.Replace(config, "capture: {", fmt.Sprintf("capture: {runtime: %q, nri: %q, select: [{namespace: agents}], ", runtime.Socket, runtime.NRI), 1)
+				return config + fmt.Sprintf("targets: [{name: orders, address: %q, protocol: postgres, default: allow}]\n", server.Addr)
+			})
+			if err := a.Start(t); err != nil {
+				t.Fatal(err)
+			}
+			const many = 5
+			for i := range many {
+				pod := runtime.Pod(t, lab.PodSpec{Namespace: "agents", Name: fmt.Sprint("p", i)})
+				status, log := pod.Container(t, "main", "/usr/bin/env", "PGPASSWORD="+server.Password, "psql", "-XqAt", "-h", "10.78.0.1",
+					"-U", server.User, "-d", server.Database, "-c", "select 'served'").Wait(t)
+				if status != 0 || !strings.Contains(log, "served") {
+					t.Errorf("pod %d ended with %d and said %s\n%s", i, status, log, a.Said())
+				}
+				pod.Remove(t)
+			}
+			if s := status(t, a); s.Sessions.Total != many {
+				t.Errorf("got %d sessions, want %d: the others went past", s.Sessions.Total, many)
+			}
+			for _, s := range summaries(t, a) {
+				if s.Namespace != "agents" || !strings.HasPrefix(s.Workload, "agents/p") || s.Container != "main" {
+					t.Errorf("a session is of %+v, want one of agents/p*", s)
+				}
+			}
+			eventually(t, a, "all pods are gone", func(s control.Status) bool { return len(s.Workloads) == 0 })
+		})
+	}
+}

@@ -41,14 +41,24 @@ type reloader struct {
 	files *watch.Watch
 	// What was read last, whether or not it is in force: the configuration,
 	// if it was one, and the sums of all.
-	config *Config
-	sums   sums
+	tried *Config
+	sums  sums
+	apply func(*CaptureConfig) error // makes capture follow
 }
 
 // reload reads the files again when they have changed, or on SIGHUP, until ctx
 // ends. What it reads holds as a whole or not at all: while something is wrong
 // with it, the last that was right stays in force.
 func (d *Daemon) reload(ctx context.Context) error {
+	return d.reloadWith(ctx, func(c *CaptureConfig) error {
+		d.runs.use(c.WhenDown)
+		return errors.Join(d.capture.SetUDP(c.UDP), d.follower.use(c))
+	})
+}
+
+// reloadWith is reload for a daemon that may make only some of it hold: one
+// whose capture is another's has no more than its sessions to judge.
+func (d *Daemon) reloadWith(ctx context.Context, apply func(*CaptureConfig) error) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, unix.SIGHUP)
 	defer signal.Stop(hangup)
@@ -57,7 +67,8 @@ func (d *Daemon) reload(ctx context.Context) error {
 		return err
 	}
 	defer files.Close()
-	r := reloader{Daemon: d, files: files, config: d.config, sums: d.inForce.Load().sums}
+	now := d.inForce.Load()
+	r := reloader{Daemon: d, files: files, tried: now.config, sums: now.sums, apply: apply}
 	for by := "a change that came before"; ; {
 		if err := r.watch(); err != nil {
 			d.log.Error("changes of files may go unnoticed; SIGHUP tells of them", "error", err)
@@ -105,13 +116,13 @@ func (r *reloader) watch() error {
 			folders[filepath.Dir(real)] = true
 		}
 	}
-	for _, name := range append(slices.Clone(r.config.Policies), r.config.File) {
+	for _, name := range append(slices.Clone(r.tried.Policies), r.tried.File) {
 		see(name)
 		if real, err := filepath.EvalSymlinks(name); err == nil && isFolder(real) {
 			folders[real] = true
 		}
 	}
-	for _, name := range policy.Files(r.config.Policies) {
+	for _, name := range policy.Files(r.tried.Policies) {
 		see(name)
 	}
 	kept := map[string]bool{}
@@ -133,18 +144,18 @@ func isFolder(name string) bool {
 // read reads the files unless they are those that were read before, and makes
 // them hold if they are right.
 func (r *reloader) read(by string) {
-	now := sumFiles(r.config.File, r.config.Policies)
-	if r.config.File == "" || maps.Equal(now, r.sums) {
+	now := sumFiles(r.tried.File, r.tried.Policies)
+	if r.tried.File == "" || maps.Equal(now, r.sums) {
 		return
 	}
 	old := r.inForce.Load().sums
-	config, err := LoadConfig(r.config.File)
+	config, err := LoadConfig(r.tried.File)
 	if err != nil {
 		r.sums = now
 		r.refuseFiles(by, old, now, &refusedFiles{config: err})
 		return
 	}
-	r.config = config
+	r.tried = config
 	fresh, err := readPolicy(config)
 	if err != nil {
 		r.sums = sumFiles(config.File, config.Policies)
@@ -163,24 +174,22 @@ func (r *reloader) read(by string) {
 
 // enforce makes what was read hold, for every decision from here on. It fails
 // closed: rules that cannot be recorded do not come into force.
-func (d *Daemon) enforce(by string, fresh *inForce) error {
-	old := d.inForce.Load()
-	later := pending(d.config, fresh.config)
+func (r *reloader) enforce(by string, fresh *inForce) error {
+	old := r.inForce.Load()
+	later := pending(r.Daemon.config, fresh.config)
 	attrs := append([]any{"by", by, "changed", changed(old.sums, fresh.sums)}, fresh.sums.attrs()...)
 	if len(later) > 0 {
 		attrs = append(attrs, "at the next start", strings.Join(later, ", "))
 	}
-	if err := d.recorder.Note("reload", "configuration and policies as they are now are in force", attrs...); err != nil {
+	if err := r.recorder.Note("reload", "configuration and policies as they are now are in force", attrs...); err != nil {
 		return fmt.Errorf("record the change: %w", err)
 	}
-	d.inForce.Store(fresh)
-	d.reloads.problem.Store(nil)
-	d.reloads.done.Add(1)
-	d.runs.use(fresh.config.Capture.WhenDown)
-	err := errors.Join(d.capture.SetUDP(fresh.config.Capture.UDP), d.follower.use(&fresh.config.Capture))
-	d.log.Info("configuration and policies are in force", "by", by, "rules", len(fresh.policy.Rules()), "at the next start", later)
-	if err != nil { // the kernel's or some cgroup's; reconcile tries again, and status tells
-		d.log.Error("apply the configuration", "error", err)
+	r.inForce.Store(fresh)
+	r.reloads.problem.Store(nil)
+	r.reloads.done.Add(1)
+	r.log.Info("configuration and policies are in force", "by", by, "rules", len(fresh.policy.Rules()), "at the next start", later)
+	if err := r.apply(&fresh.config.Capture); err != nil { // the kernel's or some cgroup's; reconcile tries again, and status tells
+		r.log.Error("apply the configuration", "error", err)
 	}
 	return nil
 }

@@ -31,6 +31,9 @@ func (c *CaptureConfig) read(folder string) func(document.Value) {
 		var selected document.Value
 		keys[at].Read = func(v document.Value) { selected = v; read(v) }
 		v.Map(keys)
+		if c.Runtime == "" && c.NRI != "" {
+			v.Problem("`nri` announces containers that `runtime` knows: set that too")
+		}
 		if c.Runtime == "" && slices.ContainsFunc(c.Select, func(r selection.Rule) bool { return r.OfContainers() }) {
 			selected.Problem("asks for pods or containers, and nothing here knows them: " +
 				"set `runtime` to the CRI socket of the container runtime, as /run/containerd/containerd.sock")

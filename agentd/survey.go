@@ -42,8 +42,17 @@ func (f *follower) survey() *survey {
 // contained decides on containers and their pods.
 func (s *survey) contained(all []pods.Found) {
 	byPath := map[string]pods.Container{}
+	for path, c := range s.told {
+		if _, err := os.Stat(c.Cgroup); err != nil {
+			delete(s.told, path)
+			continue
+		}
+		byPath[path] = c.Container
+	}
 	for _, c := range all {
-		byPath[s.path(c.Cgroup)] = c.Container
+		path := s.path(c.Cgroup)
+		byPath[path] = c.Container
+		delete(s.told, path)
 	}
 	s.rules.PodRoots = podRoots(byPath)
 	for path, c := range byPath {

@@ -20,7 +20,7 @@ type kernel struct {
 	pins     *os.File // the folder of the pins, locked; nil if there are none
 	optional []*ebpf.Program
 	strict   *ebpf.Program // one of optional; nil if this kernel cannot
-	lacks    []string // what is not done because this kernel cannot
+	lacks    []string      // what is not done because this kernel cannot
 }
 
 // attached is a program that is attached to the root.
