@@ -9,15 +9,17 @@ export AGENTD_LAB_PROGRAMS=$tests/programs
 failed=0
 while read -r dir package; do
 	start=$EPOCHREALTIME status=0
-	(cd "$dir" && "$tests/${package//\//-}.test" -test.timeout=20m "$@") >/tmp/output 2>&1 </dev/null || status=$?
-	end=$EPOCHREALTIME
-	took=$(printf '%d.%03ds' $(((${end/./} - ${start/./}) / 1000000)) $(((${end/./} - ${start/./}) / 1000 % 1000)))
+	# Each test's result is told at once: it is what is known if the machine dies.
+	(cd "$dir" && "$tests/${package//\//-}.test" -test.v -test.timeout=20m "$@") </dev/null 2>&1 |
+		tee /tmp/output | { grep --line-buffered '^--- ' || true; } || status=$?
+	took=$((${EPOCHREALTIME/./} - ${start/./}))
 	if ((status == 0)) && grep -q '^PASS$' /tmp/output; then
-		echo "ok  	$package	$took"
+		result=ok
 	else
 		cat /tmp/output
-		echo "FAIL	$package	$took (status $status)"
+		result="FAIL ($status)"
 		failed=1
 	fi
+	printf '%s\t%s\t%d.%03ds\n' "$result" "$package" $((took / 1000000)) $((took / 1000 % 1000))
 done <"$tests/list"
 exit $failed
