@@ -76,6 +76,12 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 			want: []string{"cgroup"},
 		},
 		{
+			name:  "a kernel that does not describe its types",
+			wrap:  []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys/kernel/btf; exec "$@"`, "sh"},
+			spoil: func(*testing.T, *lab.Agentd) {},
+			want:  []string{"CONFIG_DEBUG_INFO_BTF=y"},
+		},
+		{
 			name: "pins on no bpffs",
 			spoil: func(t *testing.T, a *lab.Agentd) {
 				edit(t, a, func(config string) string {
