@@ -13,6 +13,17 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type CaptureAnswer struct {
+	_        structs.HostLayout
+	At       uint64
+	Netns    uint64
+	Cgroup   uint64
+	Captured uint64
+	From     [4]uint32
+	Length   uint32
+	Pad      uint32
+}
+
 type CaptureConnection struct {
 	_      structs.HostLayout
 	Cookie uint64
@@ -98,6 +109,7 @@ type CaptureWorkload struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	CaptureMapAgentdAnswers   = "agentd_answers"
 	CaptureMapAgentdCaptured  = "agentd_captured"
 	CaptureMapAgentdDaemon    = "agentd_daemon"
 	CaptureMapAgentdFlows     = "agentd_flows"
@@ -106,9 +118,11 @@ const (
 	CaptureMapAgentdOrigins   = "agentd_origins"
 	CaptureMapAgentdOutcome   = "agentd_outcome"
 	CaptureMapAgentdPorts     = "agentd_ports"
+	CaptureMapAgentdScratch   = "agentd_scratch"
 	CaptureMapAgentdTags      = "agentd_tags"
 	CaptureProgAgentdConnect4 = "agentd_connect4"
 	CaptureProgAgentdConnect6 = "agentd_connect6"
+	CaptureProgAgentdIngress  = "agentd_ingress"
 	CaptureProgAgentdName4    = "agentd_name4"
 	CaptureProgAgentdName6    = "agentd_name6"
 	CaptureProgAgentdPeer4    = "agentd_peer4"
@@ -160,6 +174,7 @@ type CaptureSpecs struct {
 type CaptureProgramSpecs struct {
 	AgentdConnect4 *ebpf.ProgramSpec `ebpf:"agentd_connect4"`
 	AgentdConnect6 *ebpf.ProgramSpec `ebpf:"agentd_connect6"`
+	AgentdIngress  *ebpf.ProgramSpec `ebpf:"agentd_ingress"`
 	AgentdName4    *ebpf.ProgramSpec `ebpf:"agentd_name4"`
 	AgentdName6    *ebpf.ProgramSpec `ebpf:"agentd_name6"`
 	AgentdPeer4    *ebpf.ProgramSpec `ebpf:"agentd_peer4"`
@@ -171,6 +186,7 @@ type CaptureProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CaptureMapSpecs struct {
+	AgentdAnswers  *ebpf.MapSpec `ebpf:"agentd_answers"`
 	AgentdCaptured *ebpf.MapSpec `ebpf:"agentd_captured"`
 	AgentdDaemon   *ebpf.MapSpec `ebpf:"agentd_daemon"`
 	AgentdFlows    *ebpf.MapSpec `ebpf:"agentd_flows"`
@@ -179,6 +195,7 @@ type CaptureMapSpecs struct {
 	AgentdOrigins  *ebpf.MapSpec `ebpf:"agentd_origins"`
 	AgentdOutcome  *ebpf.MapSpec `ebpf:"agentd_outcome"`
 	AgentdPorts    *ebpf.MapSpec `ebpf:"agentd_ports"`
+	AgentdScratch  *ebpf.MapSpec `ebpf:"agentd_scratch"`
 	AgentdTags     *ebpf.MapSpec `ebpf:"agentd_tags"`
 }
 
@@ -208,6 +225,7 @@ func (o *CaptureObjects) Close() error {
 //
 // It can be passed to LoadCaptureObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CaptureMaps struct {
+	AgentdAnswers  *ebpf.Map `ebpf:"agentd_answers"`
 	AgentdCaptured *ebpf.Map `ebpf:"agentd_captured"`
 	AgentdDaemon   *ebpf.Map `ebpf:"agentd_daemon"`
 	AgentdFlows    *ebpf.Map `ebpf:"agentd_flows"`
@@ -216,11 +234,13 @@ type CaptureMaps struct {
 	AgentdOrigins  *ebpf.Map `ebpf:"agentd_origins"`
 	AgentdOutcome  *ebpf.Map `ebpf:"agentd_outcome"`
 	AgentdPorts    *ebpf.Map `ebpf:"agentd_ports"`
+	AgentdScratch  *ebpf.Map `ebpf:"agentd_scratch"`
 	AgentdTags     *ebpf.Map `ebpf:"agentd_tags"`
 }
 
 func (m *CaptureMaps) Close() error {
 	return _CaptureClose(
+		m.AgentdAnswers,
 		m.AgentdCaptured,
 		m.AgentdDaemon,
 		m.AgentdFlows,
@@ -229,6 +249,7 @@ func (m *CaptureMaps) Close() error {
 		m.AgentdOrigins,
 		m.AgentdOutcome,
 		m.AgentdPorts,
+		m.AgentdScratch,
 		m.AgentdTags,
 	)
 }
@@ -245,6 +266,7 @@ type CaptureVariables struct {
 type CapturePrograms struct {
 	AgentdConnect4 *ebpf.Program `ebpf:"agentd_connect4"`
 	AgentdConnect6 *ebpf.Program `ebpf:"agentd_connect6"`
+	AgentdIngress  *ebpf.Program `ebpf:"agentd_ingress"`
 	AgentdName4    *ebpf.Program `ebpf:"agentd_name4"`
 	AgentdName6    *ebpf.Program `ebpf:"agentd_name6"`
 	AgentdPeer4    *ebpf.Program `ebpf:"agentd_peer4"`
@@ -256,6 +278,7 @@ func (p *CapturePrograms) Close() error {
 	return _CaptureClose(
 		p.AgentdConnect4,
 		p.AgentdConnect6,
+		p.AgentdIngress,
 		p.AgentdName4,
 		p.AgentdName6,
 		p.AgentdPeer4,

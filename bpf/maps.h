@@ -142,6 +142,26 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } agentd_locals SEC(".maps");
 
+/* A DNS message that came to a socket of a captured workload; the message, as
+ * much of it as is copied, follows. */
+struct answer {
+	__u64 at; /* CLOCK_MONOTONIC when it came, ns */
+	__u64 netns;
+	__u64 cgroup;	/* the socket was made in */
+	__u64 captured; /* cgroup that makes it a captured workload's */
+	__u32 from[4];	/* in network order, IPv4 as ::ffff:a.b.c.d */
+	__u32 length;	/* of the whole message */
+	__u32 pad;
+};
+
+/* The answers that agentd has not heard yet. If it is full, further ones are
+ * not heard: names are to be shown, nothing is decided by them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__type(value, struct answer);
+	__uint(max_entries, 1 << 20);
+} agentd_answers SEC(".maps");
+
 /* What became of the connections of captured workloads. */
 struct outcomes {
 	__u64 redirected;

@@ -39,7 +39,12 @@ type Options struct {
 	// ends without Detach; it is made if it does not exist. "": the kernel
 	// side goes with the process.
 	Pins string
-	Log  *slog.Logger
+	// Heard is told each DNS answer that comes to a captured workload, before
+	// Accept returns a connection that was made after it. One call at a time;
+	// it must not call back. nil: nobody listens. It is for observation: what
+	// is too much is not told.
+	Heard func(*Answer)
+	Log   *slog.Logger
 }
 
 // beatEvery is how often the kernel side hears that agentd is alive. It holds
@@ -57,6 +62,7 @@ type Capture struct {
 	host      *os.File // our own network namespace
 	hostID    uint64   // its cookie
 	nonce     uint64   // tags our listeners
+	hearing   *hearing // nil if nobody listens
 
 	conns   chan Conn
 	done    chan struct{}  // closed by Close and Detach
@@ -83,20 +89,20 @@ func Open(o Options) (*Capture, error) {
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	if err := c.open(o.Root); err != nil {
+	if err := c.open(&o); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func (c *Capture) open(root string) (err error) {
+func (c *Capture) open(o *Options) (err error) {
 	if err := checkCapabilities(); err != nil {
 		return err
 	}
 	if c.hierarchy, err = cgroup.Hierarchy(); err != nil {
 		return err
 	}
-	if c.root = root; root == "" {
+	if c.root = o.Root; c.root == "" {
 		c.root = c.hierarchy
 	}
 	if err := cgroup.Check(c.root); err != nil {
@@ -111,8 +117,16 @@ func (c *Capture) open(root string) (err error) {
 	if c.kernel, err = attach(c.root, c.pins); err != nil {
 		return err
 	}
+	if o.Heard != nil {
+		if c.hearing, err = openHearing(c.kernel.AgentdAnswers, o.Heard); err != nil {
+			return err
+		}
+	}
 	if err := c.adopt(); err != nil {
 		return fmt.Errorf("take over what was captured: %w", err)
+	}
+	if c.hearing != nil {
+		c.working.Go(c.hear)
 	}
 	c.working.Go(c.beat)
 	return nil
@@ -148,6 +162,13 @@ func (c *Capture) sayAlive() error {
 		return err
 	}
 	return c.kernel.AgentdDaemon.Put(uint32(0), &bpf.CaptureDaemon{Cgroup: id, Nonce: c.nonce, Beat: now})
+}
+
+// hear tells answers as they come until Close.
+func (c *Capture) hear() {
+	if err := c.hearing.follow(); err != nil {
+		c.log.Error("names are only heard when connections come", "error", err)
+	}
 }
 
 // Root returns the directory of the cgroup that capture is attached to.
@@ -219,6 +240,11 @@ func (c *Capture) stop() {
 		c.shut(l)
 	}
 	c.mu.Unlock()
+	if c.hearing != nil {
+		if err := c.hearing.close(); err != nil {
+			c.log.Error("stop hearing answers", "error", err)
+		}
+	}
 	c.working.Wait()
 	if c.host != nil {
 		c.host.Close()
@@ -236,6 +262,16 @@ func (c *Capture) Accept(ctx context.Context) (Conn, error) {
 	case <-c.done:
 		return Conn{}, os.ErrClosed
 	}
+}
+
+// Clock returns the time by the clock that connections and answers are stamped
+// with: since the host was started, less the time it slept. 0 if there is none.
+func Clock() time.Duration {
+	now, err := monotonic()
+	if err != nil {
+		return 0
+	}
+	return time.Duration(now)
 }
 
 // monotonic returns the clock that the kernel side uses, in ns.

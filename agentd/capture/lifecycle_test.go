@@ -245,8 +245,8 @@ func TestDetachLeavesNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		before := visible(t, root)
-		if len(before.links) != 7 || len(before.programs) != 7 || len(before.maps) == 0 {
-			t.Fatalf("visible before: %+v, want 7 links and programs, and maps", before)
+		if len(before.links) == 0 || len(before.programs) != len(before.links) || len(before.maps) == 0 {
+			t.Fatalf("visible before: %+v, want links, as many programs, and maps", before)
 		}
 		if err := c.Detach(); err != nil {
 			t.Fatal(err)
