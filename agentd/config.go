@@ -3,6 +3,7 @@ package agentd
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -24,6 +25,7 @@ type Config struct {
 	Capture  CaptureConfig
 	Policies []string // files and folders
 	Targets  Targets
+	Resolver string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
 	Unlisted Unlisted
 	Record   RecordConfig
 	Limits   LimitsConfig
@@ -111,6 +113,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "capture", Read: mapping(c.Capture.keys(folder))},
 		{Name: "policies", Read: files(&c.Policies, folder)},
 		{Name: "targets", Read: c.Targets.read},
+		{Name: "resolver", Read: serverAddress(&c.Resolver)},
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},
 		{Name: "record", Read: mapping(c.Record.keys())},
 		{Name: "limits", Read: mapping(c.Limits.keys())},
@@ -207,6 +210,21 @@ func files(to *[]string, folder string) func(document.Value) {
 				*to = append(*to, path)
 			}
 		})
+	}
+}
+
+// serverAddress reads the address of a server, "" for none.
+func serverAddress(to *string) func(document.Value) {
+	return func(v document.Value) {
+		text, ok := v.Text()
+		if !ok {
+			return
+		}
+		if _, err := netip.ParseAddrPort(text); text != "" && err != nil {
+			v.Problem(`%q is not the address of a server: write "10.0.0.10:53", or "" for those of /etc/resolv.conf`, text)
+			return
+		}
+		*to = text
 	}
 }
 

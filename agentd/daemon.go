@@ -17,7 +17,9 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/hosts"
 	"agentd.dev/agentd/identity"
+	"agentd.dev/agentd/names"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/all"
@@ -39,6 +41,8 @@ type Daemon struct {
 	recorder *recorder.Recorder
 	policy   *policy.Engine
 	targets  Targets
+	hosts    *hosts.Hosts
+	names    names.Names
 	capture  *capture.Capture
 	sources  []identity.Source
 	runs     *runs
@@ -81,7 +85,9 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.recorder.Close)
-	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, Log: log}); err != nil {
+	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets.hosts(0))
+	undo = append(undo, func() error { d.hosts.Close(); return nil })
+	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, Heard: d.heard, Log: log}); err != nil {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
@@ -111,6 +117,7 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 	if err := d.follow(); err != nil {
 		return err
 	}
+	d.awaitHosts(ctx)
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
@@ -120,6 +127,7 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 	if metrics != nil {
 		parts.run(func(ctx context.Context) error { return control.ServeMetrics(ctx, metrics, handler) })
 	}
+	parts.run(func(ctx context.Context) error { d.hosts.Run(ctx); return nil })
 	parts.run(d.reconcile)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
@@ -129,6 +137,25 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 	err = parts.wait()
 	d.drain()
 	return err
+}
+
+// heard takes note of what a workload was told of names.
+func (d *Daemon) heard(a *capture.Answer) {
+	d.names.Hear(names.Place{NetNS: a.NetNS, Cgroup: a.Cgroup, Workload: a.Captured}, a.Message, a.At)
+}
+
+func (d *Daemon) isCaptured(workload uint64) bool {
+	_, source := d.capture.Names(workload)
+	return source != ""
+}
+
+// awaitHosts looks the hosts of targets up before the first connection comes.
+// It does not wait for long: who connects to a host that is not known yet waits
+// for DNS himself.
+func (d *Daemon) awaitHosts(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	d.hosts.Await(ctx)
 }
 
 func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
@@ -299,6 +326,7 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		d.runs.sweep()
+		d.names.Tidy(capture.Clock(), d.isCaptured)
 		err := errors.Join(d.capture.Reconcile(), d.follow())
 		before := d.counts.problem.Swap(&err)
 		if err != nil && (before == nil || fmt.Sprint(*before) != err.Error()) { // said once, not every second

@@ -22,6 +22,8 @@ var allowed = []struct {
 	{"policy", []string{"decoders", "policy/document"}},
 	{"recorder", []string{"decoders", "policy"}},
 	{"agentd/cgroup", nil},
+	{"agentd/names", nil},
+	{"agentd/hosts", nil},
 	{"agentd/identity", []string{"policy", "agentd/cgroup"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},

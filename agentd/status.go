@@ -99,9 +99,12 @@ func (d *Daemon) policyStatus() control.Policy {
 func (d *Daemon) targetStatus() []control.Target {
 	list := []control.Target{}
 	for _, t := range d.targets {
+		addresses, problem := d.where(&t)
 		list = append(list, control.Target{
 			Name:         t.Name,
-			Addresses:    []string{t.where()},
+			Host:         t.Host,
+			Addresses:    addresses,
+			Problem:      problem,
 			Protocol:     t.Protocol,
 			Default:      answers[t.Default],
 			Unclassified: answers[t.Unclassified],
@@ -151,11 +154,24 @@ func addLoop(s *control.Snapshot, loop *relay.Stats) {
 	s.Latency.Sum += time.Duration(loop.LatencySum.Load()).Seconds()
 }
 
-// where is a target's address as the configuration writes it.
-func (t *TargetConfig) where() string {
-	host := t.Prefix.String()
-	if t.Prefix.IsSingleIP() {
-		host = t.Prefix.Addr().String()
+// where is a target's address as the configuration writes it. If it is where
+// DNS says, those are its addresses now, and why the last lookup failed.
+func (d *Daemon) where(t *TargetConfig) (addresses []string, problem string) {
+	port := strconv.Itoa(int(t.Port))
+	if t.Host == "" {
+		host := t.Prefix.String()
+		if t.Prefix.IsSingleIP() {
+			host = t.Prefix.Addr().String()
+		}
+		return []string{net.JoinHostPort(host, port)}, ""
 	}
-	return net.JoinHostPort(host, strconv.Itoa(int(t.Port)))
+	now, err := d.hosts.Addresses(t.Host)
+	addresses = []string{}
+	for _, a := range now {
+		addresses = append(addresses, net.JoinHostPort(a.String(), port))
+	}
+	if err != nil {
+		problem = err.Error()
+	}
+	return addresses, problem
 }

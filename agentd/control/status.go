@@ -72,7 +72,9 @@ type Workload struct {
 // A Target is a service the configuration names.
 type Target struct {
 	Name         string            `json:"name"`
+	Host         string            `json:"host,omitempty"` // its addresses are those DNS says that this name, or names like this, have
 	Addresses    []string          `json:"addresses"`
+	Problem      string            `json:"problem,omitempty"` // why DNS could not be asked, or does not know the host
 	Protocol     string            `json:"protocol"`
 	Default      string            `json:"default"`      // allow or deny, where no rule speaks
 	Unclassified string            `json:"unclassified"` // allow or deny, where nothing was understood

@@ -72,6 +72,7 @@ func sampleStatus(folder string) control.Status {
 		},
 		Targets: []control.Target{
 			{Name: "orders", Addresses: []string{"10.0.0.7:5432"}, Protocol: "postgres", Default: "allow", Unclassified: "deny", Labels: map[string]string{"env": "prod", "area": "eu"}},
+			{Name: "replica", Host: "*.orders.internal", Addresses: []string{"10.0.0.8:5432"}, Problem: "lookup a.orders.internal: i/o timeout", Protocol: "postgres", Default: "deny", Unclassified: "deny"},
 		},
 	}
 }
