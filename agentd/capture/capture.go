@@ -44,7 +44,10 @@ type Options struct {
 	// it must not call back. nil: nobody listens. It is for observation: what
 	// is too much is not told.
 	Heard func(*Answer)
-	Log   *slog.Logger
+	// Takeover is what becomes of the connections that a workload has when
+	// it is captured.
+	Takeover Takeover
+	Log      *slog.Logger
 }
 
 // beatEvery is how often the kernel side hears that agentd is alive. It holds
@@ -63,6 +66,7 @@ type Capture struct {
 	hostID    uint64   // its cookie
 	nonce     uint64   // tags our listeners
 	hearing   *hearing // nil if nobody listens
+	takeover  Takeover
 
 	conns   chan Conn
 	done    chan struct{}  // closed by Close and Detach
@@ -81,6 +85,7 @@ func Open(o Options) (*Capture, error) {
 	c := &Capture{
 		pins:      o.Pins,
 		log:       o.Log,
+		takeover:  o.Takeover,
 		conns:     make(chan Conn),
 		done:      make(chan struct{}),
 		workloads: map[uint64]*workload{},
