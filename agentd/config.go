@@ -37,6 +37,7 @@ type CaptureConfig struct {
 	Pins      string // folder in a BPF filesystem
 	OnStop    OnStop
 	WhenDown  capture.Down
+	Takeover  capture.Takeover
 	Workloads []WorkloadConfig
 }
 
@@ -125,6 +126,7 @@ func (c *CaptureConfig) keys(folder string) []document.Key {
 		{Name: "root", Read: file(&c.Root, folder)},
 		{Name: "pins", Read: file(&c.Pins, folder)},
 		{Name: "onStop", Read: choice(&c.OnStop, "detach", "hold")},
+		{Name: "takeover", Read: choice(&c.Takeover, "leave", "destroy")},
 		{Name: "whenDown", Read: choice(&c.WhenDown, "refuse", "bypass")},
 		{Name: "workloads", Read: func(v document.Value) { c.Workloads = readWorkloads(v) }},
 	}

@@ -87,7 +87,9 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	undo = append(undo, d.recorder.Close)
 	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets.hosts(0))
 	undo = append(undo, func() error { d.hosts.Close(); return nil })
-	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, Heard: d.heard, Log: log}); err != nil {
+	if d.capture, err = capture.Open(capture.Options{
+		Root: config.Capture.Root, Pins: config.Capture.Pins, Heard: d.heard, Takeover: config.Capture.Takeover, Log: log,
+	}); err != nil {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
@@ -121,7 +123,7 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
-		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Folder: d.config.logFolder(), Metrics: handler}
+		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler}
 		return server.Serve(ctx, socket)
 	})
 	if metrics != nil {

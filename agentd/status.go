@@ -65,6 +65,11 @@ func (d *Daemon) captureStatus() control.Capture {
 			problems = append(problems, w.Name+": "+w.Problem)
 		}
 	}
+	if d.config.Capture.Takeover == capture.Destroy {
+		if err := d.capture.CanDestroy(); err != nil {
+			problems = append(problems, "capture.takeover: "+err.Error())
+		}
+	}
 	c.Verified, c.Problem = len(problems) == 0, strings.Join(problems, "; ")
 	return c
 }
@@ -78,6 +83,7 @@ func (d *Daemon) workloadStatus() []control.Workload {
 			Cgroup:     strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy()),
 			Processes:  w.Processes,
 			Namespaces: w.Namespaces,
+			Earlier:    d.earlier(w.ID),
 			WhenDown:   downs[w.WhenDown],
 			Verified:   w.Problem == "",
 			Problem:    w.Problem,
