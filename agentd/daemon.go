@@ -88,7 +88,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets.hosts(0))
 	undo = append(undo, func() error { d.hosts.Close(); return nil })
 	if d.capture, err = capture.Open(capture.Options{
-		Root: config.Capture.Root, Pins: config.Capture.Pins, Heard: d.heard, Takeover: config.Capture.Takeover, Log: log,
+		Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: []uint16{53}, Heard: d.heard, Takeover: config.Capture.Takeover, Log: log,
 	}); err != nil {
 		return err
 	}

@@ -26,6 +26,8 @@ var allowed = []struct {
 	{"agentd/hosts", nil},
 	{"agentd/identity", []string{"policy", "agentd/cgroup"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
+	{"agentd/pods", []string{"agentd/cgroup"}},
+	{"agentd/pods/...", []string{"agentd/pods", "agentd/cgroup"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder"}},
 	{"agentd/internal/...", []string{"..."}},

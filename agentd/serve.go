@@ -35,6 +35,7 @@ var (
 	errStopping = errors.New("agentd is stopping")
 	errDial     = errors.New("target cannot be reached")
 	errRecord   = errors.New("the session cannot be recorded")
+	errUnknown  = errors.New("nothing was decided on its workload")
 )
 
 // serve makes a session of one accepted connection and hands it to a loop. It
@@ -47,6 +48,11 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 			resetClose(conn.FD)
 		}
 	}()
+	free, undecided := d.decided(ctx, &conn)
+	if free {
+		kept = true
+		return d.pass(ctx, conn)
+	}
 	id, err := identity.Of(ctx, d.sources, conn.Peer)
 	if err != nil {
 		return fmt.Errorf("identify pid %d: %w", conn.Peer.TGID, err)
@@ -54,6 +60,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	asked := d.asked(conn)
 	target, protocol, err := d.target(ctx, conn, asked)
 	target.Host = asked
+	err = errors.Join(undecided, err)
 	session := &policy.Session{ID: rand.Text(), Start: time.Now(), Identity: id, Target: target, Scope: "plaintext"}
 	if protocol.Name == opaque.Protocol.Name {
 		session.Scope = "opaque"

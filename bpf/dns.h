@@ -3,15 +3,34 @@
  * up: what cannot be shown passes unseen. */
 #pragma once
 
+#include "egress.h"
 #include "maps.h"
-#include "workload.h"
 
-#define KEEP 1
 #define DNS_PORT 53
 #define IPV6_HEADER 40
 #define UDP_HEADER 8
 #define MAX_ANSWER 1500
 #define MAX_RECORD (sizeof(struct answer) + MAX_ANSWER)
+
+/* A DNS message that came to a socket of a captured workload; the message, as
+ * much of it as is copied, follows. */
+struct answer {
+	__u64 at; /* CLOCK_MONOTONIC when it came, ns */
+	__u64 netns;
+	__u64 cgroup;	/* the socket was made in */
+	__u64 captured; /* cgroup that makes it a captured workload's */
+	__u32 from[4];	/* in network order, IPv4 as ::ffff:a.b.c.d */
+	__u32 length;	/* of the whole message */
+	__u32 pad;
+};
+
+/* The answers that agentd has not heard yet. If it is full, further ones are
+ * not heard: names are to be shown, nothing is decided by them. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__type(value, struct answer);
+	__uint(max_entries, 1 << 20);
+} agentd_answers SEC(".maps");
 
 /* Where one is put together. Packets come with softirqs off, so that no other
  * program on this CPU comes between. */
@@ -21,23 +40,6 @@ struct {
 	__uint(value_size, MAX_RECORD);
 	__uint(max_entries, 1);
 } agentd_scratch SEC(".maps");
-
-/* captured_packet returns the id of the innermost captured cgroup that the
- * socket of a packet was made in, 0 if there is none. */
-static __always_inline __u64 captured_packet(struct __sk_buff *skb)
-{
-	__u64 found = 0;
-
-	for (int level = 0; level <= MAX_LEVEL; level++) {
-		__u64 id = bpf_skb_ancestor_cgroup_id(skb, level);
-
-		if (!id)
-			break;
-		if (bpf_map_lookup_elem(&agentd_captured, &id))
-			found = id;
-	}
-	return found;
-}
 
 /* netns_of returns the cookie of a socket's network namespace. Programs like
  * this one have no helper for it before Linux 6.13, and for IPv4 none to see a
@@ -96,6 +98,7 @@ SEC("cgroup_skb/ingress")
 int agentd_ingress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
+	struct standing s = {};
 	struct answer a = {};
 	__u32 at;
 	__u16 port;
@@ -108,10 +111,11 @@ int agentd_ingress(struct __sk_buff *skb)
 	sk = bpf_sk_fullsock(sk);
 	if (!sk || sk->protocol != IPPROTO_UDP) /* else a raw socket's copy */
 		return KEEP;
-	a.captured = captured_packet(skb);
+	stand_packet(&s, skb);
 	at += UDP_HEADER;
-	if (!a.captured || skb->len < at)
+	if (s.kind != CAPTURED || skb->len < at)
 		return KEEP;
+	a.captured = s.id;
 	a.at = bpf_ktime_get_ns();
 	a.cgroup = bpf_skb_cgroup_id(skb);
 	a.netns = netns_of(sk);

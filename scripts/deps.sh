@@ -7,12 +7,12 @@
 set -euo pipefail
 
 demo=(ca-certificates postgresql postgresql-client)
-test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base)
+test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base containerd runc containernetworking-plugins)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
 
 # Services that these packages would start at boot.
-services=(haproxy pgbouncer)
+services=(containerd haproxy pgbouncer)
 
 policy=/usr/sbin/policy-rc.d
 createcluster=/etc/postgresql-common/createcluster.d/agentd-deps.conf
@@ -96,8 +96,11 @@ disable_services() {
 	local package service
 	for package in "$@"; do
 		for service in "${services[@]}"; do
-			if [[ $package == "$service" ]]; then
+			[[ $package == "$service" ]] || continue
+			if [[ -e /etc/init.d/$service ]]; then
 				quietly update-rc.d "$service" disable
+			elif command -v systemctl >/dev/null; then
+				quietly systemctl disable "$service"
 			fi
 		done
 	done

@@ -53,7 +53,7 @@ func (e *Earlier) stays() bool { return e.Accepted || e.Foreign }
 // cgroup id, or one in a cgroup below it that nothing else was decided on, has
 // beside agentd, in the network namespaces of its processes: TCP over IPv4 and
 // IPv6, those that are only being made included, and UDP sockets that are
-// connected. Datagrams to the port of DNS do not count.
+// connected to a port that captured workloads may not send to.
 func (c *Capture) Earlier(id uint64) ([]Earlier, error) {
 	places, err := c.placesOf(id)
 	if err != nil {
@@ -116,6 +116,7 @@ type places struct {
 	cgroups    map[uint64]bool // its own, and those below
 	holders    map[uint32]int  // its processes, by the inodes of the sockets they hold
 	host       *os.File
+	allowed    map[uint16]bool // ports that datagrams may go to
 	namespaces []namespace
 }
 
@@ -149,7 +150,10 @@ func (c *Capture) placesOf(id uint64) (*places, error) {
 	if p.cgroups, err = c.cgroupsOf(id, w.Cgroup); err != nil {
 		return nil, err
 	}
-	used, _, err := c.listenWhereUsed(w.Cgroup)
+	if p.allowed, err = c.allowed(); err != nil {
+		return nil, err
+	}
+	used, _, err := c.listenWhereUsed(w)
 	if err != nil {
 		return nil, err
 	}
@@ -174,6 +178,19 @@ func (c *Capture) placesOf(id uint64) (*places, error) {
 		p.namespaces = append(p.namespaces, n)
 	}
 	return p, nil
+}
+
+// allowed returns the ports that captured workloads may send datagrams to.
+func (c *Capture) allowed() (map[uint16]bool, error) {
+	var (
+		port uint16
+		one  uint8
+	)
+	ports, all := map[uint16]bool{}, c.kernel.AgentdUdp.Iterate()
+	for all.Next(&port, &one) {
+		ports[port] = true
+	}
+	return ports, all.Err()
 }
 
 func (p *places) close() {
@@ -217,7 +234,10 @@ func (c *Capture) cgroupsOf(workload uint64, dir string) (map[uint64]bool, error
 
 // isDecided reports whether a cgroup has an entry of its own. The caller holds
 // c.mu.
-func (c *Capture) isDecided(id uint64) bool { return c.workloads[id] != nil }
+func (c *Capture) isDecided(id uint64) bool {
+	_, other := c.decided[id]
+	return other || c.workloads[id] != nil
+}
 
 // earlier picks the workload's connections out of the sockets of a namespace.
 func (p *places) earlier(n namespace, sockets []listed) (all []Earlier) {
@@ -232,7 +252,8 @@ func (p *places) earlier(n namespace, sockets []listed) (all []Earlier) {
 		made := p.cgroups[s.cgroup]
 		// An orphan, which no process holds, has no more to say.
 		orphan := s.inode == 0
-		if s.state == listening || orphan || !made && !held || slices.Contains(n.ours, s.remote) || s.observed() {
+		if s.state == listening || orphan || !made && !held || slices.Contains(n.ours, s.remote) ||
+			s.protocol == unix.IPPROTO_UDP && p.allowed[s.remote.Port()] {
 			continue
 		}
 		all = append(all, Earlier{
@@ -249,13 +270,6 @@ func (p *places) earlier(n namespace, sockets []listed) (all []Earlier) {
 	}
 	return all
 }
-
-// observed reports whether s may go on under capture: names are asked over it.
-func (s *listed) observed() bool {
-	return s.protocol == unix.IPPROTO_UDP && s.remote.Port() == dnsPort
-}
-
-const dnsPort = 53
 
 func (s *listed) name() string {
 	for _, k := range kinds {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -20,6 +21,10 @@ type listener struct {
 	cookie uint64 // of netns
 	ports  bpf.CapturePorts
 	v4, v6 *socket // v6 is nil where there is no IPv6
+
+	by     uint64    // id of the workload's cgroup that needed it first; 0: asked for by name
+	wanted time.Time // when a connection last asked for it that waits
+	guards []guard   // of strict mode
 }
 
 // A socket is one that listens. Its descriptor is kept beside the file because
@@ -32,9 +37,36 @@ type socket struct {
 // backlog is how many connections may wait; the kernel caps it at somaxconn.
 const backlog = 4096
 
+// maxNamespaces is in how many network namespaces one workload is listened for.
+// Making them costs it nothing, and us two sockets and three descriptors each;
+// connections from more of them wait in vain.
+const maxNamespaces = 64
+
+// errCrowded says that a workload has more network namespaces than that.
+var errCrowded = fmt.Errorf("it is in more than %d network namespaces: connections from the others are not taken", maxNamespaces)
+
+// crowded reports whether a workload has all the listeners it may have. Those
+// of unknown cgroups count together, and go again soon.
+func (c *Capture) crowded(by uint64) bool {
+	if by == 0 {
+		return false
+	}
+	n, most := 0, maxNamespaces
+	if c.workloads[by] == nil {
+		most = 2048
+	}
+	for _, l := range c.listeners {
+		if l.by == by {
+			n++
+		}
+	}
+	return n >= most
+}
+
 // listenIn makes sure that we listen in the network namespace ns, which the
-// caller keeps, and returns the listener. The caller holds c.mu.
-func (c *Capture) listenIn(ns *os.File) (*listener, error) {
+// caller keeps, and returns the listener. By is the workload's cgroup that
+// needs it, 0 if someone asked for it by name. The caller holds c.mu.
+func (c *Capture) listenIn(ns *os.File, by uint64) (*listener, error) {
 	ino, err := inode(ns)
 	if err != nil {
 		return nil, err
@@ -44,7 +76,10 @@ func (c *Capture) listenIn(ns *os.File) (*listener, error) {
 			return l, nil
 		}
 	}
-	l := &listener{inode: ino}
+	if c.crowded(by) {
+		return nil, errCrowded
+	}
+	l := &listener{inode: ino, by: by}
 	if err := c.hold(l, ns); err != nil {
 		return nil, err
 	}
@@ -85,10 +120,10 @@ func (c *Capture) hold(l *listener, ns *os.File) (err error) {
 // order: a port that is told is one that is ours.
 func (c *Capture) listen(l *listener) error {
 	err := c.inside(l.netns, func() (err error) {
-		if l.v4, l.ports.V4, err = loopback(unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		if l.v4, l.ports.V4, err = loopback4(c.port); err != nil {
 			return err
 		}
-		l.v6, l.ports.V6, err = loopback(unix.AF_INET6, &unix.SockaddrInet6{Addr: [16]byte{15: 1}})
+		l.v6, l.ports.V6, err = loopback6(c.port)
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			return nil // no IPv6 here, for the workload neither
 		}
@@ -108,7 +143,29 @@ func (c *Capture) listen(l *listener) error {
 	return c.kernel.AgentdPorts.Put(l.cookie, l.ports)
 }
 
-// loopback listens on a free port of a loopback address. Neither SO_REUSEPORT,
+// loopback4 listens on port, or if that is taken on another one. What waits for
+// port waits in vain then.
+func loopback4(port uint16) (s *socket, on uint16, err error) {
+	for _, p := range []uint16{port, 0} {
+		s, on, err = loopback(unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: int(p)})
+		if !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+	}
+	return s, on, err
+}
+
+func loopback6(port uint16) (s *socket, on uint16, err error) {
+	for _, p := range []uint16{port, 0} {
+		s, on, err = loopback(unix.AF_INET6, &unix.SockaddrInet6{Addr: [16]byte{15: 1}, Port: int(p)})
+		if !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+	}
+	return s, on, err
+}
+
+// loopback listens on a port of a loopback address. Neither SO_REUSEPORT,
 // which would let others join, nor MPTCP, which would change what is accepted.
 func loopback(family int, addr unix.Sockaddr) (*socket, uint16, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
@@ -173,6 +230,11 @@ func (c *Capture) shut(l *listener) {
 }
 
 func (l *listener) close(c *Capture) {
+	if !c.closed { // else what is pinned stays, and the rest goes with us
+		for _, g := range l.guards {
+			g.remove()
+		}
+	}
 	for _, s := range []*socket{l.v4, l.v6} {
 		if s != nil {
 			s.Close()

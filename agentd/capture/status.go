@@ -38,9 +38,9 @@ func (c *Capture) status(id uint64, w *workload) Status {
 		s.Problem = "agentd is stopping"
 		return s
 	}
-	used, processes, err := c.listenWhereUsed(w.Cgroup)
+	used, processes, err := c.listenWhereUsed(w)
 	s.Processes, s.Namespaces = processes, len(used)
-	errs := []error{err, c.kernel.verify()}
+	errs := []error{err, w.crowded, w.unguarded, c.kernel.verify()}
 	maps.Copy(used, w.given)
 	for cookie := range used {
 		if l := c.listeners[cookie]; l != nil {
@@ -48,7 +48,7 @@ func (c *Capture) status(id uint64, w *workload) Status {
 		}
 	}
 	var entry bpf.CaptureWorkload
-	if err := c.kernel.AgentdCaptured.Lookup(id, &entry); err != nil || entry != w.entry() {
+	if err := c.kernel.AgentdWorkload.Lookup(id, &entry); err != nil || entry != w.entry() {
 		errs = append(errs, errors.New("the kernel does not know that it is captured"))
 	}
 	if err := errors.Join(errs...); err != nil {

@@ -36,12 +36,19 @@ type Workload struct {
 	Name     string // what people call it, at most MaxName bytes
 	Source   string // where the name is from, as "run" or "unit", at most 12 bytes
 	WhenDown Down
+	// Strict drops, at the host's end of its cables, what no cgroup's hook
+	// sees: the packets of packet sockets, and what it forwards.
+	Strict bool
 }
 
 // workload is a captured one.
 type workload struct {
 	Workload
+	id    uint64          // of the cgroup
 	given map[uint64]bool // cookies of the network namespaces named in Add
+
+	unguarded error // why strict mode is not everywhere it should be
+	crowded   error // errCrowded if it is
 }
 
 // Add captures a workload and returns the id of its cgroup. Before it does, it
@@ -83,22 +90,22 @@ func (c *Capture) add(id uint64, w Workload, netns []*os.File) (known bool, err 
 	if c.closed {
 		return false, os.ErrClosed
 	}
-	added := &workload{Workload: w, given: map[uint64]bool{}}
+	added := &workload{Workload: w, id: id, given: map[uint64]bool{}}
 	old := c.workloads[id]
 	if known = old != nil; known {
 		maps.Copy(added.given, old.given)
 	}
 	for _, ns := range netns {
-		l, err := c.listenIn(ns)
+		l, err := c.listenIn(ns, 0)
 		if err != nil {
 			return false, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 		}
 		added.given[l.cookie] = true
 	}
-	used, _, err := c.listenWhereUsed(w.Cgroup)
+	used, _, err := c.listenWhereUsed(added)
 	if err == nil && len(used)+len(added.given) == 0 {
 		var l *listener
-		if l, err = c.listenIn(c.host); err == nil {
+		if l, err = c.listenIn(c.host, 0); err == nil {
 			added.given[l.cookie] = true
 		}
 	}
@@ -106,10 +113,15 @@ func (c *Capture) add(id uint64, w Workload, netns []*os.File) (known bool, err 
 		return false, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 	}
 	entry := w.entry()
-	if err := c.kernel.AgentdCaptured.Put(id, &entry); err != nil {
+	if err := c.kernel.AgentdWorkload.Put(id, &entry); err != nil {
 		return false, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 	}
 	c.workloads[id] = added
+	maps.Copy(used, added.given)
+	c.guardAll(added, used)
+	delete(c.decided, id)
+	delete(c.inherited, id)
+	c.tell()
 	return known, nil
 }
 
@@ -144,17 +156,15 @@ func (c *Capture) check(w *Workload) (uint64, error) {
 
 // entry returns w as the kernel side keeps it.
 func (w *Workload) entry() bpf.CaptureWorkload {
-	e := bpf.CaptureWorkload{Down: bpf.CaptureDownREFUSE_DOWN}
-	if w.WhenDown == Bypass {
-		e.Down = bpf.CaptureDownBYPASS_DOWN
-	}
+	e := bpf.CaptureWorkload{Kind: bpf.CaptureKindCAPTURED, Down: downs[w.WhenDown]}
 	copy(e.Name[:], w.Name)
 	copy(e.Source[:], w.Source)
 	return e
 }
 
-// Remove captures the workload with the given cgroup id no more. Connections
-// that are captured go on. An id that is not captured is no error.
+// Remove forgets what was decided on the cgroup with the given id: that it is
+// captured, free or watched. Connections that are captured go on. An id that
+// nothing was decided on is no error.
 func (c *Capture) Remove(id uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -167,7 +177,10 @@ func (c *Capture) Remove(id uint64) error {
 // remove is Remove without looking at the listeners.
 func (c *Capture) remove(id uint64) error {
 	delete(c.workloads, id)
-	if err := c.kernel.AgentdCaptured.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	delete(c.decided, id)
+	delete(c.inherited, id)
+	c.tell()
+	if err := c.kernel.AgentdWorkload.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("release cgroup %d: %w", id, err)
 	}
 	return nil
@@ -190,8 +203,7 @@ const staleFlow = 3 * time.Minute
 
 // Reconcile catches up with what happened: it listens in network namespaces
 // that have appeared in captured cgroups, stops where no captured process is
-// left, and forgets cgroups that are gone. Until it was called, connections
-// from a new namespace are treated as if agentd were away.
+// left, and forgets cgroups that are gone.
 func (c *Capture) Reconcile() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -209,14 +221,20 @@ func (c *Capture) reconcile() error {
 			errs = append(errs, c.remove(id))
 			continue
 		}
-		used, _, err := c.listenWhereUsed(w.Cgroup)
+		used, _, err := c.listenWhereUsed(w)
 		errs = append(errs, err)
+		maps.Copy(used, w.given)
+		c.guardAll(w, used)
 		maps.Copy(needed, used)
-		maps.Copy(needed, w.given)
+	}
+	for id, d := range c.decided {
+		if now, err := cgroup.ID(d.dir); errors.Is(err, fs.ErrNotExist) || err == nil && now != id {
+			errs = append(errs, c.remove(id))
+		}
 	}
 	if errors.Join(errs...) == nil { // else something may have been overlooked
 		for id, l := range c.listeners {
-			if !needed[id] {
+			if !needed[id] && time.Since(l.wanted) > wantedFor {
 				c.shut(l)
 			}
 		}
@@ -235,20 +253,26 @@ func (c *Capture) forgetStale() error {
 	})
 }
 
-// listenWhereUsed listens in every network namespace that a process of the
-// cgroup is in, and returns their cookies and the number of processes. It goes
-// on after an error.
-func (c *Capture) listenWhereUsed(dir string) (used map[uint64]bool, processes int, err error) {
+// listenWhereUsed listens in every network namespace that a process of w is in,
+// as far as there may be so many, and returns their cookies and the number of
+// processes. It goes on after an error.
+func (c *Capture) listenWhereUsed(w *workload) (used map[uint64]bool, processes int, err error) {
 	used = map[uint64]bool{}
-	pids, err := cgroup.Processes(dir)
+	w.crowded = nil
+	pids, err := cgroup.Processes(w.Cgroup)
 	if err != nil {
-		return used, 0, fmt.Errorf("list the processes of %s: %w", dir, err)
+		return used, 0, fmt.Errorf("list the processes of %s: %w", w.Cgroup, err)
 	}
 	var errs []error
 	for _, pid := range pids {
-		l, err := c.listenFor(pid)
+		l, err := c.listenFor(pid, w.id)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue // it has ended
+		}
+		if errors.Is(err, errCrowded) {
+			w.crowded = err
+			processes++
+			continue
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -260,8 +284,8 @@ func (c *Capture) listenWhereUsed(dir string) (used map[uint64]bool, processes i
 	return used, processes, errors.Join(errs...)
 }
 
-// listenFor listens in the network namespace of a process.
-func (c *Capture) listenFor(pid int) (*listener, error) {
+// listenFor listens in the network namespace of a process, for a workload.
+func (c *Capture) listenFor(pid int, by uint64) (*listener, error) {
 	path := "/proc/" + strconv.Itoa(pid) + "/ns/net"
 	// Looked at before it is opened: most are known, and stat costs less.
 	var stat unix.Stat_t
@@ -278,5 +302,5 @@ func (c *Capture) listenFor(pid int) (*listener, error) {
 		return nil, err
 	}
 	defer ns.Close()
-	return c.listenIn(ns)
+	return c.listenIn(ns, by)
 }

@@ -176,10 +176,14 @@ func (h *host) has(address netip.Addr) bool {
 // Again looks up name, one of those given to New, because somebody connects
 // to an address that is not known: DNS may have changed. If name is a pattern,
 // asked is looked up if it matches. Again waits for the answer, until ctx ends.
-// It does nothing where that was tried a moment ago.
+//
+// Where that was tried a moment ago it does nothing, unless it is asked that
+// was: then DNS may well have said something else since, and the next turn is
+// waited for.
 //
 // asked may be anything. All that comes of it is a question to DNS for a name
-// below one that was configured, and not too many of those at a time.
+// that was configured, or below one that was, and not too many of those at a
+// time.
 func (h *Hosts) Again(ctx context.Context, name, asked string) {
 	if IsPattern(name) {
 		if !matches(name, asked) {
@@ -187,29 +191,37 @@ func (h *Hosts) Again(ctx context.Context, name, asked string) {
 		}
 		name = asked
 	}
-	h.wait(ctx, h.lookSoon(name))
+	over, later := h.lookSoon(name)
+	if over == nil && later > 0 && name == asked {
+		select {
+		case <-time.After(later):
+			over, _ = h.lookSoon(name)
+		case <-ctx.Done():
+		}
+	}
+	h.wait(ctx, over)
 }
 
 // lookSoon looks name up unless that was done a moment ago or too many lookups
-// go on. It returns what look does.
-func (h *Hosts) lookSoon(name string) <-chan struct{} {
+// go on. It returns what look does, and when to come again.
+func (h *Hosts) lookSoon(name string) (over <-chan struct{}, later time.Duration) {
 	h.mu.Lock()
 	if host := h.hosts[name]; host != nil {
 		pause := soon
 		if host.problem != nil {
 			pause = soonAfterFailure
 		}
-		if host.looking != nil || time.Since(host.began) < pause {
+		if later = pause - time.Since(host.began); host.looking != nil || later > 0 {
 			defer h.mu.Unlock()
-			return host.looking
+			return host.looking, later
 		}
 	}
 	h.mu.Unlock()
 	select {
 	case h.lookups <- struct{}{}:
-		return h.look(name)
+		return h.look(name), 0
 	default:
-		return nil
+		return nil, 0
 	}
 }
 
