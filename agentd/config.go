@@ -3,6 +3,7 @@ package agentd
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -26,6 +27,7 @@ type Config struct {
 	Capture  CaptureConfig
 	Policies []string // files and folders
 	Targets  Targets
+	Resolver string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
 	Unlisted Unlisted
 	Record   RecordConfig
 	Limits   LimitsConfig
@@ -38,7 +40,7 @@ type CaptureConfig struct {
 	OnStop    OnStop
 	WhenDown  capture.Down
 	Unknown   capture.Unknown // what may be selected, and is not decided on yet
-	Takeover  Takeover
+	Takeover  capture.Takeover
 	Strict    bool
 	UDP       []uint16 // ports that captured workloads may send datagrams to
 	Runtime   string   // CRI socket of the container runtime, "" for none
@@ -46,15 +48,6 @@ type CaptureConfig struct {
 	Workloads []WorkloadConfig
 	Select    []selection.Rule
 }
-
-// Takeover is what becomes of the connections that a workload has when it is
-// captured.
-type Takeover uint8
-
-const (
-	TakeoverLeave   Takeover = iota // they go on as they are
-	TakeoverDestroy                 // they are reset, so that they return through agentd
-)
 
 // OnStop is what becomes of captured workloads when agentd stops on purpose.
 type OnStop uint8
@@ -130,6 +123,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "capture", Read: c.Capture.read(folder)},
 		{Name: "policies", Read: files(&c.Policies, folder)},
 		{Name: "targets", Read: c.Targets.read},
+		{Name: "resolver", Read: serverAddress(&c.Resolver)},
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},
 		{Name: "record", Read: mapping(c.Record.keys())},
 		{Name: "limits", Read: mapping(c.Limits.keys())},
@@ -261,6 +255,21 @@ func files(to *[]string, folder string) func(document.Value) {
 				*to = append(*to, path)
 			}
 		})
+	}
+}
+
+// serverAddress reads the address of a server, "" for none.
+func serverAddress(to *string) func(document.Value) {
+	return func(v document.Value) {
+		text, ok := v.Text()
+		if !ok {
+			return
+		}
+		if _, err := netip.ParseAddrPort(text); text != "" && err != nil {
+			v.Problem(`%q is not the address of a server: write "10.0.0.10:53", or "" for those of /etc/resolv.conf`, text)
+			return
+		}
+		*to = text
 	}
 }
 

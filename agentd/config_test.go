@@ -96,7 +96,7 @@ limits: {statement: 1MB, loops: 2, drain: 0s}
 		File: path, Node: "n1", State: filepath.Join(folder, "state"), Socket: "/tmp/s.sock",
 		Capture: agentd.CaptureConfig{
 			Root: "/sys/fs/cgroup/agents", Pins: "/sys/fs/bpf/mine", OnStop: agentd.OnStopHold, WhenDown: capture.Bypass,
-			Unknown: capture.UnknownDeny, Takeover: agentd.TakeoverDestroy, Strict: true, UDP: []uint16{53, 443},
+			Unknown: capture.UnknownDeny, Takeover: capture.Destroy, Strict: true, UDP: []uint16{53, 443},
 			Runtime: filepath.Join(folder, "cri.sock"), NRI: "/run/nri.sock",
 			Select: []selection.Rule{
 				{
@@ -165,7 +165,7 @@ state: [a]
 		`11:7: workload "y" is nowhere: give its ` + "`unit` or its `cgroup`",
 		"12:7: both `unit` and `cgroup`: one says where the workload is",
 		`13:7: "name" is missing`,
-		`15:25: "db.internal:5432": "db.internal" is not an IP address: names are not looked up, write the address itself`,
+		`15:25: "db.internal:5432": "db.internal" is not an IP address: write a name under ` + "`host`",
 		`15:53: "postgre" is not one of "postgres"; did you mean "postgres"?`,
 		`16:5: target "db" again: names must differ`,
 		`16:77: want text, not a number (5432): put it in quotes if it is text`,
@@ -269,6 +269,34 @@ func compare(t *testing.T, err error, path string, want []string) {
 		}
 		if g != w {
 			t.Errorf("problem %d:\n got %s\nwant %s", i, g, w)
+		}
+	}
+}
+
+func TestAHostIsANameAndAPort(t *testing.T) {
+	for _, tt := range []struct{ keys, host, want string }{
+		{`host: "orders.internal:5432"`, "orders.internal", ""},
+		{`host: "Orders.Internal.:5432"`, "orders.internal", ""},
+		{`host: "*.db.internal:5432"`, "*.db.internal", ""},
+		{`host: "*.internal:5432"`, "", "*.internal is too wide: name a zone below it, as *.db.internal"},
+		{`host: "*:5432"`, "", `"*" is not the name of a host`},
+		{`host: "a.*.internal:5432"`, "", `"a.*.internal" is not the name of a host`},
+		{`host: "orders.internal"`, "", "the port is missing: write orders.internal:5432"},
+		{`host: "orders.internal:0"`, "", `"0" is not a port`},
+		{`host: "10.0.0.5:5432"`, "", "this is an address: write it under `address`"},
+		{`host: "[fd00::5]:5432"`, "", "this is an address: write it under `address`"},
+		{`host: "a b:5432"`, "", `"a b" is not the name of a host`},
+		{`host: "a.internal:5432", address: "10.0.0.5:5432"`, "", "both `address` and `host`: one says where the target is"},
+		{`default: deny`, "", "target \"orders\" is nowhere: give its `address` or its `host`"},
+	} {
+		c, _, err := config(t, "node: n\ntargets: [{name: orders, protocol: postgres, "+tt.keys+"}]\n")
+		switch {
+		case tt.want != "":
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Count(err.Error(), "\n") > 0 {
+				t.Errorf("%s: got %v, want only %q", tt.keys, err, tt.want)
+			}
+		case err != nil || c.Targets[0].Host != tt.host || c.Targets[0].Port != 5432:
+			t.Errorf("%s: got %+v, %v, want host %q", tt.keys, c, err, tt.host)
 		}
 	}
 }

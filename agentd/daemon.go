@@ -16,7 +16,9 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/hosts"
 	"agentd.dev/agentd/identity"
+	"agentd.dev/agentd/names"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/decoders"
 	"agentd.dev/recorder"
@@ -36,6 +38,8 @@ type Daemon struct {
 	recorder *recorder.Recorder
 	inForce  atomic.Pointer[inForce]
 	reloads  reloads
+	hosts    *hosts.Hosts
+	names    names.Names
 	capture  *capture.Capture
 	sources  []identity.Source
 	runs     *runs
@@ -83,7 +87,11 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.recorder.Close)
-	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: config.Capture.UDP, Log: log}); err != nil {
+	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets().hosts(0))
+	undo = append(undo, func() error { d.hosts.Close(); return nil })
+	if d.capture, err = capture.Open(capture.Options{
+		Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: config.Capture.UDP, Heard: d.heard, Takeover: config.Capture.Takeover, Log: log,
+	}); err != nil {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
@@ -124,15 +132,17 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 		return err
 	}
 	defer endNRI()
+	d.awaitHosts(ctx)
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
-		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Folder: d.config.logFolder(), Metrics: handler}
+		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler}
 		return server.Serve(ctx, socket)
 	})
 	if metrics != nil {
 		parts.run(func(ctx context.Context) error { return control.ServeMetrics(ctx, metrics, handler) })
 	}
+	parts.run(func(ctx context.Context) error { d.hosts.Run(ctx); return nil })
 	parts.run(d.reconcile)
 	parts.run(d.follower.follow)
 	parts.run(d.reload)
@@ -144,6 +154,25 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 	err = parts.wait()
 	d.drain()
 	return err
+}
+
+// heard takes note of what a workload was told of names.
+func (d *Daemon) heard(a *capture.Answer) {
+	d.names.Hear(names.Place{NetNS: a.NetNS, Cgroup: a.Cgroup, Workload: a.Captured}, a.Message, a.At)
+}
+
+func (d *Daemon) isCaptured(workload uint64) bool {
+	_, source := d.capture.Names(workload)
+	return source != ""
+}
+
+// awaitHosts looks the hosts of targets up before the first connection comes.
+// It does not wait for long: who connects to a host that is not known yet waits
+// for DNS himself.
+func (d *Daemon) awaitHosts(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	d.hosts.Await(ctx)
 }
 
 func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
@@ -292,6 +321,7 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		case <-ticker.C:
 		}
 		d.runs.sweep()
+		d.names.Tidy(capture.Clock(), d.isCaptured)
 		err := errors.Join(d.capture.Reconcile(), d.follower.catchUp())
 		before := d.counts.problem.Swap(&err)
 		if err != nil && (before == nil || fmt.Sprint(*before) != err.Error()) { // said once, not every second

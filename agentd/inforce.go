@@ -72,6 +72,7 @@ var fixed = []struct {
 	{"capture.takeover", func(c *Config) any { return c.Capture.Takeover }},
 	{"capture.runtime", func(c *Config) any { return c.Capture.Runtime }},
 	{"capture.nri", func(c *Config) any { return c.Capture.NRI }},
+	{"resolver", func(c *Config) any { return c.Resolver }},
 	{"record", func(c *Config) any { return c.Record }},
 	{"limits.loops", func(c *Config) any { return c.Limits.Loops }},
 }

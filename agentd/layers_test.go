@@ -22,6 +22,8 @@ var allowed = []struct {
 	{"policy", []string{"decoders", "policy/document"}},
 	{"recorder", []string{"decoders", "policy"}},
 	{"agentd/cgroup", nil},
+	{"agentd/names", nil},
+	{"agentd/hosts", nil},
 	{"agentd/pods", []string{"agentd/cgroup"}},
 	{"agentd/identity", []string{"policy", "agentd/cgroup", "agentd/pods"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},

@@ -185,6 +185,7 @@ func (r *reloader) enforce(by string, fresh *inForce) error {
 		return fmt.Errorf("record the change: %w", err)
 	}
 	r.inForce.Store(fresh)
+	r.hosts.Set(fresh.config.Targets.hosts(0))
 	r.reloads.problem.Store(nil)
 	r.reloads.done.Add(1)
 	r.log.Info("configuration and policies are in force", "by", by, "rules", len(fresh.policy.Rules()), "at the next start", later)

@@ -71,6 +71,11 @@ func (d *Daemon) captureStatus() control.Capture {
 			problems = append(problems, s.Problem)
 		}
 	}
+	if d.config.Capture.Takeover == capture.Destroy {
+		if err := d.capture.CanDestroy(); err != nil {
+			problems = append(problems, "capture.takeover: "+err.Error())
+		}
+	}
 	c.Verified, c.Problem = len(problems) == 0, strings.Join(problems, "; ")
 	return c
 }
@@ -89,6 +94,7 @@ func (d *Daemon) workloadStatus() []control.Workload {
 			Container:  places[path].Name,
 			Processes:  w.Processes,
 			Namespaces: w.Namespaces,
+			Earlier:    d.earlier(w.ID),
 			WhenDown:   downs[w.WhenDown],
 			Verified:   w.Problem == "",
 			Problem:    w.Problem,
@@ -124,9 +130,12 @@ func (d *Daemon) configStatus() control.Config {
 func (d *Daemon) targetStatus() []control.Target {
 	list := []control.Target{}
 	for _, t := range d.targets() {
+		addresses, problem := d.where(&t)
 		list = append(list, control.Target{
 			Name:         t.Name,
-			Addresses:    []string{t.where()},
+			Host:         t.Host,
+			Addresses:    addresses,
+			Problem:      problem,
 			Protocol:     t.Protocol,
 			Default:      answers[t.Default],
 			Unclassified: answers[t.Unclassified],
@@ -179,11 +188,24 @@ func addLoop(s *control.Snapshot, loop *relay.Stats) {
 	s.Latency.Sum += time.Duration(loop.LatencySum.Load()).Seconds()
 }
 
-// where is a target's address as the configuration writes it.
-func (t *TargetConfig) where() string {
-	host := t.Prefix.String()
-	if t.Prefix.IsSingleIP() {
-		host = t.Prefix.Addr().String()
+// where is a target's address as the configuration writes it. If it is where
+// DNS says, those are its addresses now, and why the last lookup failed.
+func (d *Daemon) where(t *TargetConfig) (addresses []string, problem string) {
+	port := strconv.Itoa(int(t.Port))
+	if t.Host == "" {
+		host := t.Prefix.String()
+		if t.Prefix.IsSingleIP() {
+			host = t.Prefix.Addr().String()
+		}
+		return []string{net.JoinHostPort(host, port)}, ""
 	}
-	return net.JoinHostPort(host, strconv.Itoa(int(t.Port)))
+	now, err := d.hosts.Addresses(t.Host)
+	addresses = []string{}
+	for _, a := range now {
+		addresses = append(addresses, net.JoinHostPort(a.String(), port))
+	}
+	if err != nil {
+		problem = err.Error()
+	}
+	return addresses, problem
 }

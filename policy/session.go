@@ -38,9 +38,12 @@ type Process struct {
 
 // A Target is a service that sessions go to.
 type Target struct {
-	Name     string
-	Address  netip.AddrPort // the address the workload asked for
-	Protocol string         // a decoders.Protocol name, "" if unknown
+	Name    string
+	Address netip.AddrPort // the address the workload asked for
+	// Host is the name by which the workload asked DNS for Address, "" if
+	// that was not seen. The workload can make it up.
+	Host     string
+	Protocol string // a decoders.Protocol name, "" if unknown
 	Labels   map[string]string
 	// Default is what happens to requests that no rule speaks of.
 	Default Default

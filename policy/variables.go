@@ -12,6 +12,7 @@ import (
 var variables = []variable{
 	{"target.name", cel.StringType, func(s *Session) any { return s.Target.Name }},
 	{"target.address", cel.StringType, func(s *Session) any { return s.Target.Address.Addr().Unmap().String() }},
+	{"target.host", cel.StringType, func(s *Session) any { return s.Target.Host }},
 	{"target.port", cel.IntType, func(s *Session) any { return int64(s.Target.Address.Port()) }},
 	{"target.protocol", cel.StringType, func(s *Session) any { return s.Target.Protocol }},
 	{"target.labels", cel.MapType(cel.StringType, cel.StringType), func(s *Session) any { return newLabels(s.Target.Labels) }},

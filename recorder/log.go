@@ -56,6 +56,7 @@ func newLog(t *Turn, s *policy.Session) *Log {
 	if s.Target.Address.IsValid() {
 		t.str("address", s.Target.Address.String())
 	}
+	t.str("host", s.Target.Host)
 	t.str("protocol", s.Target.Protocol)
 	t.str("scope", s.Scope)
 	t.close()

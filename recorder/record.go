@@ -28,6 +28,7 @@ type record struct {
 	Exe      string    `json:"exe"`
 	Target   string    `json:"target"`
 	Address  string    `json:"address"`
+	Host     string    `json:"host"`
 	Protocol string    `json:"protocol"`
 	Scope    string    `json:"scope"`
 

@@ -7,7 +7,7 @@
 set -euo pipefail
 
 demo=(ca-certificates postgresql postgresql-client)
-test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool containerd runc containernetworking-plugins)
+test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base containerd runc containernetworking-plugins)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
 vm=("${test[@]}" qemu-system-x86 kmod cpio xz-utils zstd debian-archive-keyring)

@@ -80,6 +80,7 @@ type Workload struct {
 	Container  string `json:"container,omitempty"`
 	Processes  int    `json:"processes"`  // in the cgroup and below
 	Namespaces int    `json:"namespaces"` // network namespaces they are in, each with a listener
+	Earlier    int    `json:"earlier"`    // connections it has beside agentd, but for those it accepted
 	WhenDown   string `json:"whenDown"`   // what the kernel does while agentd is away: refuse or bypass
 	Verified   bool   `json:"verified"`
 	Problem    string `json:"problem,omitempty"`
@@ -88,9 +89,24 @@ type Workload struct {
 // A Target is a service the configuration names.
 type Target struct {
 	Name         string            `json:"name"`
+	Host         string            `json:"host,omitempty"` // its addresses are those DNS says that this name, or names like this, have
 	Addresses    []string          `json:"addresses"`
+	Problem      string            `json:"problem,omitempty"` // why DNS could not be asked, or does not know the host
 	Protocol     string            `json:"protocol"`
 	Default      string            `json:"default"`      // allow or deny, where no rule speaks
 	Unclassified string            `json:"unclassified"` // allow or deny, where nothing was understood
 	Labels       map[string]string `json:"labels,omitempty"`
+}
+
+// A Connection is one of a captured workload that does not go through agentd:
+// from before the capture, or let past while agentd was away.
+type Connection struct {
+	Workload string `json:"workload"` // its name
+	Protocol string `json:"protocol"` // tcp or udp
+	Local    string `json:"local"`
+	Remote   string `json:"remote"`
+	State    string `json:"state"`
+	PID      int    `json:"pid,omitempty"` // of a process that holds it, 0 if none was found
+	// Stays is why it is never reset, "" if `takeover: destroy` does that.
+	Stays string `json:"stays,omitempty"`
 }

@@ -50,7 +50,7 @@ func someSession(id, workload string, start time.Time) *policy.Session {
 			Workload: workload, Source: "run", Cgroup: "/agentd-runs/" + workload,
 			Process: policy.Process{PID: 4711, Start: start.Add(-time.Minute), UID: 1000, Comm: "psql", Exe: "/usr/bin/psql"},
 		},
-		Target: policy.Target{Name: "orders", Address: netip.MustParseAddrPort("192.0.2.1:5432"), Protocol: "postgres"},
+		Target: policy.Target{Name: "orders", Address: netip.MustParseAddrPort("192.0.2.1:5432"), Host: "db.shop.internal", Protocol: "postgres"},
 	}
 }
 

@@ -118,7 +118,7 @@ func damaged(why string) error {
 }
 
 func (a *app) writeSessions(list []recorder.Summary) {
-	t := &table{head: []string{"ID", "START", "TOOK", "WORKLOAD", "POD", "PID", "TARGET", "USER", "STATEMENTS", "DENIED", "FAILED", "ROWS", "MASKED", "STATE"}}
+	t := &table{head: []string{"ID", "START", "TOOK", "WORKLOAD", "POD", "PID", "TARGET", "HOST", "USER", "STATEMENTS", "DENIED", "FAILED", "ROWS", "MASKED", "STATE"}}
 	ids := make([]string, len(list))
 	for i := range list {
 		ids[i] = list[i].ID
@@ -126,15 +126,15 @@ func (a *app) writeSessions(list []recorder.Summary) {
 	ids = shorten(ids)
 	for i := range list {
 		s := &list[i]
-		row := t.add(ids[i], moment(s.Start), took(s), s.Workload, pod(&s.Place), strconv.Itoa(s.PID), s.Target, s.User,
+		row := t.add(ids[i], moment(s.Start), took(s), s.Workload, pod(&s.Place), strconv.Itoa(s.PID), s.Target, s.Host, s.User,
 			number(s.Statements), number(s.Denied), number(s.Failed), number(s.Rows), number(s.Masked), state(s))
 		if s.Denied > 0 {
-			row[9].style = red
+			row[10].style = red
 		}
 		if s.Failed > 0 {
-			row[10].style = yellow
+			row[11].style = yellow
 		}
-		row[13].style = stateStyles[s.State]
+		row[14].style = stateStyles[s.State]
 	}
 	a.write(t)
 	if len(list) == 0 {

@@ -88,6 +88,9 @@ func (a *app) writeCapture(c *control.Capture, workloads []control.Workload) {
 		if w.Problem != "" {
 			a.fact("", red, "%s: %s", w.Name, w.Problem)
 		}
+		if w.Earlier > 0 {
+			a.fact("", yellow, "%s: %s from before the capture (agentctl connections)", w.Name, plural(w.Earlier, "connection"))
+		}
 	}
 }
 
