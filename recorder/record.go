@@ -48,6 +48,8 @@ type record struct {
 	Lost   int64     `json:"lost"`
 	Since  time.Time `json:"since"`
 	Signed int64     `json:"signed"`
+
+	Continues bool `json:"continues"`
 }
 
 // A Text is what a record keeps of a statement.
