@@ -17,6 +17,7 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/handover"
 	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/decoders"
@@ -43,14 +44,24 @@ type Daemon struct {
 	sources  []identity.Source
 	runs     *runs
 
-	loops   []*relay.Loop
-	looping sync.WaitGroup // the loops' threads
-	next    atomic.Uint64  // which loop gets the next session
-	live    sync.WaitGroup // sessions, from accept to their last record
+	loops    []*relay.Loop
+	looping  sync.WaitGroup // the loops' threads
+	next     atomic.Uint64  // which loop gets the next session
+	live     sync.WaitGroup // sessions, from accept to their last record
+	dialling sync.WaitGroup // connections that are not sessions yet
+	sessions liveSessions
 	// serving is the context of connections that are not sessions yet; it
 	// outlives accept, so that draining includes them. Ended by giveUp.
 	serving context.Context
 	giveUp  context.CancelCauseFunc
+
+	socket  *control.Listener
+	doors   *handover.Listener // where other agentds come
+	metrics *os.File           // the socket, nil if there are none
+	others  others
+	// theirs: what outlives this process is another agentd's, and left to
+	// it: not taken over yet, or handed over. Only Run's goroutine writes it.
+	theirs bool
 
 	counts counts
 }
@@ -69,26 +80,31 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		}
 	}()
 
-	socket, err := control.Listen(config.Socket)
-	if err != nil {
-		return err
-	}
-	undo = append(undo, func() error { return ignoreClosed(socket.Close()) })
 	if d.policy, err = policy.Load(config.Policies, all.Protocols); err != nil {
 		return err
 	}
-	if d.recorder, err = d.openRecorder(); err != nil {
+	from, err := d.inherit()
+	if err != nil {
 		return err
 	}
-	undo = append(undo, d.recorder.Close)
-	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: []uint16{53}, Log: log}); err != nil {
+	undo = append(undo, from.close)
+	d.theirs = from != nil
+	if err := d.listen(from); err != nil {
+		return err
+	}
+	undo = append(undo, d.closeSockets)
+	if d.recorder, err = d.openRecorder(from); err != nil {
+		return err
+	}
+	undo = append(undo, d.closeRecorder)
+	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: []uint16{53}, From: from.captured(), Log: log}); err != nil {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
 	d.sources = identity.Sources(d.capture.Names)
 	d.runs = &runs{root: d.capture.Root(), capture: d.capture, down: config.Capture.WhenDown, log: log, live: map[string]*run{}}
-	undo = append(undo, d.runs.close)
-	if err := d.runs.adopt(); err != nil {
+	undo = append(undo, func() error { return d.runs.close(d.theirs) })
+	if err := d.runs.adopt(from); err != nil {
 		return err
 	}
 	if err := d.startLoops(); err != nil {
@@ -99,15 +115,29 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err := d.recorder.Note("start", "agentd "+Version+" started"); err != nil {
 		return fmt.Errorf("record the start: %w", err)
 	}
-	return d.work(ctx, socket)
+	if err := d.took(from); err != nil {
+		return err
+	}
+	for {
+		err := d.work(ctx)
+		if !errors.Is(err, errSuccessor) {
+			return err
+		}
+		if d.handOver() {
+			d.outlive()
+			return nil
+		}
+	}
 }
 
-// work serves until ctx ends or a part fails that the rest cannot do without.
-func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
-	metrics, err := d.listenMetrics()
+// work serves until ctx ends, a part fails that the rest cannot do without, or
+// another agentd takes over (errSuccessor).
+func (d *Daemon) work(ctx context.Context) error {
+	socket, err := d.socket.Again()
 	if err != nil {
 		return err
 	}
+	defer socket.Close()
 	if err := d.follow(); err != nil {
 		return err
 	}
@@ -117,21 +147,34 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Folder: d.config.logFolder(), Metrics: handler}
 		return server.Serve(ctx, socket)
 	})
-	if metrics != nil {
+	if d.metrics != nil {
+		metrics, err := net.FileListener(d.metrics)
+		if err != nil {
+			return err
+		}
 		parts.run(func(ctx context.Context) error { return control.ServeMetrics(ctx, metrics, handler) })
 	}
+	parts.run(d.meet)
+	parts.run(d.await)
 	parts.run(d.reconcile)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
-	if err := notify("READY=1"); err != nil {
+	if err := notify(fmt.Sprintf("MAINPID=%d\nREADY=1", os.Getpid())); err != nil {
 		d.log.Warn("start", "error", err)
 	}
-	err = parts.wait()
+	if err = parts.wait(); errors.Is(err, errSuccessor) {
+		return err
+	}
+	err = errors.Join(err, d.closeSockets())
 	d.drain()
 	return err
 }
 
-func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
+func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
+	lock, err := from.logLock(d.config.logFolder())
+	if err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
 	r, err := recorder.Open(recorder.Options{
 		Dir:          d.config.logFolder(),
 		KeyFile:      d.config.keyFile(),
@@ -140,6 +183,7 @@ func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
 		Interval:     time.Duration(d.config.Record.Checkpoint),
 		Reserve:      int64(d.config.Record.Reserve),
 		Log:          d.log,
+		Lock:         lock,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
@@ -147,10 +191,21 @@ func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
 	return r, nil
 }
 
+// closeRecorder ends the log, or leaves it to the agentd that it is not ours
+// before or after.
+func (d *Daemon) closeRecorder() error {
+	if d.theirs {
+		return d.recorder.Leave()
+	}
+	err := d.recorder.Close()
+	d.others.taking.Wait()
+	return err
+}
+
 // releaseCapture gives the sockets of captured workloads back to the kernel,
 // or leaves the programs in place to refuse them until the next start.
 func (d *Daemon) releaseCapture() error {
-	if d.config.Capture.OnStop == OnStopHold {
+	if d.theirs || d.config.Capture.OnStop == OnStopHold {
 		return d.capture.Close()
 	}
 	return d.capture.Detach()
@@ -184,40 +239,36 @@ func (d *Daemon) stopLoops() error {
 	return nil
 }
 
-func (d *Daemon) listenMetrics() (net.Listener, error) {
-	if d.config.Metrics == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", d.config.Metrics)
-	if err != nil {
-		return nil, fmt.Errorf("listen for metrics: %w (set `metrics: \"\"` to go without)", err)
-	}
-	return l, nil
-}
-
-// accept takes connections until ctx ends.
+// accept takes connections until ctx ends. Those taken before another agentd
+// takes over are served.
 func (d *Daemon) accept(ctx context.Context) error {
 	places := make(chan struct{}, maxServing)
 	for {
 		conn, err := d.capture.Accept(ctx)
-		if ctx.Err() != nil {
-			if err == nil {
-				d.turnAway(conn)
-			}
+		switch {
+		case err == nil && (ctx.Err() == nil || errors.Is(context.Cause(ctx), errSuccessor)):
+		case err == nil:
+			d.turnAway(conn)
 			return nil
-		}
-		if err != nil {
+		case ctx.Err() != nil:
+			return nil
+		default:
 			return fmt.Errorf("accept: %w", err)
 		}
 		select {
 		case places <- struct{}{}:
 		case <-ctx.Done():
-			d.turnAway(conn)
-			return nil
+			if !errors.Is(context.Cause(ctx), errSuccessor) {
+				d.turnAway(conn)
+				return nil
+			}
+			places <- struct{}{}
 		}
 		d.counts.sessions.Add(1)
 		d.live.Add(1)
+		d.dialling.Add(1)
 		go func() {
+			defer d.dialling.Done()
 			defer func() { <-places }()
 			if err := d.serve(d.serving, conn); err != nil {
 				d.refused(conn, err)
@@ -240,6 +291,12 @@ func (d *Daemon) relay(s *relay.Session) bool {
 
 // ended accounts for a session's end.
 func (d *Daemon) ended() { d.live.Done() }
+
+// sessionEnded is ended for one that is recorded.
+func (d *Daemon) sessionEnded(id string) {
+	d.sessions.remove(id)
+	d.ended()
+}
 
 // turnAway refuses a connection that came when agentd was stopping.
 func (d *Daemon) turnAway(conn capture.Conn) {

@@ -60,6 +60,12 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if protocol.Name == opaque.Protocol.Name {
 		session.Scope = "opaque"
 	}
+	d.sessions.add(session.ID) // first: a handover in between counts one too many, not one too few
+	defer func() {
+		if err != nil {
+			d.sessions.remove(session.ID)
+		}
+	}()
 	log, e := d.open(session)
 	if e != nil {
 		return fmt.Errorf("%w: %w", errRecord, e) // no record, no connection
@@ -80,7 +86,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 		Decoder: protocol.New(want),
 		Judge:   rules,
 		Log:     log,
-		Done:    func(recorder.End) { d.ended() },
+		Done:    func(recorder.End) { d.sessionEnded(session.ID) },
 	})
 	if !kept {
 		resetClose(server)

@@ -43,6 +43,12 @@ func (r *Recorder) HandOver(take func(lock *os.File) (Sink, error)) error {
 // Leave stops recording as Close does, but leaves the log as one that goes on:
 // another process has it, or is given it back.
 func (r *Recorder) Leave() error {
+	r.mu.Lock()
+	away := r.away != nil
+	r.mu.Unlock()
+	if away {
+		return r.Close()
+	}
 	r.halt()
 	r.freeze()
 	err := r.checkpoint()
@@ -51,6 +57,7 @@ func (r *Recorder) Leave() error {
 	r.mu.Unlock()
 	r.thaw()
 	r.dismiss()
+	r.taking.Wait()
 	r.closeFiles()
 	return err
 }

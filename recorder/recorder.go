@@ -261,9 +261,11 @@ func (r *Recorder) Close() error {
 		return ErrClosed
 	}
 	if away != nil {
+		r.taking.Wait()
 		return away.Close()
 	}
 	r.dismiss()
+	r.taking.Wait()
 	r.halt()
 	err := r.finish()
 	r.closeFiles()

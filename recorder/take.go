@@ -145,8 +145,7 @@ func (r *Recorder) exit(k *taker) {
 	r.taking.Done()
 }
 
-// dismiss sends every predecessor to whoever records now, and waits until they
-// are gone.
+// dismiss sends every predecessor to whoever records now.
 func (r *Recorder) dismiss() {
 	r.mu.Lock()
 	var takers []*taker
@@ -157,7 +156,6 @@ func (r *Recorder) dismiss() {
 	for _, k := range takers {
 		k.leave()
 	}
-	r.taking.Wait()
 }
 
 // A taker is one call of Take.

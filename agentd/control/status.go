@@ -11,7 +11,8 @@ type Status struct {
 	Uptime    Seconds          `json:"uptimeSeconds"`
 	Capture   Capture          `json:"capture"`
 	Sessions  SessionCount     `json:"sessions"`
-	Verdicts  map[string]int64 `json:"verdicts"` // by the verdict's name
+	Draining  []Draining       `json:"draining,omitempty"` // daemons that this one has taken over from
+	Verdicts  map[string]int64 `json:"verdicts"`           // by the verdict's name
 	Policy    Policy           `json:"policy"`
 	Log       Log              `json:"log"`
 	Workloads []Workload       `json:"workloads"`
@@ -37,6 +38,12 @@ type Capture struct {
 type SessionCount struct {
 	Live  int64 `json:"live"`
 	Total int64 `json:"total"`
+}
+
+// Draining is a daemon that was taken over from and still has sessions.
+type Draining struct {
+	PID      int `json:"pid"`
+	Sessions int `json:"sessions"`
 }
 
 // Policy is the rule set in force.
