@@ -68,6 +68,7 @@ func (in *inheritance) receive(d *Daemon) error {
 	if err != nil {
 		return err
 	}
+	in.conn.PID = w.PID // the kernel names the process that made the socket, which may be an earlier one
 	if err := d.config.differs(&w); err != nil {
 		return err
 	}

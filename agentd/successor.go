@@ -101,7 +101,7 @@ func (d *Daemon) hear(conn *handover.Conn) (h hello, err error) {
 	if _, err := conn.Receive(&h); err != nil {
 		return h, err
 	}
-	w := welcome{Version: Version, Node: d.config.Node, State: d.config.State, Root: d.config.Capture.Root, Pins: d.config.Capture.Pins}
+	w := welcome{PID: os.Getpid(), Version: Version, Node: d.config.Node, State: d.config.State, Root: d.config.Capture.Root, Pins: d.config.Capture.Pins}
 	if h.Messages != messagesVersion {
 		w.Refusal = fmt.Sprintf("version %s cannot be taken over by %s: stop it first", Version, h.Version)
 	} else if w.Shapes, err = capture.Shapes(); err != nil {

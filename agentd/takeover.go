@@ -40,6 +40,7 @@ type hello struct {
 // cannot be taken over.
 type welcome struct {
 	Refusal string
+	PID     int
 	Version string
 	Node    string
 	State   string

@@ -159,6 +159,8 @@ func (c *Capture) Leave() {
 			s.Close()
 		}
 	}
+	c.kernel.pins.Close() // and with it the lock
+	c.kernel.pins = nil
 	c.mu.Unlock()
 	c.accepting.Wait()
 	c.working.Wait()
