@@ -78,7 +78,7 @@ func (c *Capture) restore(from *Inheritance) error {
 		if entry.Down == bpf.CaptureDownBYPASS_DOWN {
 			w.WhenDown = Bypass
 		}
-		c.workloads[id] = &workload{Workload: w, given: from.givenTo(id)}
+		c.workloads[id] = &workload{Workload: w, id: id, given: from.givenTo(id)}
 		errs = append(errs, c.listenForRestored(c.workloads[id]))
 	}
 	gone := deleteWhere(c.kernel.AgentdWorkload, func(id *uint64, _ *bpf.CaptureWorkload) bool { return !c.inherited[*id] })
@@ -93,11 +93,11 @@ func (c *Capture) restore(from *Inheritance) error {
 // listenForRestored listens where the processes of w are, in the host's
 // network namespace if there are none.
 func (c *Capture) listenForRestored(w *workload) error {
-	used, _, err := c.listenWhereUsed(w.Cgroup)
+	used, _, err := c.listenWhereUsed(w)
 	if err != nil || len(used)+len(w.given) > 0 {
 		return err
 	}
-	l, err := c.listenIn(c.host)
+	l, err := c.listenIn(c.host, 0)
 	if err == nil {
 		w.given[l.cookie] = true
 	}

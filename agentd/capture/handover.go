@@ -30,6 +30,7 @@ type Inheritance struct {
 // namespace, the socket for IPv4 and that for IPv6, if there is one.
 type Inherited struct {
 	Cookie uint64
+	By     uint64 // id of the workload's cgroup that needed it first
 	V4, V6 uint16
 	Files  []*os.File `json:"-"`
 	fds    []int
@@ -121,7 +122,7 @@ func (c *Capture) Bequest() *Inheritance {
 		for _, s := range l.sockets() {
 			fds = append(fds, s.fd)
 		}
-		in.Listeners = append(in.Listeners, Inherited{Cookie: l.cookie, V4: l.ports.V4, V6: l.ports.V6, fds: fds})
+		in.Listeners = append(in.Listeners, Inherited{Cookie: l.cookie, By: l.by, V4: l.ports.V4, V6: l.ports.V6, fds: fds})
 	}
 	return in
 }
@@ -158,12 +159,26 @@ func (c *Capture) Leave() {
 		for _, s := range l.sockets() {
 			s.Close()
 		}
+		for _, g := range l.guards {
+			g.link.Close()
+		}
+		l.guards = nil
 	}
-	c.kernel.pins.Close() // and with it the lock
-	c.kernel.pins = nil
+	c.kernel.leave()
 	c.mu.Unlock()
 	c.accepting.Wait()
 	c.working.Wait()
+}
+
+// leave gives up what would keep programs attached that another agentd means to
+// detach, and the lock of the pins. The maps are used until close.
+func (k *kernel) leave() {
+	for _, a := range k.links {
+		a.link.Close()
+	}
+	k.links = nil
+	k.pins.Close()
+	k.pins = nil
 }
 
 // Forget lets go of the network namespaces, after Leave: nothing is dialled for
@@ -190,7 +205,7 @@ func (c *Capture) inherit(in *Inheritance) error {
 		if err != nil {
 			return err
 		}
-		l := &listener{inode: ino, cookie: from.Cookie, ports: bpf.CapturePorts{V4: from.V4, V6: from.V6}, netns: from.Files[0], wanted: time.Now()}
+		l := &listener{inode: ino, cookie: from.Cookie, by: from.By, ports: bpf.CapturePorts{V4: from.V4, V6: from.V6}, netns: from.Files[0], wanted: time.Now()}
 		if l.cookie == c.hostID {
 			l.netns.Close()
 			l.netns = c.host

@@ -19,7 +19,8 @@ type kernel struct {
 	links    []attached
 	pins     *os.File // the folder of the pins, locked; nil if there are none
 	optional []*ebpf.Program
-	lacks    []string // what is not done because this kernel cannot
+	strict   *ebpf.Program // one of optional; nil if this kernel cannot
+	lacks    []string      // what is not done because this kernel cannot
 }
 
 // attached is a program that is attached to the root.

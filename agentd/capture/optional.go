@@ -3,6 +3,7 @@ package capture
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/cilium/ebpf"
@@ -30,6 +31,7 @@ var optionals = []struct {
 		haveProgram(ebpf.CGroupSockAddr, ebpf.AttachCgroupUnixConnect),
 		(*kernel).attachUnix,
 	},
+	{lacksStrict, haveTCX, (*kernel).loadStrict},
 }
 
 // attachOptional attaches what this kernel can have, and notes what it lacks.
@@ -60,6 +62,28 @@ func haveProgram(program ebpf.ProgramType, attach ebpf.AttachType) func() error 
 		}
 		return p.Close()
 	}
+}
+
+// haveTCX asks for a program on an interface that does not exist: a kernel that
+// has tcx says so.
+func haveTCX() error {
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type:         ebpf.SchedCLS,
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+		License:      "GPL",
+	})
+	if err != nil {
+		return err
+	}
+	defer p.Close()
+	l, err := link.AttachTCX(link.TCXOptions{Interface: math.MaxInt32, Program: p, Attach: ebpf.AttachTCXIngress})
+	if err == nil {
+		return l.Close()
+	}
+	if errors.Is(err, ebpf.ErrNotSupported) {
+		return err
+	}
+	return nil
 }
 
 // Lacks returns what is not done because the kernel cannot, in sentences.
