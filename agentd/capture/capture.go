@@ -52,8 +52,8 @@ type Options struct {
 }
 
 // beatEvery is how often the kernel side hears that agentd is alive. It holds
-// agentd for hung after ten seconds (HUNG_NS in bpf/listener.h).
-const beatEvery = time.Second
+// agentd for hung after three seconds (HUNG_NS in bpf/listener.h).
+const beatEvery = 500 * time.Millisecond
 
 // A Capture is the kernel side, attached, and its listeners. Its methods may
 // be called concurrently.
