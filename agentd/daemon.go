@@ -239,31 +239,42 @@ func (d *Daemon) stopLoops() error {
 	return nil
 }
 
-// accept takes connections until ctx ends. Those taken before another agentd
-// takes over are served.
+// lastCall is how long connections are still taken that were made before the
+// kernel knew that agentd stops.
+const lastCall = 200 * time.Millisecond
+
+// untilLastCall returns a context that ends when nothing more comes after ctx
+// has ended: at once if another agentd takes over, else a moment after the
+// kernel was told.
+func (d *Daemon) untilLastCall(ctx context.Context) (context.Context, context.CancelFunc) {
+	last, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		defer end()
+		if errors.Is(context.Cause(ctx), errSuccessor) {
+			return
+		}
+		if err := d.capture.GoAway(); err != nil {
+			d.log.Error("tell the kernel that agentd stops", "error", err)
+		}
+		<-time.After(lastCall)
+	})
+	return last, func() { stop(); end() }
+}
+
+// accept takes connections until ctx ends, and serves what it has taken.
 func (d *Daemon) accept(ctx context.Context) error {
+	last, end := d.untilLastCall(ctx)
+	defer end()
 	places := make(chan struct{}, maxServing)
 	for {
-		conn, err := d.capture.Accept(ctx)
-		switch {
-		case err == nil && (ctx.Err() == nil || errors.Is(context.Cause(ctx), errSuccessor)):
-		case err == nil:
-			d.turnAway(conn)
+		conn, err := d.capture.Accept(last)
+		if last.Err() != nil && err != nil {
 			return nil
-		case ctx.Err() != nil:
-			return nil
-		default:
+		}
+		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
-			if !errors.Is(context.Cause(ctx), errSuccessor) {
-				d.turnAway(conn)
-				return nil
-			}
-			places <- struct{}{}
-		}
+		places <- struct{}{}
 		d.counts.sessions.Add(1)
 		d.live.Add(1)
 		d.dialling.Add(1)
@@ -305,7 +316,7 @@ func (d *Daemon) turnAway(conn capture.Conn) {
 }
 
 // drain waits for the sessions that are going on, as long as the
-// configuration says. What connects meanwhile is refused at once.
+// configuration says. Whatever connects all the same is turned away at once.
 func (d *Daemon) drain() {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.config.Limits.Drain))
 	defer cancel()

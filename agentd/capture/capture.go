@@ -75,6 +75,9 @@ type Capture struct {
 	working   sync.WaitGroup // goroutines
 	accepting sync.WaitGroup // those that end with Pause
 
+	beating sync.Mutex // guards going; held over a beat
+	going   bool       // GoAway was called
+
 	mu        sync.Mutex // guards what is below
 	closed    bool
 	paused    bool                 // nothing is taken from the listeners
@@ -182,10 +185,20 @@ func (c *Capture) beat() {
 			return
 		case <-ticker.C:
 		}
-		if err := c.sayAlive(); err != nil {
+		if err := c.sayStill(); err != nil {
 			c.log.Error("connections will be refused: cannot tell the kernel that agentd is alive", "error", err)
 		}
 	}
+}
+
+// sayStill is sayAlive until GoAway.
+func (c *Capture) sayStill() error {
+	c.beating.Lock()
+	defer c.beating.Unlock()
+	if c.going {
+		return nil
+	}
+	return c.sayAlive()
 }
 
 func (c *Capture) sayAlive() error {
