@@ -27,6 +27,10 @@ type Config struct {
 	Unlisted Unlisted
 	Record   RecordConfig
 	Limits   LimitsConfig
+
+	// Stay is a flag, not in the file: stay after another agentd has taken
+	// over and all sessions have ended, until told to stop.
+	Stay bool
 }
 
 // A CaptureConfig says what is captured.

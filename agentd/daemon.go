@@ -124,7 +124,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 			return err
 		}
 		if d.handOver() {
-			d.outlive()
+			d.outlive(ctx)
 			return nil
 		}
 	}
@@ -365,6 +365,9 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-ticker.C:
+		}
+		if err := watchdog(); err != nil {
+			d.log.Warn("tell the service manager that agentd is well", "error", err)
 		}
 		d.runs.sweep()
 		err := errors.Join(d.capture.Reconcile(), d.follow())

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"os/signal"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"agentd.dev/agentd/capture"
@@ -256,68 +254,4 @@ func (d *Daemon) reachSuccessor() (net.Conn, error) {
 		return nil, errors.Join(err, conn.Close())
 	}
 	return conn, nil
-}
-
-// outlive lets the sessions that are left go on after a handover, for as long as
-// limits.handover says. Whoever stops old agentds by habit sends SIGTERM once:
-// that ends nothing. A second one does.
-func (d *Daemon) outlive() {
-	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, syscall.SIGTERM, os.Interrupt)
-	defer signal.Stop(signals)
-	ended := make(chan struct{})
-	go func() {
-		d.dialling.Wait()
-		d.capture.Forget()
-		d.live.Wait() // stopLoops sees to it that this ends
-		close(ended)
-	}()
-	limit := time.NewTimer(time.Duration(d.config.Limits.Handover))
-	defer limit.Stop()
-	for asked := false; ; asked = true {
-		select {
-		case <-ended:
-			return
-		case <-limit.C:
-			d.log.Info("ending the sessions that are left: limits.handover is over")
-			return
-		case <-signals:
-			if asked {
-				d.log.Info("ending the sessions that are left")
-				return
-			}
-			d.log.Info("the sessions that are left go on until they end; SIGTERM again ends them", "sessions", len(d.sessions.ids()))
-		}
-	}
-}
-
-// liveSessions are the ids of the sessions that go on in this process.
-type liveSessions struct {
-	mu  sync.Mutex // guards all
-	all map[string]struct{}
-}
-
-func (l *liveSessions) add(id string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.all == nil {
-		l.all = map[string]struct{}{}
-	}
-	l.all[id] = struct{}{}
-}
-
-func (l *liveSessions) remove(id string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.all, id)
-}
-
-func (l *liveSessions) ids() []string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	ids := make([]string, 0, len(l.all))
-	for id := range l.all {
-		ids = append(ids, id)
-	}
-	return ids
 }

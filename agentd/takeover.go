@@ -10,7 +10,7 @@ import (
 	"agentd.dev/agentd/handover"
 )
 
-// What two agentds say to each other, docs/decisions/0007-upgrade.md:
+// What two agentds say to each other, docs/decisions/0011-upgrade.md:
 //
 //	new -> old  hello: take over
 //	old -> new  welcome, or why not

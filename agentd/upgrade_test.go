@@ -5,7 +5,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
@@ -216,4 +219,111 @@ func TestSessionsOutliveTheAgentdThatRecordsThem(t *testing.T) {
 		t.Errorf("recorded %+v, want one live session", list)
 	}
 	k.ends(t)
+}
+
+// TestSIGUSR2UpgradesInPlace is what a unit's ExecReload does: the new process
+// is started by the old one, and says that it is the main one now.
+func TestSIGUSR2UpgradesInPlace(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server})
+	k := startTalk(t, agentd, server)
+	k.says(t, "before")
+	path := filepath.Join(agentd.Dir, "notify")
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	if err := manager.SetReadDeadline(time.Now().Add(time.Minute)); err != nil {
+		t.Fatal(err)
+	}
+	old := agentd.Process
+	_ = old.Cmd.Process.Signal(syscall.SIGUSR2)
+	said := make([]byte, 4096)
+	n, err := manager.Read(said)
+	if err != nil {
+		t.Fatalf("the new agentd did not start: %v\n%s", err, agentd.Said())
+	}
+	var main int
+	if _, err := fmt.Sscanf(string(said[:n]), "MAINPID=%d\nREADY=1", &main); err != nil || main == old.Cmd.Process.Pid {
+		t.Errorf("the new agentd said %q, want its own pid", said[:n])
+	}
+	k.says(t, "after")
+	if left := draining(t, agentd); left[old.Cmd.Process.Pid] != 1 {
+		t.Errorf("draining are %v, want the old one with a session", left)
+	}
+	k.ends(t)
+	if err := old.Wait(); err != nil {
+		t.Errorf("the old agentd ended with %v", err)
+	}
+	process, err := os.FindProcess(main)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = process.Kill() }()
+	if err := process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); process.Signal(syscall.Signal(0)) == nil; {
+		if time.Now().After(deadline) {
+			t.Fatalf("the new agentd does not stop:\n%s", agentd.Said())
+		}
+		<-time.After(20 * time.Millisecond) // it is not our child: nothing tells
+	}
+}
+
+// TestAnAgentdThatStaysWaitsToBeTold is what keeps the kubelet from starting the
+// old one again, which would take over in turn.
+func TestAnAgentdThatStaysWaitsToBeTold(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	agentd := lab.NewAgentd(t, lab.Setup{Policy: lawful, Target: server})
+	agentd.Args = []string{"--stay"}
+	if err := agentd.Start(t); err != nil {
+		t.Fatal(err)
+	}
+	old := agentd.Process
+	if err := agentd.Start(t); err != nil {
+		t.Fatal(err)
+	}
+	if got := output(t, agentd.Captured(t, psql(server, "select 'served';"))); got != "served\n" {
+		t.Errorf("psql printed %q", got)
+	}
+	select {
+	case <-old.Done():
+		t.Error("the old agentd ended before it was told to")
+	default:
+	}
+	old.Stop(syscall.SIGTERM)
+	if err := old.Wait(); err != nil {
+		t.Errorf("the old agentd ended with %v", err)
+	}
+}
+
+// TestTheUnitsCapabilitiesAreEnough runs a daemon, and an upgrade, with what
+// deploy/agentd.service leaves it.
+func TestTheUnitsCapabilitiesAreEnough(t *testing.T) {
+	t.Parallel()
+	unit, err := os.ReadFile("../deploy/agentd.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, line, _ := strings.Cut(string(unit), "\nCapabilityBoundingSet=")
+	line, _, _ = strings.Cut(line, "\n")
+	bounding := "-all"
+	for _, name := range strings.Fields(line) {
+		bounding += ",+" + strings.ToLower(strings.TrimPrefix(name, "CAP_"))
+	}
+	server := lab.Postgres(t)
+	agentd := lab.NewAgentd(t, lab.Setup{Policy: lawful, Target: server})
+	agentd.Wrap = []string{"setpriv", "--bounding-set=" + bounding, "--inh-caps=-all", "--no-new-privs"}
+	for range 2 {
+		if err := agentd.Start(t); err != nil {
+			t.Fatal(err)
+		}
+		if got := output(t, agentd.Captured(t, psql(server, "select 'served';"))); got != "served\n" {
+			t.Errorf("psql printed %q", got)
+		}
+	}
 }

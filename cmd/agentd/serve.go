@@ -14,7 +14,10 @@ import (
 )
 
 func (a *app) serve() *cobra.Command {
-	var level slog.LevelVar
+	var (
+		level slog.LevelVar
+		stay  bool
+	)
 	cmd := &cobra.Command{
 		Use:   "serve",
 		Short: "Capture, judge and record what the agents on this node do",
@@ -27,8 +30,8 @@ It needs root, a kernel with cgroup v2 and BTF, and a configuration file.
 If an agentd runs already, the new one takes over from it, and the sessions of
 the old one go on there until they end. SIGUSR2 starts agentd's own program anew
 in this way. SIGTERM drains: sessions may finish, for as long as limits.drain
-says. Once it was taken over, only a second SIGTERM ends an agentd with its
-sessions.`,
+says. An agentd that was taken over ends when its sessions have; SIGTERM does not
+cut them, a second one does.`,
 		Example: "  agentd --config /etc/agentd/agentd.yaml\n  agentd serve --config agentd.yaml --log-level debug",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -39,12 +42,14 @@ sessions.`,
 			if err != nil {
 				return err
 			}
+			c.Stay = stay
 			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &level}))
 			go upgrades(ctx, log)
 			return agentd.Run(ctx, c, log)
 		},
 	}
 	cmd.Flags().TextVar(&level, "log-level", &level, "least level that is logged: debug, info, warn or error")
+	cmd.Flags().BoolVar(&stay, "stay", false, "when taken over, stay until SIGTERM: where what ends is started again, as in Kubernetes")
 	return cmd
 }
 

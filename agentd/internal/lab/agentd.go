@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -19,6 +20,8 @@ type Agentd struct {
 	Key     string  // public key of the record
 	Root    *Cgroup // what it is attached to
 	Process *Process
+	Args    []string // of the daemon, besides its configuration
+	Wrap    []string // what the daemon is started through, as setpriv
 
 	config string // path
 	daemon string // program
@@ -102,7 +105,8 @@ func (a *Agentd) Start(t testing.TB) error {
 	}
 	defer os.Remove(path)
 	defer ready.Close()
-	cmd := exec.Command(a.daemon, "--config", a.config)
+	args := append(append(slices.Clone(a.Wrap), a.daemon, "--config", a.config), a.Args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
 	said, err := os.OpenFile(filepath.Join(a.Dir, "stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
