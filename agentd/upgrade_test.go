@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	daemon "agentd.dev/agentd"
+	"agentd.dev/agentd/handover"
 	"agentd.dev/agentd/internal/lab"
 )
 
@@ -325,5 +327,57 @@ func TestTheUnitsCapabilitiesAreEnough(t *testing.T) {
 		if got := output(t, agentd.Captured(t, psql(server, "select 'served';"))); got != "served\n" {
 			t.Errorf("psql printed %q", got)
 		}
+	}
+}
+
+func TestAnAgentdWithOtherMapsIsNotTakenOver(t *testing.T) {
+	t.Parallel()
+	agentd := lab.NewAgentd(t, lab.Setup{})
+	running, err := handover.Listen(agentd.Socket + ".handover")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer running.Close()
+	config, err := daemon.LoadConfig(filepath.Join(agentd.Dir, "agentd.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = running.Serve(t.Context(), func(conn *handover.Conn) {
+			defer conn.Close()
+			var hello map[string]any
+			if _, err := conn.Receive(&hello); err != nil {
+				t.Error(err)
+			}
+			if err := conn.Send(map[string]any{
+				"Version": "v0.0.1", "Node": config.Node, "State": config.State, "Root": config.Capture.Root, "Pins": config.Capture.Pins,
+				"Shapes": map[string]string{"agentd_flows": "another"},
+			}); err != nil {
+				t.Error(err)
+			}
+			var ready map[string]any
+			if _, err := conn.Receive(&ready); err == nil {
+				t.Errorf("it said %v, want that it goes away", ready)
+			}
+		})
+	}()
+	want := "version v0.0.1 keeps agentd_flows in another form"
+	if err := agentd.Start(t); err == nil || !strings.Contains(err.Error(), want) {
+		t.Errorf("start: %v, want %q", err, want)
+	}
+}
+
+func TestAnAgentdThatHangsIsNotTakenOver(t *testing.T) {
+	t.Parallel()
+	agentd := lab.StartAgentd(t, lab.Setup{})
+	hung := agentd.Process
+	_ = hung.Cmd.Process.Signal(syscall.SIGSTOP)
+	want := fmt.Sprintf("(pid %d)", hung.Cmd.Process.Pid)
+	if err := agentd.Start(t); err == nil || !strings.Contains(err.Error(), want) || !strings.Contains(err.Error(), "does not answer") {
+		t.Errorf("start: %v, want that %s does not answer", err, want)
+	}
+	hung.Stop(syscall.SIGKILL)
+	if err := agentd.Start(t); err != nil {
+		t.Errorf("start once it is gone: %v", err)
 	}
 }
