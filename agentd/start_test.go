@@ -31,25 +31,6 @@ func TestStartsWithinASecond(t *testing.T) {
 	}
 }
 
-func TestSecondDaemonRefusesToStart(t *testing.T) {
-	t.Parallel()
-	server := lab.Postgres(t)
-	agentd := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server})
-	first := agentd.Process
-	err := agentd.Start(t)
-	if err == nil || !strings.Contains(err.Error(), "already running") {
-		t.Errorf("second start: %v, want it refused as already running", err)
-	}
-	select {
-	case <-first.Done():
-		t.Error("the first daemon ended")
-	default:
-	}
-	if got := output(t, agentd.Captured(t, psql(server, "select 'served';"))); got != "served\n" {
-		t.Errorf("psql printed %q after the second start", got)
-	}
-}
-
 // TestWhatIsMissingIsNamed starts the daemon where it cannot work, and expects
 // an error that says what to do.
 func TestWhatIsMissingIsNamed(t *testing.T) {
