@@ -26,8 +26,8 @@ func TestStartsWithinASecond(t *testing.T) {
 		best = min(best, time.Since(start))
 		agentd.Process.Stop(unix.SIGTERM)
 	}
-	if best > time.Second {
-		t.Errorf("agentd was ready after %v, want less than a second", best)
+	if most := time.Second * time.Duration(lab.Slower(t)); best > most {
+		t.Errorf("agentd was ready after %v, want less than %v", best, most)
 	}
 }
 
