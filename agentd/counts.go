@@ -16,6 +16,7 @@ var refusals = [...]struct {
 	{"stopping", errStopping},
 	{"dial", errDial},
 	{"record", errRecord},
+	{"unknown", errUnknown},
 	{"other", nil},
 }
 

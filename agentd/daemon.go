@@ -81,7 +81,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.recorder.Close)
-	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, Log: log}); err != nil {
+	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: []uint16{53}, Log: log}); err != nil {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)

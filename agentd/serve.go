@@ -32,6 +32,7 @@ var (
 	errStopping = errors.New("agentd is stopping")
 	errDial     = errors.New("target cannot be reached")
 	errRecord   = errors.New("the session cannot be recorded")
+	errUnknown  = errors.New("nothing was decided on its workload")
 )
 
 // serve makes a session of one accepted connection and hands it to a loop. It
@@ -44,11 +45,17 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 			resetClose(conn.FD)
 		}
 	}()
+	free, undecided := d.decided(ctx, &conn)
+	if free {
+		kept = true
+		return d.pass(ctx, conn)
+	}
 	id, err := identity.Of(ctx, d.sources, conn.Peer)
 	if err != nil {
 		return fmt.Errorf("identify pid %d: %w", conn.Peer.TGID, err)
 	}
 	target, protocol, err := d.target(ctx, conn)
+	err = errors.Join(undecided, err)
 	session := &policy.Session{ID: rand.Text(), Start: time.Now(), Identity: id, Target: target, Scope: "plaintext"}
 	if protocol.Name == opaque.Protocol.Name {
 		session.Scope = "opaque"

@@ -3,6 +3,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR MIT
 /* One object, because its programs share their maps; a file for each concern. */
 #include "connect.h"
+#include "datagram.h"
+#include "egress.h"
 #include "names.h"
 #include "sockops.h"
 

@@ -20,10 +20,11 @@ type CaptureConnection struct {
 }
 
 type CaptureDaemon struct {
-	_      structs.HostLayout
-	Cgroup uint64
-	Nonce  uint64
-	Beat   uint64
+	_     structs.HostLayout
+	Nonce uint64
+	Beat  uint64
+	Hold  uint16
+	Pad   [3]uint16
 }
 
 type CaptureDown uint32
@@ -41,6 +42,14 @@ type CaptureFlow struct {
 	Listener   uint16
 	Pad        uint32
 }
+
+type CaptureKind uint32
+
+const (
+	CaptureKindCAPTURED CaptureKind = 1
+	CaptureKindFREE     CaptureKind = 2
+	CaptureKindWATCHED  CaptureKind = 3
+)
 
 type CaptureLocal struct {
 	_    structs.HostLayout
@@ -64,21 +73,28 @@ type CaptureOrigin struct {
 	Listener   uint16
 	V4         uint8
 	Mptcp      uint8
-	Pad        uint16
+	Held       uint8
+	Unknown    uint8
 	Comm       [16]uint8
-	Pad2       uint32
+	Pad        uint32
 }
 
 type CaptureOutcomes struct {
-	_          structs.HostLayout
-	Redirected uint64
-	Bypassed   uint64
-	NoListener uint64
-	Squatter   uint64
-	Hung       uint64
-	NoMemory   uint64
-	TooDeep    uint64
-	FlowLost   uint64
+	_              structs.HostLayout
+	Redirected     uint64
+	Bypassed       uint64
+	NoListener     uint64
+	Squatter       uint64
+	Hung           uint64
+	NoMemory       uint64
+	TooDeep        uint64
+	FlowLost       uint64
+	Held           uint64
+	UnknownDenied  uint64
+	UnknownAllowed uint64
+	Datagrams      uint64
+	Sockets        uint64
+	Packets        uint64
 }
 
 type CapturePorts struct {
@@ -87,18 +103,35 @@ type CapturePorts struct {
 	V6 uint16
 }
 
+type CaptureUnknown uint32
+
+const (
+	CaptureUnknownHOLD_UNKNOWN  CaptureUnknown = 0
+	CaptureUnknownDENY_UNKNOWN  CaptureUnknown = 1
+	CaptureUnknownALLOW_UNKNOWN CaptureUnknown = 2
+)
+
+type CaptureWant struct {
+	_       structs.HostLayout
+	Netns   uint64
+	Cgroup  uint64
+	Tid     uint32
+	Unknown uint32
+}
+
 type CaptureWorkload struct {
-	_      structs.HostLayout
-	Down   CaptureDown
-	Source [12]uint8
-	Name   [64]uint8
+	_       structs.HostLayout
+	Kind    CaptureKind
+	Down    CaptureDown
+	Unknown CaptureUnknown
+	Source  [12]uint8
+	Name    [64]uint8
 }
 
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	CaptureMapAgentdCaptured  = "agentd_captured"
 	CaptureMapAgentdDaemon    = "agentd_daemon"
 	CaptureMapAgentdFlows     = "agentd_flows"
 	CaptureMapAgentdLocals    = "agentd_locals"
@@ -107,12 +140,19 @@ const (
 	CaptureMapAgentdOutcome   = "agentd_outcome"
 	CaptureMapAgentdPorts     = "agentd_ports"
 	CaptureMapAgentdTags      = "agentd_tags"
+	CaptureMapAgentdUdp       = "agentd_udp"
+	CaptureMapAgentdWants     = "agentd_wants"
+	CaptureMapAgentdWorkload  = "agentd_workload"
 	CaptureProgAgentdConnect4 = "agentd_connect4"
 	CaptureProgAgentdConnect6 = "agentd_connect6"
+	CaptureProgAgentdEgress   = "agentd_egress"
 	CaptureProgAgentdName4    = "agentd_name4"
 	CaptureProgAgentdName6    = "agentd_name6"
 	CaptureProgAgentdPeer4    = "agentd_peer4"
 	CaptureProgAgentdPeer6    = "agentd_peer6"
+	CaptureProgAgentdSend4    = "agentd_send4"
+	CaptureProgAgentdSend6    = "agentd_send6"
+	CaptureProgAgentdSocket   = "agentd_socket"
 	CaptureProgAgentdSockops  = "agentd_sockops"
 )
 
@@ -160,10 +200,14 @@ type CaptureSpecs struct {
 type CaptureProgramSpecs struct {
 	AgentdConnect4 *ebpf.ProgramSpec `ebpf:"agentd_connect4"`
 	AgentdConnect6 *ebpf.ProgramSpec `ebpf:"agentd_connect6"`
+	AgentdEgress   *ebpf.ProgramSpec `ebpf:"agentd_egress"`
 	AgentdName4    *ebpf.ProgramSpec `ebpf:"agentd_name4"`
 	AgentdName6    *ebpf.ProgramSpec `ebpf:"agentd_name6"`
 	AgentdPeer4    *ebpf.ProgramSpec `ebpf:"agentd_peer4"`
 	AgentdPeer6    *ebpf.ProgramSpec `ebpf:"agentd_peer6"`
+	AgentdSend4    *ebpf.ProgramSpec `ebpf:"agentd_send4"`
+	AgentdSend6    *ebpf.ProgramSpec `ebpf:"agentd_send6"`
+	AgentdSocket   *ebpf.ProgramSpec `ebpf:"agentd_socket"`
 	AgentdSockops  *ebpf.ProgramSpec `ebpf:"agentd_sockops"`
 }
 
@@ -171,7 +215,6 @@ type CaptureProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CaptureMapSpecs struct {
-	AgentdCaptured *ebpf.MapSpec `ebpf:"agentd_captured"`
 	AgentdDaemon   *ebpf.MapSpec `ebpf:"agentd_daemon"`
 	AgentdFlows    *ebpf.MapSpec `ebpf:"agentd_flows"`
 	AgentdLocals   *ebpf.MapSpec `ebpf:"agentd_locals"`
@@ -180,6 +223,9 @@ type CaptureMapSpecs struct {
 	AgentdOutcome  *ebpf.MapSpec `ebpf:"agentd_outcome"`
 	AgentdPorts    *ebpf.MapSpec `ebpf:"agentd_ports"`
 	AgentdTags     *ebpf.MapSpec `ebpf:"agentd_tags"`
+	AgentdUdp      *ebpf.MapSpec `ebpf:"agentd_udp"`
+	AgentdWants    *ebpf.MapSpec `ebpf:"agentd_wants"`
+	AgentdWorkload *ebpf.MapSpec `ebpf:"agentd_workload"`
 }
 
 // CaptureVariableSpecs contains global variables before they are loaded into the kernel.
@@ -208,7 +254,6 @@ func (o *CaptureObjects) Close() error {
 //
 // It can be passed to LoadCaptureObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CaptureMaps struct {
-	AgentdCaptured *ebpf.Map `ebpf:"agentd_captured"`
 	AgentdDaemon   *ebpf.Map `ebpf:"agentd_daemon"`
 	AgentdFlows    *ebpf.Map `ebpf:"agentd_flows"`
 	AgentdLocals   *ebpf.Map `ebpf:"agentd_locals"`
@@ -217,11 +262,13 @@ type CaptureMaps struct {
 	AgentdOutcome  *ebpf.Map `ebpf:"agentd_outcome"`
 	AgentdPorts    *ebpf.Map `ebpf:"agentd_ports"`
 	AgentdTags     *ebpf.Map `ebpf:"agentd_tags"`
+	AgentdUdp      *ebpf.Map `ebpf:"agentd_udp"`
+	AgentdWants    *ebpf.Map `ebpf:"agentd_wants"`
+	AgentdWorkload *ebpf.Map `ebpf:"agentd_workload"`
 }
 
 func (m *CaptureMaps) Close() error {
 	return _CaptureClose(
-		m.AgentdCaptured,
 		m.AgentdDaemon,
 		m.AgentdFlows,
 		m.AgentdLocals,
@@ -230,6 +277,9 @@ func (m *CaptureMaps) Close() error {
 		m.AgentdOutcome,
 		m.AgentdPorts,
 		m.AgentdTags,
+		m.AgentdUdp,
+		m.AgentdWants,
+		m.AgentdWorkload,
 	)
 }
 
@@ -245,10 +295,14 @@ type CaptureVariables struct {
 type CapturePrograms struct {
 	AgentdConnect4 *ebpf.Program `ebpf:"agentd_connect4"`
 	AgentdConnect6 *ebpf.Program `ebpf:"agentd_connect6"`
+	AgentdEgress   *ebpf.Program `ebpf:"agentd_egress"`
 	AgentdName4    *ebpf.Program `ebpf:"agentd_name4"`
 	AgentdName6    *ebpf.Program `ebpf:"agentd_name6"`
 	AgentdPeer4    *ebpf.Program `ebpf:"agentd_peer4"`
 	AgentdPeer6    *ebpf.Program `ebpf:"agentd_peer6"`
+	AgentdSend4    *ebpf.Program `ebpf:"agentd_send4"`
+	AgentdSend6    *ebpf.Program `ebpf:"agentd_send6"`
+	AgentdSocket   *ebpf.Program `ebpf:"agentd_socket"`
 	AgentdSockops  *ebpf.Program `ebpf:"agentd_sockops"`
 }
 
@@ -256,10 +310,14 @@ func (p *CapturePrograms) Close() error {
 	return _CaptureClose(
 		p.AgentdConnect4,
 		p.AgentdConnect6,
+		p.AgentdEgress,
 		p.AgentdName4,
 		p.AgentdName6,
 		p.AgentdPeer4,
 		p.AgentdPeer6,
+		p.AgentdSend4,
+		p.AgentdSend6,
+		p.AgentdSocket,
 		p.AgentdSockops,
 	)
 }

@@ -2,6 +2,7 @@
  * their own network namespace. */
 #pragma once
 
+#include "datagram.h"
 #include "listener.h"
 #include "maps.h"
 #include "workload.h"
@@ -19,10 +20,16 @@ static __always_inline int refuse(void)
 	return REFUSE;
 }
 
-/* without_agentd does what the workload wants done while agentd is away. */
-static __always_inline int without_agentd(__u64 captured, enum listener found)
+/* pass lets a connection past agentd, and the packets of it past egress. */
+static __always_inline int pass(struct bpf_sock *sk)
 {
-	struct workload *w = bpf_map_lookup_elem(&agentd_captured, &captured);
+	return put_tag(sk, PASSED) ? refuse() : ALLOW;
+}
+
+/* without_agentd does what is to be done while agentd is away. */
+static __always_inline int without_agentd(struct bpf_sock *sk, __u64 id, enum listener found)
+{
+	struct workload *w = bpf_map_lookup_elem(&agentd_workload, &id);
 
 	if (found == MISSING)
 		COUNT(no_listener);
@@ -33,7 +40,36 @@ static __always_inline int without_agentd(__u64 captured, enum listener found)
 	if (!w || w->down != BYPASS_DOWN)
 		return refuse();
 	COUNT(bypassed);
-	return ALLOW;
+	return pass(sk);
+}
+
+/* want asks agentd to see to a connection at once. */
+static __always_inline void want(struct bpf_sock_addr *ctx, struct origin *o)
+{
+	struct want w = {};
+
+	w.netns = bpf_get_netns_cookie(ctx);
+	w.cgroup = o->cgroup;
+	w.tid = (__u32)bpf_get_current_pid_tgid();
+	w.unknown = o->unknown;
+	bpf_ringbuf_output(&agentd_wants, &w, sizeof(w), 0);
+}
+
+/* connect_other decides on a connect() that is not TCP's. That of UDP sends
+ * nothing, and resolvers use it to sort addresses: it is let be, and what is
+ * sent is judged when it is. A socket that was made elsewhere is marked, since
+ * egress goes by where it was made. */
+static __always_inline int connect_other(struct bpf_sock_addr *ctx, struct bpf_sock *sk)
+{
+	if (ctx->protocol == IPPROTO_MPTCP)
+		return ALLOW; /* its subflows connect */
+	if (!bound())
+		return ALLOW;
+	if (ctx->type != SOCK_DGRAM || ctx->protocol != IPPROTO_UDP) {
+		COUNT(sockets);
+		return REFUSE;
+	}
+	return put_tag(sk, TAKEN) ? refuse() : ALLOW;
 }
 
 /* ask_process notes who is connecting. */
@@ -83,50 +119,60 @@ static __always_inline int ask_socket(struct bpf_sock_addr *ctx, struct bpf_sock
 static __always_inline __u32 redirect(struct bpf_sock_addr *ctx, int v4, struct origin **origin)
 {
 	struct bpf_sock *sk = ctx->sk;
-	__u64 captured, netns;
-	struct ports *ports;
-	struct daemon *d;
+	struct standing s = {};
 	struct origin *o;
-	enum listener found = MISSING;
+	enum listener found;
 	__u16 port = 0;
 
-	if (ctx->type != SOCK_STREAM || ctx->protocol != IPPROTO_TCP || !sk)
+	if (!sk)
 		return ALLOW;
+	if (ctx->type != SOCK_STREAM || ctx->protocol != IPPROTO_TCP)
+		return connect_other(ctx, sk);
 	/* An earlier connect of this socket says nothing about this one. */
 	bpf_sk_storage_delete(&agentd_origins, sk);
-	d = running();
-	if (d && bpf_get_current_cgroup_id() == d->cgroup)
+	if (own(sk))
 		return ALLOW;
-	captured = captured_task();
-	if (!captured)
-		captured = captured_socket(sk);
-	if (!captured)
-		return ALLOW;
-	if (captured == TOO_DEEP) {
+	bpf_sk_storage_delete(&agentd_tags, sk);
+	stand(&s, sk);
+	if (s.too_deep) {
 		COUNT(too_deep);
 		return refuse();
 	}
+	if (s.kind != CAPTURED && s.kind != WATCHED)
+		return ALLOW;
+	if (s.kind == WATCHED) {
+		enum unknown may = unknown_may(s.id);
 
-	netns = bpf_get_netns_cookie(ctx);
-	ports = bpf_map_lookup_elem(&agentd_ports, &netns);
-	if (ports) {
-		port = v4 ? ports->v4 : ports->v6;
-		found = prove(ctx, port, v4);
+		if (may == ALLOW_UNKNOWN) {
+			COUNT(unknown_allowed);
+			return pass(sk);
+		}
+		if (may == DENY_UNKNOWN) {
+			COUNT(unknown_denied);
+			return refuse();
+		}
 	}
-	if (found != READY)
-		return without_agentd(captured, found);
+	found = prove(ctx, v4, &port);
+	if (found != READY && found != ABSENT)
+		return without_agentd(sk, s.id, found);
 
 	o = bpf_sk_storage_get(&agentd_origins, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!o) { /* agentd could not tell where it was going */
 		COUNT(no_memory);
 		return refuse();
 	}
-	o->captured = captured;
+	o->captured = s.id;
 	o->listener = port;
 	o->v4 = v4;
+	o->held = found == ABSENT;
+	o->unknown = s.kind == WATCHED;
 	ask_process(o);
 	if (ask_socket(ctx, sk, o)) /* still bound to its interface: it would hang */
 		return refuse();
+	if (o->held)
+		COUNT(held);
+	if (o->held || o->unknown)
+		want(ctx, o);
 	*origin = o;
 	return port;
 }

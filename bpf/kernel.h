@@ -11,10 +11,13 @@
 #define AF_INET 2
 #define AF_INET6 10
 #define SOCK_STREAM 1
+#define SOCK_DGRAM 2
 #define IPPROTO_TCP 6
+#define IPPROTO_UDP 17
 #define IPPROTO_MPTCP 262
 #define SOL_SOCKET 1
 #define SO_BINDTODEVICE 25
+#define TCP_SYNCNT 7
 #define ECONNREFUSED 111
 #define V4MAPPED bpf_htonl(0xffff) /* third word of ::ffff:a.b.c.d */
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "maps.h"
+#include "workload.h"
 
 /* A daemon that has not said for this long that it is alive is hung. */
 #define HUNG_NS (10ULL * 1000 * 1000 * 1000)
@@ -13,28 +14,32 @@ static __always_inline struct daemon *running(void)
 	return bpf_map_lookup_elem(&agentd_daemon, &zero);
 }
 
-/* tagged reports whether sk is a listener of the running agentd. */
-static __always_inline int tagged(struct bpf_sock *sk, struct daemon *d)
+static __always_inline int hung(struct daemon *d)
 {
-	__u64 *tag = bpf_sk_storage_get(&agentd_tags, sk, 0, 0);
-
-	return tag && *tag && *tag == d->nonce;
+	return bpf_ktime_get_ns() - d->beat > HUNG_NS;
 }
 
-/* What a look at the listener finds. */
-enum listener { READY, MISSING, SQUATTER, HUNG };
+/* own reports whether sk is a socket of the running agentd. */
+static __always_inline int own(void *sk)
+{
+	struct daemon *d = running();
+	__u64 tag = tag_of(sk);
 
-/* prove looks the listener on port up as a packet would: it must be there,
- * ours, and its agentd alive. */
-static __always_inline enum listener prove(struct bpf_sock_addr *ctx, __u16 port, int v4)
+	return d && tag && tag == d->nonce;
+}
+
+/* What a look at the listener finds. ABSENT: agentd has not listened in this
+ * network namespace yet. MISSING: it is not there any more. */
+enum listener { READY, ABSENT, MISSING, SQUATTER, HUNG };
+
+/* ours reports whether the socket that a connection to a loopback port would
+ * reach is agentd's listener, by looking it up as a packet would. */
+static __always_inline enum listener ours(void *ctx, __u16 port, int v4)
 {
 	struct bpf_sock_tuple tuple = {};
-	struct daemon *d = running();
 	struct bpf_sock *sk;
-	int ours;
+	int found;
 
-	if (!port || !d)
-		return MISSING;
 	if (v4) {
 		tuple.ipv4.daddr = bpf_htonl(0x7f000001);
 		tuple.ipv4.dport = bpf_htons(port);
@@ -46,9 +51,33 @@ static __always_inline enum listener prove(struct bpf_sock_addr *ctx, __u16 port
 	}
 	if (!sk)
 		return MISSING;
-	ours = tagged(sk, d);
+	found = own(sk);
 	bpf_sk_release(sk);
-	if (!ours)
-		return SQUATTER;
-	return bpf_ktime_get_ns() - d->beat > HUNG_NS ? HUNG : READY;
+	return found ? READY : SQUATTER;
+}
+
+/* prove finds out whether agentd would take a connection in this network
+ * namespace, and on which port. Where it does not listen yet, that is the port
+ * it will listen on. */
+static __always_inline enum listener prove(struct bpf_sock_addr *ctx, int v4, __u16 *port)
+{
+	__u64 netns = bpf_get_netns_cookie(ctx);
+	struct daemon *d = running();
+	struct ports *ports;
+	enum listener found;
+
+	if (!d || !d->nonce)
+		return MISSING;
+	ports = bpf_map_lookup_elem(&agentd_ports, &netns);
+	if (!ports) {
+		*port = d->hold;
+		return hung(d) ? HUNG : ABSENT;
+	}
+	*port = v4 ? ports->v4 : ports->v6;
+	if (!*port)
+		return MISSING;
+	found = ours(ctx, *port, v4);
+	if (found == READY && hung(d))
+		return HUNG;
+	return found;
 }

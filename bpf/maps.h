@@ -6,21 +6,43 @@
 /* What happens to a captured connection while agentd is not there. */
 enum down { REFUSE_DOWN, BYPASS_DOWN };
 
-/* A captured workload. The name is for the next agentd after a crash. */
+/* How a cgroup stands, and with it all below that has no entry of its own. */
+enum kind {
+	CAPTURED = 1,
+	FREE,	 /* decided: not captured */
+	WATCHED, /* what is below is unknown until agentd has decided on it */
+};
+
+/* What may happen before agentd has decided on a cgroup. */
+enum unknown { HOLD_UNKNOWN, DENY_UNKNOWN, ALLOW_UNKNOWN };
+
+/* A cgroup that agentd has decided on. The name is for the next agentd after
+ * a crash. */
 struct workload {
+	enum kind kind;
 	enum down down;
+	enum unknown unknown; /* of a watched one */
 	__u8 source[12];
 	__u8 name[64];
 };
 
-/* The captured workloads, by cgroup id; what is below them is captured too. */
+/* The cgroups decided on, by id. */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__type(key, __u64);
 	__type(value, struct workload);
-	__uint(max_entries, 4096);
+	__uint(max_entries, 16384);
 	__uint(map_flags, BPF_F_NO_PREALLOC);
-} agentd_captured SEC(".maps");
+} agentd_workload SEC(".maps");
+
+/* The UDP ports that captured workloads may send to, host order. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, __u16);
+	__type(value, __u8);
+	__uint(max_entries, 1024);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+} agentd_udp SEC(".maps");
 
 /* The loopback ports agentd listens on in a network namespace, host order. 0:
  * it does not listen for that family. */
@@ -38,8 +60,12 @@ struct {
 	__uint(map_flags, BPF_F_NO_PREALLOC);
 } agentd_ports SEC(".maps");
 
-/* Marks agentd's listeners with the nonce of the agentd that made them. Only
- * who holds the socket and the map can put it there. */
+/* What a tag other than agentd's nonce says of a socket. */
+#define PASSED 1 /* its connection was let past agentd on purpose */
+#define TAKEN 2	 /* a captured task connected it: it is treated as captured */
+
+/* Marks agentd's own sockets, listeners and those it dials with, with its
+ * nonce. Only who holds the socket and the map can put it there. */
 struct {
 	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
 	__type(key, int);
@@ -49,9 +75,11 @@ struct {
 
 /* What the running agentd says of itself. */
 struct daemon {
-	__u64 cgroup; /* id of the cgroup it runs in: never captured */
-	__u64 nonce;  /* what its listeners are tagged with; 0: there is none */
-	__u64 beat;   /* CLOCK_MONOTONIC when it last said that it is alive, ns */
+	__u64 nonce; /* what its sockets are tagged with; 0: there is none */
+	__u64 beat;  /* CLOCK_MONOTONIC when it last said that it is alive, ns */
+	__u16 hold;  /* port it will listen on, where it can, in a namespace
+		      * that it does not listen in yet; host order */
+	__u16 pad[3];
 };
 
 struct {
@@ -83,10 +111,28 @@ struct origin {
 	__u16 listener; /* port it was sent to */
 	__u8 v4;	/* it was sent to 127.0.0.1, else to ::1 */
 	__u8 mptcp;
-	__u16 pad;
+	__u8 held;	/* its SYN waits for the listener */
+	__u8 unknown;	/* nobody had decided on its cgroup */
 	__u8 comm[16];
-	__u32 pad2;
+	__u32 pad;
 };
+
+/* A connection that waits for agentd to listen in its network namespace, or to
+ * decide on its cgroup. */
+struct want {
+	__u64 netns;
+	__u64 cgroup; /* the task is in */
+	__u32 tid;
+	__u32 unknown;
+};
+
+/* What agentd has to see to at once. If it is full, the connection waits for
+ * the next attempt, or in vain. */
+struct {
+	__uint(type, BPF_MAP_TYPE_RINGBUF);
+	__type(value, struct want);
+	__uint(max_entries, 1 << 18);
+} agentd_wants SEC(".maps");
 
 /* The origin of each redirected socket. */
 struct {
@@ -152,6 +198,12 @@ struct outcomes {
 	__u64 no_memory;
 	__u64 too_deep;
 	__u64 flow_lost;
+	__u64 held;
+	__u64 unknown_denied;
+	__u64 unknown_allowed;
+	__u64 datagrams; /* refused */
+	__u64 sockets;	 /* that may not be made */
+	__u64 packets;	 /* dropped: of connections and datagrams that passed no other hook */
 };
 
 struct {

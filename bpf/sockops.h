@@ -33,6 +33,12 @@ static __always_inline __u8 is_mptcp(struct bpf_sock *sk)
 	return tcp && bpf_core_field_exists(tcp->is_mptcp) && tcp->is_mptcp;
 }
 
+/* A SYN that is held is sent again after this many jiffies, then after twice as
+ * many, and so on, HOLD_TIMES times: for some seconds, or, with fewer jiffies
+ * to the second, for some tens of them. */
+#define HOLD_JIFFIES 10
+#define HOLD_TIMES 9
+
 /* opening runs before the SYN leaves, with the local port already chosen, so
  * that the flow is there before agentd can accept. Without it agentd refuses
  * the connection. */
@@ -51,6 +57,11 @@ static __always_inline void opening(struct bpf_sock_ops *ctx, struct bpf_sock *s
 	 * when the client was gone first. No room: the client sees loopback. */
 	bpf_map_update_elem(&agentd_locals, &o->connection, &unknown, BPF_ANY);
 	bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG);
+	if (o->held) {
+		int times = HOLD_TIMES;
+
+		bpf_setsockopt(ctx, IPPROTO_TCP, TCP_SYNCNT, &times, sizeof(times));
+	}
 }
 
 /* closed forgets a connection. The flow of one that was established stays: the
@@ -67,6 +78,13 @@ static __always_inline void closed(struct bpf_sock_ops *ctx, struct origin *o, _
 	bpf_map_delete_elem(&agentd_locals, &o->connection);
 }
 
+/* hold has the first SYN of a held connection sent again soon. */
+static __always_inline void hold(struct bpf_sock_ops *ctx, struct origin *o)
+{
+	if (o->held)
+		ctx->reply = HOLD_JIFFIES;
+}
+
 SEC("sockops")
 int agentd_sockops(struct bpf_sock_ops *ctx)
 {
@@ -74,7 +92,7 @@ int agentd_sockops(struct bpf_sock_ops *ctx)
 	struct bpf_sock *sk;
 	struct origin *o;
 
-	if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_STATE_CB)
+	if (op != BPF_SOCK_OPS_TCP_CONNECT_CB && op != BPF_SOCK_OPS_STATE_CB && op != BPF_SOCK_OPS_TIMEOUT_INIT)
 		return 1;
 	sk = ctx->sk;
 	if (!sk)
@@ -84,6 +102,8 @@ int agentd_sockops(struct bpf_sock_ops *ctx)
 		return 1;
 	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
 		opening(ctx, sk, o);
+	else if (op == BPF_SOCK_OPS_TIMEOUT_INIT)
+		hold(ctx, o);
 	else if (ctx->args[1] == BPF_TCP_CLOSE)
 		closed(ctx, o, ctx->args[0]);
 	return 1;

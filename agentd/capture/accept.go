@@ -28,6 +28,9 @@ type Conn struct {
 	// Direct: nobody sent this connection here. Someone connected to the
 	// listener on purpose.
 	Direct bool
+	// Unknown: nothing had been decided on the workload when it connected.
+	// Peer.Captured is the watched cgroup then.
+	Unknown bool
 
 	origin bpf.CaptureOrigin
 }
@@ -120,6 +123,7 @@ func (c *Capture) conn(l *listener, fd int, client, local netip.AddrPort) Conn {
 	}
 	conn.Dest = netip.AddrPortFrom(address(o.Dest), o.DestPort)
 	conn.Direct = l.reachedBy(conn.Dest)
+	conn.Unknown = o.Unknown != 0
 	return conn
 }
 

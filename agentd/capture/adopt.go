@@ -2,7 +2,9 @@ package capture
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
+	"os"
 
 	"golang.org/x/sys/unix"
 
@@ -22,7 +24,26 @@ func (c *Capture) adopt() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.restore()
+	if err := c.restore(); err != nil {
+		return err
+	}
+	return c.freeOwn()
+}
+
+// sourceOwn is the source of the entry of our own cgroup.
+const sourceOwn = "agentd"
+
+// freeOwn decides that what else runs with us is not captured, and neither is
+// what we do ourselves besides dialling. The caller holds c.mu.
+func (c *Capture) freeOwn() error {
+	own, err := cgroup.Own(c.hierarchy)
+	if err != nil {
+		return err
+	}
+	if _, err := c.decide(own, bpf.CaptureWorkload{Kind: bpf.CaptureKindFREE}, sourceOwn); err != nil {
+		return fmt.Errorf("except our own cgroup: %w", err)
+	}
+	return nil
 }
 
 // restore makes the workloads ours that an earlier agentd had captured, as the
@@ -33,34 +54,62 @@ func (c *Capture) restore() error {
 		entry bpf.CaptureWorkload
 		errs  []error
 	)
-	kept := c.kernel.AgentdCaptured.Iterate()
+	kept := c.kernel.AgentdWorkload.Iterate()
 	for kept.Next(&id, &entry) {
 		dir, err := cgroup.Dir(c.hierarchy, id)
-		if errors.Is(err, fs.ErrNotExist) {
+		source := unix.ByteSliceToString(entry.Source[:])
+		if errors.Is(err, fs.ErrNotExist) || source == sourceOwn {
 			continue
 		}
 		if err != nil {
 			return err
 		}
-		w := Workload{Cgroup: dir, Name: unix.ByteSliceToString(entry.Name[:]), Source: unix.ByteSliceToString(entry.Source[:])}
+		c.inherited[id] = true
+		if entry.Kind != bpf.CaptureKindCAPTURED {
+			c.decided[id] = decided{dir, entry.Kind == bpf.CaptureKindWATCHED}
+			continue
+		}
+		w := Workload{Cgroup: dir, Name: unix.ByteSliceToString(entry.Name[:]), Source: source}
 		if entry.Down == bpf.CaptureDownBYPASS_DOWN {
 			w.WhenDown = Bypass
 		}
 		c.workloads[id] = &workload{Workload: w, given: map[uint64]bool{}}
-		used, _, err := c.listenWhereUsed(dir)
-		if err == nil && len(used) == 0 {
-			var l *listener
-			if l, err = c.listenIn(c.host); err == nil {
-				c.workloads[id].given[l.cookie] = true
-			}
-		}
-		errs = append(errs, err)
+		errs = append(errs, c.listenForRestored(c.workloads[id]))
 	}
-	gone := deleteWhere(c.kernel.AgentdCaptured, func(id *uint64, _ *bpf.CaptureWorkload) bool { return c.workloads[*id] == nil })
+	gone := deleteWhere(c.kernel.AgentdWorkload, func(id *uint64, _ *bpf.CaptureWorkload) bool { return !c.inherited[*id] })
 	// A namespace that cannot be listened in is refused in the kernel, and
 	// tried again by Reconcile: no reason not to start.
 	if err := errors.Join(errs...); err != nil {
 		c.log.Error("listen for what an earlier agentd captured", "error", err)
 	}
 	return errors.Join(kept.Err(), gone)
+}
+
+// listenForRestored listens where the processes of w are, in the host's
+// network namespace if there are none.
+func (c *Capture) listenForRestored(w *workload) error {
+	used, _, err := c.listenWhereUsed(w.Cgroup)
+	if err != nil || len(used) > 0 {
+		return err
+	}
+	l, err := c.listenIn(c.host)
+	if err == nil {
+		w.given[l.cookie] = true
+	}
+	return err
+}
+
+// Settle forgets what an earlier agentd had decided and this one has not: call
+// it once everything that is configured has been decided on.
+func (c *Capture) Settle() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return os.ErrClosed
+	}
+	var errs []error
+	for id := range c.inherited {
+		errs = append(errs, c.remove(id))
+	}
+	return errors.Join(errs...)
 }

@@ -19,10 +19,12 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/ringbuf"
 	"golang.org/x/sys/unix"
 
 	"agentd.dev/agentd/cgroup"
@@ -39,7 +41,10 @@ type Options struct {
 	// ends without Detach; it is made if it does not exist. "": the kernel
 	// side goes with the process.
 	Pins string
-	Log  *slog.Logger
+	// UDP are the ports that captured workloads may send datagrams to. Other
+	// datagrams are refused: nobody would see what they carry.
+	UDP []uint16
+	Log *slog.Logger
 }
 
 // beatEvery is how often the kernel side hears that agentd is alive. It holds
@@ -56,15 +61,21 @@ type Capture struct {
 	kernel    *kernel
 	host      *os.File // our own network namespace
 	hostID    uint64   // its cookie
-	nonce     uint64   // tags our listeners
+	nonce     uint64   // tags our sockets
+	port      uint16   // the one to listen on in a namespace, where it is free
 
-	conns   chan Conn
-	done    chan struct{}  // closed by Close and Detach
-	working sync.WaitGroup // goroutines
+	conns     chan Conn
+	strangers chan Stranger
+	wants     *ringbuf.Reader
+	done      chan struct{}  // closed by Close and Detach
+	working   sync.WaitGroup // goroutines
 
 	mu        sync.Mutex // guards what is below
 	closed    bool
-	workloads map[uint64]*workload // by cgroup id
+	workloads map[uint64]*workload // captured, by cgroup id
+	decided   map[uint64]decided   // free or watched
+	inherited map[uint64]bool      // decisions of an earlier agentd, not made again
+	changed   chan struct{}        // closed when a decision changes, and replaced
 	listeners map[uint64]*listener // by netns cookie
 }
 
@@ -76,27 +87,31 @@ func Open(o Options) (*Capture, error) {
 		pins:      o.Pins,
 		log:       o.Log,
 		conns:     make(chan Conn),
+		strangers: make(chan Stranger, maxStrangers),
 		done:      make(chan struct{}),
 		workloads: map[uint64]*workload{},
+		decided:   map[uint64]decided{},
+		inherited: map[uint64]bool{},
+		changed:   make(chan struct{}),
 		listeners: map[uint64]*listener{},
 	}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
-	if err := c.open(o.Root); err != nil {
+	if err := c.open(&o); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-func (c *Capture) open(root string) (err error) {
+func (c *Capture) open(o *Options) (err error) {
 	if err := checkCapabilities(); err != nil {
 		return err
 	}
 	if c.hierarchy, err = cgroup.Hierarchy(); err != nil {
 		return err
 	}
-	if c.root = root; root == "" {
+	if c.root = o.Root; c.root == "" {
 		c.root = c.hierarchy
 	}
 	if err := cgroup.Check(c.root); err != nil {
@@ -105,16 +120,46 @@ func (c *Capture) open(root string) (err error) {
 	if c.host, c.hostID, err = hostNamespace(); err != nil {
 		return err
 	}
-	var nonce [8]byte
-	rand.Read(nonce[:])
-	c.nonce = binary.NativeEndian.Uint64(nonce[:]) | 1 // 0 tags nothing
+	c.choose()
 	if c.kernel, err = attach(c.root, c.pins); err != nil {
 		return err
+	}
+	if err := c.SetUDP(o.UDP); err != nil {
+		return err
+	}
+	if c.wants, err = ringbuf.NewReader(c.kernel.AgentdWants); err != nil {
+		return fmt.Errorf("read what the kernel side wants: %w", err)
 	}
 	if err := c.adopt(); err != nil {
 		return fmt.Errorf("take over what was captured: %w", err)
 	}
 	c.working.Go(c.beat)
+	c.working.Go(c.attend)
+	return nil
+}
+
+// choose picks the tag of our sockets and the port to listen on. Ports from
+// there on are not handed out by the kernel, see ip_local_port_range in ip(7).
+func (c *Capture) choose() {
+	const first, ports = 15000, 15000
+	var random [16]byte
+	rand.Read(random[:])
+	c.nonce = binary.NativeEndian.Uint64(random[:]) | 1<<63 // other tags are small
+	c.port = first + binary.NativeEndian.Uint16(random[8:])%ports
+}
+
+// SetUDP says which ports captured workloads may send datagrams to, in place
+// of those said before.
+func (c *Capture) SetUDP(ports []uint16) error {
+	for _, port := range ports {
+		if err := c.kernel.AgentdUdp.Put(port, uint8(1)); err != nil {
+			return fmt.Errorf("allow datagrams to port %d: %w", port, err)
+		}
+	}
+	err := deleteWhere(c.kernel.AgentdUdp, func(port *uint16, _ *uint8) bool { return !slices.Contains(ports, *port) })
+	if err != nil {
+		return fmt.Errorf("refuse datagrams to other ports: %w", err)
+	}
 	return nil
 }
 
@@ -135,19 +180,11 @@ func (c *Capture) beat() {
 }
 
 func (c *Capture) sayAlive() error {
-	own, err := cgroup.Own(c.hierarchy)
-	if err != nil {
-		return err
-	}
-	id, err := cgroup.ID(own)
-	if err != nil {
-		return err
-	}
 	now, err := monotonic()
 	if err != nil {
 		return err
 	}
-	return c.kernel.AgentdDaemon.Put(uint32(0), &bpf.CaptureDaemon{Cgroup: id, Nonce: c.nonce, Beat: now})
+	return c.kernel.AgentdDaemon.Put(uint32(0), &bpf.CaptureDaemon{Nonce: c.nonce, Beat: now, Hold: c.port})
 }
 
 // Root returns the directory of the cgroup that capture is attached to.
@@ -185,6 +222,12 @@ var outcomes = []struct {
 	{"out_of_memory", func(o *bpf.CaptureOutcomes) uint64 { return o.NoMemory }},
 	{"too_deep", func(o *bpf.CaptureOutcomes) uint64 { return o.TooDeep }},
 	{"flow_lost", func(o *bpf.CaptureOutcomes) uint64 { return o.FlowLost }},
+	{"held", func(o *bpf.CaptureOutcomes) uint64 { return o.Held }},
+	{"unknown_denied", func(o *bpf.CaptureOutcomes) uint64 { return o.UnknownDenied }},
+	{"unknown_allowed", func(o *bpf.CaptureOutcomes) uint64 { return o.UnknownAllowed }},
+	{"datagrams_refused", func(o *bpf.CaptureOutcomes) uint64 { return o.Datagrams }},
+	{"sockets_refused", func(o *bpf.CaptureOutcomes) uint64 { return o.Sockets }},
+	{"packets_dropped", func(o *bpf.CaptureOutcomes) uint64 { return o.Packets }},
 }
 
 // Close ends capture as a crash would, but tidily: connections of captured
@@ -219,6 +262,9 @@ func (c *Capture) stop() {
 		c.shut(l)
 	}
 	c.mu.Unlock()
+	if c.wants != nil {
+		c.wants.Close()
+	}
 	c.working.Wait()
 	if c.host != nil {
 		c.host.Close()

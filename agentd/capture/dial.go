@@ -54,7 +54,12 @@ func (c *Capture) socketFor(conn *Conn) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := prepare(fd, &conn.origin); err != nil {
+	if err = c.kernel.AgentdTags.Put(int32(fd), c.nonce); err != nil {
+		err = fmt.Errorf("tag the socket: %w", err)
+	} else {
+		err = prepare(fd, &conn.origin)
+	}
+	if err != nil {
 		unix.Close(fd)
 		return -1, err
 	}

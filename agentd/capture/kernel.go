@@ -21,7 +21,7 @@ type kernel struct {
 }
 
 // attachments are the programs and where they go. The order is that of
-// attaching: what shows addresses comes first, what redirects last.
+// attaching: what shows addresses comes first, what refuses and redirects last.
 var attachments = []struct {
 	name    string
 	attach  ebpf.AttachType
@@ -32,6 +32,10 @@ var attachments = []struct {
 	{"name4", ebpf.AttachCgroupInet4GetSockname, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdName4 }},
 	{"name6", ebpf.AttachCgroupInet6GetSockname, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdName6 }},
 	{"sockops", ebpf.AttachCGroupSockOps, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdSockops }},
+	{"egress", ebpf.AttachCGroupInetEgress, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdEgress }},
+	{"socket", ebpf.AttachCGroupInetSockCreate, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdSocket }},
+	{"send4", ebpf.AttachCGroupUDP4Sendmsg, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdSend4 }},
+	{"send6", ebpf.AttachCGroupUDP6Sendmsg, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdSend6 }},
 	{"connect4", ebpf.AttachCGroupInet4Connect, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdConnect4 }},
 	{"connect6", ebpf.AttachCGroupInet6Connect, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdConnect6 }},
 }
@@ -173,7 +177,7 @@ func (k *kernel) close() error {
 		errs = append(errs, l.Close())
 	}
 	k.links = nil
-	if k.AgentdCaptured != nil {
+	if k.AgentdWorkload != nil {
 		errs = append(errs, k.CaptureObjects.Close())
 	}
 	if k.pins != nil {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"golang.org/x/sys/unix"
@@ -20,6 +21,8 @@ type listener struct {
 	cookie uint64 // of netns
 	ports  bpf.CapturePorts
 	v4, v6 *socket // v6 is nil where there is no IPv6
+
+	wanted time.Time // when a connection last asked for it that waits
 }
 
 // A socket is one that listens. Its descriptor is kept beside the file because
@@ -85,10 +88,10 @@ func (c *Capture) hold(l *listener, ns *os.File) (err error) {
 // order: a port that is told is one that is ours.
 func (c *Capture) listen(l *listener) error {
 	err := c.inside(l.netns, func() (err error) {
-		if l.v4, l.ports.V4, err = loopback(unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
+		if l.v4, l.ports.V4, err = loopback4(c.port); err != nil {
 			return err
 		}
-		l.v6, l.ports.V6, err = loopback(unix.AF_INET6, &unix.SockaddrInet6{Addr: [16]byte{15: 1}})
+		l.v6, l.ports.V6, err = loopback6(c.port)
 		if errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) {
 			return nil // no IPv6 here, for the workload neither
 		}
@@ -108,7 +111,29 @@ func (c *Capture) listen(l *listener) error {
 	return c.kernel.AgentdPorts.Put(l.cookie, l.ports)
 }
 
-// loopback listens on a free port of a loopback address. Neither SO_REUSEPORT,
+// loopback4 listens on port, or if that is taken on another one. What waits for
+// port waits in vain then.
+func loopback4(port uint16) (s *socket, on uint16, err error) {
+	for _, p := range []uint16{port, 0} {
+		s, on, err = loopback(unix.AF_INET, &unix.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}, Port: int(p)})
+		if !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+	}
+	return s, on, err
+}
+
+func loopback6(port uint16) (s *socket, on uint16, err error) {
+	for _, p := range []uint16{port, 0} {
+		s, on, err = loopback(unix.AF_INET6, &unix.SockaddrInet6{Addr: [16]byte{15: 1}, Port: int(p)})
+		if !errors.Is(err, unix.EADDRINUSE) {
+			break
+		}
+	}
+	return s, on, err
+}
+
+// loopback listens on a port of a loopback address. Neither SO_REUSEPORT,
 // which would let others join, nor MPTCP, which would change what is accepted.
 func loopback(family int, addr unix.Sockaddr) (*socket, uint16, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)

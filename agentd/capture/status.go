@@ -48,7 +48,7 @@ func (c *Capture) status(id uint64, w *workload) Status {
 		}
 	}
 	var entry bpf.CaptureWorkload
-	if err := c.kernel.AgentdCaptured.Lookup(id, &entry); err != nil || entry != w.entry() {
+	if err := c.kernel.AgentdWorkload.Lookup(id, &entry); err != nil || entry != w.entry() {
 		errs = append(errs, errors.New("the kernel does not know that it is captured"))
 	}
 	if err := errors.Join(errs...); err != nil {

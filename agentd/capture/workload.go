@@ -84,10 +84,13 @@ func (c *Capture) Add(w Workload, netns ...*os.File) (uint64, error) {
 		return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 	}
 	entry := w.entry()
-	if err := c.kernel.AgentdCaptured.Put(id, &entry); err != nil {
+	if err := c.kernel.AgentdWorkload.Put(id, &entry); err != nil {
 		return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 	}
 	c.workloads[id] = added
+	delete(c.decided, id)
+	delete(c.inherited, id)
+	c.tell()
 	return id, nil
 }
 
@@ -122,17 +125,15 @@ func (c *Capture) check(w *Workload) (uint64, error) {
 
 // entry returns w as the kernel side keeps it.
 func (w *Workload) entry() bpf.CaptureWorkload {
-	e := bpf.CaptureWorkload{Down: bpf.CaptureDownREFUSE_DOWN}
-	if w.WhenDown == Bypass {
-		e.Down = bpf.CaptureDownBYPASS_DOWN
-	}
+	e := bpf.CaptureWorkload{Kind: bpf.CaptureKindCAPTURED, Down: downs[w.WhenDown]}
 	copy(e.Name[:], w.Name)
 	copy(e.Source[:], w.Source)
 	return e
 }
 
-// Remove captures the workload with the given cgroup id no more. Connections
-// that are captured go on. An id that is not captured is no error.
+// Remove forgets what was decided on the cgroup with the given id: that it is
+// captured, free or watched. Connections that are captured go on. An id that
+// nothing was decided on is no error.
 func (c *Capture) Remove(id uint64) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -145,7 +146,10 @@ func (c *Capture) Remove(id uint64) error {
 // remove is Remove without looking at the listeners.
 func (c *Capture) remove(id uint64) error {
 	delete(c.workloads, id)
-	if err := c.kernel.AgentdCaptured.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
+	delete(c.decided, id)
+	delete(c.inherited, id)
+	c.tell()
+	if err := c.kernel.AgentdWorkload.Delete(id); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 		return fmt.Errorf("release cgroup %d: %w", id, err)
 	}
 	return nil
@@ -168,8 +172,7 @@ const staleFlow = 3 * time.Minute
 
 // Reconcile catches up with what happened: it listens in network namespaces
 // that have appeared in captured cgroups, stops where no captured process is
-// left, and forgets cgroups that are gone. Until it was called, connections
-// from a new namespace are treated as if agentd were away.
+// left, and forgets cgroups that are gone.
 func (c *Capture) Reconcile() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -192,9 +195,14 @@ func (c *Capture) reconcile() error {
 		maps.Copy(needed, used)
 		maps.Copy(needed, w.given)
 	}
+	for id, d := range c.decided {
+		if now, err := cgroup.ID(d.dir); errors.Is(err, fs.ErrNotExist) || err == nil && now != id {
+			errs = append(errs, c.remove(id))
+		}
+	}
 	if errors.Join(errs...) == nil { // else something may have been overlooked
 		for id, l := range c.listeners {
-			if !needed[id] {
+			if !needed[id] && time.Since(l.wanted) > wantedFor {
 				c.shut(l)
 			}
 		}

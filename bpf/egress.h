@@ -1,0 +1,117 @@
+/* The second line: what leaves a socket of a captured workload without having
+ * passed the other hooks is dropped here, by where its socket was made. It is
+ * also where the connections wait that are held. */
+#pragma once
+
+#include "datagram.h"
+#include "listener.h"
+#include "maps.h"
+#include "workload.h"
+
+#define KEEP 1
+#define DROP 0	    /* the sender is told EPERM */
+#define DROP_LOST 2 /* as if it were lost on the way */
+
+/* stand_packet is how the socket of a packet stands. */
+static __always_inline void stand_packet(struct standing *s, struct __sk_buff *skb)
+{
+	for (int level = 0; level <= MAX_LEVEL; level++) {
+		__u64 id = bpf_skb_ancestor_cgroup_id(skb, level);
+
+		if (!id)
+			break;
+		decided(s, id);
+	}
+}
+
+/* syn decides on the SYN of a connection, each time it is sent. */
+static __always_inline int syn(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	struct origin *o = bpf_sk_storage_get(&agentd_origins, sk, 0, 0);
+	struct standing s = {};
+
+	if (o) {
+		if (!o->held)
+			return KEEP;
+		if (ours(skb, o->listener, o->v4) != READY)
+			return DROP;
+		o->held = 0;
+		return KEEP;
+	}
+	if (tag_of(sk) == PASSED || own(sk))
+		return KEEP;
+	stand_packet(&s, skb);
+	if (s.kind != CAPTURED && s.kind != WATCHED)
+		return KEEP;
+	if (s.kind == WATCHED && unknown_may(s.id) == ALLOW_UNKNOWN)
+		return KEEP;
+	COUNT(packets);
+	return DROP;
+}
+
+/* to_listed reports whether a packet is UDP to a port that is listed. One that
+ * is not as it should be is not. */
+static __always_inline int to_listed(struct __sk_buff *skb)
+{
+	__u8 first, protocol;
+	__u16 port, fragment;
+	__u32 at;
+
+	if (bpf_skb_load_bytes(skb, 0, &first, 1))
+		return 0;
+	if (first >> 4 == 4) {
+		if (bpf_skb_load_bytes(skb, 9, &protocol, 1) || bpf_skb_load_bytes(skb, 6, &fragment, 2))
+			return 0;
+		if (fragment & bpf_htons(0x1fff)) /* it has no ports */
+			return 0;
+		at = (first & 0xf) * 4;
+	} else {
+		if (bpf_skb_load_bytes(skb, 6, &protocol, 1))
+			return 0;
+		at = 40;
+	}
+	if (protocol != IPPROTO_UDP || bpf_skb_load_bytes(skb, at + 2, &port, 2))
+		return 0;
+	return listed(bpf_ntohs(port));
+}
+
+/* datagram decides on everything that is not TCP's. What a workload sends that
+ * is not decided on is lost: it may turn out to be free, and then it sends
+ * again. */
+static __always_inline int datagram(struct __sk_buff *skb, struct bpf_sock *sk)
+{
+	int captured = tag_of(sk) == TAKEN;
+	struct standing s = {};
+	int held = 0;
+
+	stand_packet(&s, skb);
+	if (s.kind == WATCHED) {
+		enum unknown may = unknown_may(s.id);
+
+		if (may == ALLOW_UNKNOWN)
+			return KEEP;
+		captured = 1;
+		held = may == HOLD_UNKNOWN;
+	}
+	if (s.kind != CAPTURED && !captured)
+		return KEEP;
+	if (sk->type == SOCK_DGRAM && sk->protocol == IPPROTO_UDP && to_listed(skb))
+		return KEEP;
+	COUNT(packets);
+	return held ? DROP_LOST : DROP;
+}
+
+SEC("cgroup_skb/egress")
+int agentd_egress(struct __sk_buff *skb)
+{
+	struct bpf_sock *sk = skb->sk;
+
+	if (!sk)
+		return KEEP;
+	sk = bpf_sk_fullsock(sk);
+	if (!sk)
+		return KEEP;
+	if (sk->type != SOCK_STREAM || sk->protocol != IPPROTO_TCP)
+		return datagram(skb, sk);
+	return sk->state == BPF_TCP_SYN_SENT ? syn(skb, sk) : KEEP;
+}
