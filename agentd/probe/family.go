@@ -43,6 +43,7 @@ var families = []Vector{
 	}},
 	socketOf("RDS", unix.AF_RDS, unix.SOCK_SEQPACKET, 0),
 	socketOf("TIPC", unix.AF_TIPC, unix.SOCK_RDM, 0),
+	socketOf("RxRPC", unix.AF_RXRPC, unix.SOCK_DGRAM, unix.AF_INET),
 	socketOf("KCM", unix.AF_KCM, unix.SOCK_DGRAM, 0),
 	socketOf("L2TP/PPP", unix.AF_PPPOX, unix.SOCK_STREAM, 0),
 	socketOf("Bluetooth", unix.AF_BLUETOOTH, unix.SOCK_RAW, 1),

@@ -3,7 +3,9 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -70,6 +72,72 @@ var handed = []Vector{
 			return connecting(0, nil)(s)
 		},
 	},
+	{
+		Name: "forty cgroups down in the workload", Want: Captured, Why: "needs a writable cgroupfs", Over: []Family{V4},
+		try: (*scene).descend,
+	},
+	{
+		Name: "a process outside does it on demand", Want: Open, Over: []Family{V4},
+		Why: "what is outside of every workload is not captured: capture it too",
+		try: func(s *scene) error {
+			other, cmd := s.helper("connect")
+			if err := other.start(cmd, s.Outside); err != nil {
+				return err
+			}
+			return cmd.Wait()
+		},
+	},
+	{
+		Name: "being connected to by the target", Want: Open, Over: []Family{V4}, Called: true,
+		Why: "agentd captures who connects, not who listens: a NetworkPolicy for ingress stops it",
+		try: (*scene).beCalled,
+	},
+}
+
+// descend connects from far below the workload's cgroup.
+func (s *scene) descend() error {
+	var made []string
+	defer func() {
+		_ = move(s.Inside)
+		for i := len(made) - 1; i >= 0; i-- {
+			_ = os.Remove(made[i])
+		}
+	}()
+	dir := s.Inside
+	for range 40 {
+		dir = filepath.Join(dir, "d")
+		if err := os.Mkdir(dir, 0o755); err != nil {
+			return err
+		}
+		made = append(made, dir)
+	}
+	if err := move(dir); err != nil {
+		return err
+	}
+	return connecting(0, nil)(s)
+}
+
+// beCalled answers whoever connects.
+func (s *scene) beCalled() error {
+	l, err := s.socket(unix.SOCK_STREAM, 0)
+	if err != nil {
+		return err
+	}
+	s.Dest = netip.AddrPortFrom(s.inner(), s.Dest.Port())
+	if err := unix.Bind(l, s.to()); err != nil {
+		return fmt.Errorf("bind: %w", err)
+	}
+	if err := unix.Listen(l, 1); err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	fd, _, err := unix.Accept(l)
+	if err != nil {
+		return silence(fmt.Errorf("accept: %w", err))
+	}
+	if err := patience(fd); err != nil {
+		return err
+	}
+	return s.say(fd)
 }
 
 func passedIn(t thing, want Result, why string) Vector {

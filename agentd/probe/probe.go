@@ -30,6 +30,8 @@ type Vector struct {
 	// Local: the attempt itself knows whether it worked, because nothing
 	// reaches the target either way.
 	Local bool
+	// Called: the target connects to the attempt.
+	Called bool
 	// Told: only packets with the attempt's own words count, because others
 	// go to the target as well.
 	Told bool

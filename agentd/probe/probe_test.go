@@ -26,14 +26,16 @@ func TestMain(m *testing.M) {
 
 func TestEveryWayAround(t *testing.T) {
 	root := lab.NewCgroup(t)
-	c, err := capture.Open(capture.Options{Root: root.Path})
+	c, err := capture.Open(capture.Options{Root: root.Path, UDP: []uint16{53}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	taken := &taken{count: map[uint16]int{}}
 	var relaying sync.WaitGroup
-	relaying.Go(func() { taken.relay(c) })
+	ctx, stop := context.WithCancel(context.Background())
+	relaying.Go(func() { taken.relay(ctx, c) })
 	t.Cleanup(func() {
+		stop()
 		if err := c.Detach(); err != nil {
 			t.Errorf("detach: %v", err)
 		}
@@ -98,7 +100,7 @@ func (k *taken) to(_ context.Context, port uint16) (int, error) {
 }
 
 // relay relays what c accepts until that ends, and waits for all of it.
-func (k *taken) relay(c *capture.Capture) {
+func (k *taken) relay(ctx context.Context, c *capture.Capture) {
 	var relays sync.WaitGroup
 	defer relays.Wait()
 	for {
@@ -109,22 +111,23 @@ func (k *taken) relay(c *capture.Capture) {
 		k.mu.Lock()
 		k.count[conn.Dest.Port()]++
 		k.mu.Unlock()
-		relays.Go(func() { relay(c, conn) })
+		relays.Go(func() { relay(ctx, c, conn) })
 	}
 }
 
-// relay is a relay of the plainest kind.
-func relay(c *capture.Capture, conn capture.Conn) {
+// relay is a relay of the plainest kind, until ctx ends.
+func relay(ctx context.Context, c *capture.Capture, conn capture.Conn) {
 	client := os.NewFile(uintptr(conn.FD), "client")
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	dialling, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
-	fd, err := c.Dial(ctx, conn)
+	fd, err := c.Dial(dialling, conn)
 	if err != nil {
 		return
 	}
 	server := os.NewFile(uintptr(fd), "server")
 	defer server.Close()
+	defer context.AfterFunc(ctx, func() { client.Close(); server.Close() })()
 	var back sync.WaitGroup
 	back.Go(func() {
 		_, _ = io.Copy(client, server)

@@ -151,7 +151,7 @@ func (p *Prober) attemptOn(ctx context.Context, stage *Stage, v *Vector, f Famil
 	}
 	defer t.close()
 	s := scene{
-		Vector: v.Name, Family: f, Dest: t.dest(f), Nonce: newNonce(), MAC: stage.mac,
+		Vector: v.Name, Family: f, Dest: t.dest(f), Nonce: newNonce(), MAC: stage.mac, Beyond: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), stage.outside.Fd()),
 		Inside: cgroup, Outside: p.Outside, Free: cgroup == p.Outside, Command: p.Command().Args,
 	}
 	before, err := p.Captured(ctx, t.port)
@@ -160,6 +160,10 @@ func (p *Prober) attemptOn(ctx context.Context, stage *Stage, v *Vector, f Famil
 	}
 	port := t.port
 	if v.Port != 0 || v.Told {
+		port = 0
+	}
+	if v.Called {
+		t.call(stage)
 		port = 0
 	}
 	stage.sniffer.expect(s.Nonce, port)

@@ -74,9 +74,13 @@ func (s *scene) ping() []byte {
 func (s *scene) ipv4SYN() []byte { return s.ipv4(unix.IPPROTO_TCP, s.segment()) }
 func (s *scene) ipv4UDP() []byte { return s.ipv4(unix.IPPROTO_UDP, s.datagram()) }
 
-// ipv4 is a packet to the target.
 func (s *scene) ipv4(protocol byte, payload []byte) []byte {
-	from, to := netip.MustParseAddr(innerV4).As4(), netip.MustParseAddr(outerV4).As4()
+	return s.ipv4From(netip.MustParseAddr(innerV4), protocol, payload)
+}
+
+// ipv4From is a packet to the target.
+func (s *scene) ipv4From(source netip.Addr, protocol byte, payload []byte) []byte {
+	from, to := source.As4(), netip.MustParseAddr(outerV4).As4()
 	b := []byte{0x45, 0}
 	b = binary.BigEndian.AppendUint16(b, uint16(20+len(payload)))
 	b = append(b, 0, 1, 0, 0, 64, protocol, 0, 0)

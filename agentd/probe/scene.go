@@ -29,6 +29,7 @@ type scene struct {
 	Dest            netip.AddrPort // the target
 	MAC             net.HardwareAddr
 	Nonce           string
+	Beyond          string // network namespace of the target
 	Inside, Outside string // directories of cgroups: the workload's, and one beside
 	Free            bool   // the workload is one that is not captured
 	Command         []string

@@ -194,14 +194,18 @@ func (s *scene) sourceRoute() error {
 	})
 }
 
-// routingHeader is the same for IPv6, with a segment routing header (RFC 8754).
-func (s *scene) routingHeader() error {
+// segments is a segment routing header (RFC 8754) by way of the target.
+func (s *scene) segments() []byte {
 	hop := s.Dest.Addr().As16()
 	header := []byte{0, 4, 4, 1, 1, 0, 0, 0} // two segments, one to go
 	header = append(header, make([]byte, 16)...)
-	header = append(header, hop[:]...)
+	return append(header, hop[:]...)
+}
+
+// routingHeader is the same as sourceRoute for IPv6.
+func (s *scene) routingHeader() error {
 	return s.fastOpen(func(fd int) error {
-		if err := unix.SetsockoptString(fd, unix.IPPROTO_IPV6, unix.IPV6_RTHDR, string(header)); err != nil {
+		if err := unix.SetsockoptString(fd, unix.IPPROTO_IPV6, unix.IPV6_RTHDR, string(s.segments())); err != nil {
 			return err
 		}
 		return unix.Sendto(fd, s.line(), unix.MSG_FASTOPEN, s.to())

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -106,6 +107,37 @@ func (t *target) accept() {
 		}
 		t.mu.Unlock()
 	}
+}
+
+// call connects to the stage's inner side until it answers or the target is
+// closed.
+func (t *target) call(s *Stage) {
+	t.working.Go(func() {
+		to := netip.AddrPortFrom(netip.MustParseAddr(innerV4), t.port).String()
+		for {
+			var conn net.Conn
+			err := within(s.outside, func() (err error) {
+				conn, err = net.DialTimeout("tcp4", to, time.Second)
+				return err
+			})
+			t.mu.Lock()
+			if t.conns == nil {
+				t.mu.Unlock()
+				if err == nil {
+					conn.Close()
+				}
+				return
+			}
+			if err == nil {
+				t.conns[conn] = true
+				t.working.Go(func() { t.converse(conn) })
+				t.mu.Unlock()
+				return
+			}
+			t.mu.Unlock()
+			time.Sleep(10 * time.Millisecond) // it may not listen yet, and says nothing when it does
+		}
+	})
 }
 
 func (t *target) converse(conn net.Conn) {
