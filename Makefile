@@ -22,6 +22,7 @@ test: root
 bench: root
 	@scripts/deps.sh bench
 	@$(MAKE) --no-print-directory build
+	go test -run=NONE -bench=BenchmarkConnect -benchtime=40x ./agentd/capture
 	go run ./scripts/bench $(BENCHFLAGS)
 
 # Only needed after a change under bpf/: the objects are in the repository.

@@ -55,7 +55,7 @@ func recordProblem(s recorder.Stats) string {
 }
 
 func (d *Daemon) captureStatus() control.Capture {
-	c := control.Capture{Root: d.capture.Root()}
+	c := control.Capture{Root: d.capture.Root(), Lacks: d.capture.Lacks()}
 	var problems []string
 	if err := d.counts.problem.Load(); err != nil && *err != nil {
 		problems = append(problems, (*err).Error())

@@ -12,18 +12,6 @@
 #define DROP 0	    /* the sender is told EPERM */
 #define DROP_LOST 2 /* as if it were lost on the way */
 
-/* stand_packet is how the socket of a packet stands. */
-static __always_inline void stand_packet(struct standing *s, struct __sk_buff *skb)
-{
-	for (int level = 0; level <= MAX_LEVEL; level++) {
-		__u64 id = bpf_skb_ancestor_cgroup_id(skb, level);
-
-		if (!id)
-			break;
-		decided(s, id);
-	}
-}
-
 /* syn decides on the SYN of a connection, each time it is sent. */
 static __always_inline int syn(struct __sk_buff *skb, struct bpf_sock *sk)
 {

@@ -85,6 +85,18 @@ static __always_inline void stand(struct standing *s, struct bpf_sock *sk)
 	}
 }
 
+/* stand_packet is how the socket of a packet stands. */
+static __always_inline void stand_packet(struct standing *s, struct __sk_buff *skb)
+{
+	for (int level = 0; level <= MAX_LEVEL; level++) {
+		__u64 id = bpf_skb_ancestor_cgroup_id(skb, level);
+
+		if (!id)
+			break;
+		decided(s, id);
+	}
+}
+
 /* unknown_may is what may happen to those below a watched cgroup. */
 static __always_inline enum unknown unknown_may(__u64 watched)
 {

@@ -11,30 +11,30 @@ import (
 )
 
 // awaitAlone returns an error if an agentd other than that of the pinned links
-// is attached to the cgroup directory root: two would each redirect what the
+// is attached to the root: two would each redirect what the
 // other has redirected. The kernel takes the programs of a process that was
 // killed off a moment after its end, hence the patience.
-func awaitAlone(root string, pinned map[string]link.Link) error {
+func (k *kernel) awaitAlone() error {
 	const patience, pause = time.Second, 20 * time.Millisecond
 	for end := time.Now().Add(patience); ; time.Sleep(pause) {
-		others, err := strangers(root, pinned)
+		others, err := k.others()
 		if err != nil {
-			return explain(fmt.Errorf("look for programs attached to %s: %w", root, err))
+			return explain(fmt.Errorf("look for programs attached to %s: %w", k.root, err))
 		}
 		if others == 0 {
 			return nil
 		}
 		if time.Now().After(end) {
-			return fmt.Errorf("another agentd is attached to %s: stop it first, or set capture.pins to the folder that it is pinned in", root)
+			return fmt.Errorf("another agentd is attached to %s: stop it first, or set capture.pins to the folder that it is pinned in", k.root)
 		}
 	}
 }
 
-// strangers counts the connect4 programs of agentd at root that no pinned link
+// others counts the connect4 programs of agentd at the root that no pinned link
 // attaches.
-func strangers(root string, pinned map[string]link.Link) (int, error) {
+func (k *kernel) others() (int, error) {
 	const name = "agentd_connect4"
-	dir, err := os.Open(root)
+	dir, err := os.Open(k.root)
 	if err != nil {
 		return 0, err
 	}
@@ -43,9 +43,14 @@ func strangers(root string, pinned map[string]link.Link) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	pinned, err := k.pinnedLink("connect4")
+	if err != nil {
+		return 0, err
+	}
 	var own ebpf.ProgramID
-	if l := pinned["connect4"]; l != nil {
-		info, err := l.Info()
+	if pinned != nil {
+		defer pinned.Close()
+		info, err := pinned.Info()
 		if err != nil {
 			return 0, err
 		}

@@ -8,9 +8,12 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +36,7 @@ type request struct {
 	Count    int            // of connections made one after the other; 0 is 1
 	At       int            // how many of them at a time; 0 is 1
 	Abrupt   bool           // send, and close without waiting for an answer
+	Timed    bool           // only connect, one after the other, and reset
 	Keep     bool           // make an IPv4 socket and keep it, unconnected
 	Borrow   [2]int         // take this process's socket with this number
 }
@@ -44,6 +48,7 @@ type response struct {
 	Peer  netip.AddrPort // getpeername
 	Local netip.AddrPort // getsockname
 	FD    int            // the socket that is kept
+	Took  time.Duration  // median of the calls of connect that were timed
 }
 
 // A client is a process that connects when it is told to.
@@ -118,6 +123,9 @@ func (r request) run() response {
 		}
 		return response{FD: fd}
 	}
+	if r.Timed {
+		return r.time()
+	}
 	count, at := max(r.Count, 1), max(r.At, 1)
 	places, results := make(chan struct{}, at), make(chan response, count)
 	for range count {
@@ -134,6 +142,33 @@ func (r request) run() response {
 		}
 	}
 	return last
+}
+
+// time connects and resets again and again, and returns how long the middle one
+// of the calls of connect took.
+func (r request) time() (got response) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	took := make([]time.Duration, r.Count)
+	for i := range took {
+		fd, err := r.socket()
+		if err != nil {
+			return response{Err: err.Error()}
+		}
+		addr := sockaddr(r.Dest)
+		start := time.Now()
+		err = unix.Connect(fd, addr)
+		took[i] = time.Since(start)
+		if err == nil { // no TIME_WAIT, so that ports do not run out
+			err = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		}
+		unix.Close(fd)
+		if err != nil {
+			return response{Err: err.Error()}
+		}
+	}
+	slices.Sort(took)
+	return response{Took: took[len(took)/2]}
 }
 
 func (r request) once() (got response) {

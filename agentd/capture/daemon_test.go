@@ -23,6 +23,7 @@ type daemonSetup struct {
 	Root, Pins string
 	Workloads  []capture.Workload
 	Dial       *request // made by the daemon itself once it is ready
+	Netns      string   // path of the one that is the daemon's host's; "": ours
 }
 
 // startDaemon starts a daemon in a cgroup of its own below group (nil: in
@@ -43,7 +44,7 @@ func startDaemon(t testing.TB, group *lab.Cgroup, setup daemonSetup) (*lab.Proce
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := lab.Start(t, cmd, "", syscall.SIGKILL)
+	p := lab.Start(t, cmd, setup.Netns, syscall.SIGKILL)
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
 		t.Fatalf("the daemon did not start: %v", err)
@@ -60,7 +61,7 @@ func daemonMain() {
 	if err := json.Unmarshal([]byte(os.Getenv(daemonEnv)), &setup); err != nil {
 		panic(err)
 	}
-	c, err := capture.Open(capture.Options{Root: setup.Root, Pins: setup.Pins})
+	c, err := capture.Open(capture.Options{Root: setup.Root, Pins: setup.Pins, UDP: []uint16{53}})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)

@@ -15,9 +15,19 @@ import (
 // A kernel is the kernel side: programs, maps and the links that attach them.
 type kernel struct {
 	bpf.CaptureObjects
-	root  string // cgroup directory
-	links []link.Link
-	pins  *os.File // the folder of the pins, locked; nil if there are none
+	root     string // cgroup directory
+	links    []attached
+	pins     *os.File // the folder of the pins, locked; nil if there are none
+	optional []*ebpf.Program
+	strict   *ebpf.Program // one of optional; nil if this kernel cannot
+	lacks    []string // what is not done because this kernel cannot
+}
+
+// attached is a program that is attached to the root.
+type attached struct {
+	name    string
+	program *ebpf.Program
+	link    link.Link
 }
 
 // attachments are the programs and where they go. The order is that of
@@ -57,17 +67,16 @@ func attach(root, pins string) (_ *kernel, err error) {
 	if err := k.load(); err != nil {
 		return nil, explain(err)
 	}
-	pinned, err := k.pinnedLinks()
-	if err != nil {
+	if err := k.awaitAlone(); err != nil {
 		return nil, err
 	}
-	if err := awaitAlone(root, pinned); err != nil {
-		return nil, err
-	}
-	for i := range attachments {
-		if err := k.attachOne(i, pinned); err != nil {
-			return nil, explain(fmt.Errorf("attach %s to %s: %w", attachments[i].name, root, err))
+	for _, a := range attachments {
+		if err := k.attachProgram(a.name, a.attach, a.program(&k.CapturePrograms)); err != nil {
+			return nil, err
 		}
+	}
+	if err := k.attachOptional(); err != nil {
+		return nil, err
 	}
 	return k, nil
 }
@@ -92,49 +101,20 @@ func (k *kernel) load() error {
 	return err
 }
 
-// pinnedLinks opens the links that an earlier agentd left, by attachment.
-func (k *kernel) pinnedLinks() (map[string]link.Link, error) {
-	links := map[string]link.Link{}
+// pinnedLink opens the link of that name which an earlier agentd left, nil if
+// there is none.
+func (k *kernel) pinnedLink(name string) (link.Link, error) {
 	if k.pins == nil {
-		return links, nil
+		return nil, nil
 	}
-	for _, a := range attachments {
-		l, err := link.LoadPinnedLink(k.linkPin(a.name), nil)
-		switch {
-		case errors.Is(err, os.ErrNotExist):
-		case err != nil:
-			return nil, fmt.Errorf("open pinned link %s: %w", k.linkPin(a.name), err)
-		default:
-			links[a.name] = l
-		}
+	l, err := link.LoadPinnedLink(k.linkPin(name), nil)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
 	}
-	return links, nil
-}
-
-// attachOne attaches the i-th program: in place of its predecessor, in one
-// step, if that is attached to the same cgroup, else afresh.
-func (k *kernel) attachOne(i int, pinned map[string]link.Link) error {
-	a := attachments[i]
-	program := a.program(&k.CapturePrograms)
-	old := pinned[a.name]
-	if old != nil && attachedTo(old, k.root) && old.Update(program) == nil {
-		k.links = append(k.links, old)
-		return nil
-	}
-	l, err := link.AttachCgroup(link.CgroupOptions{Path: k.root, Attach: a.attach, Program: program})
 	if err != nil {
-		return err
+		return nil, fmt.Errorf("open pinned link %s: %w", k.linkPin(name), err)
 	}
-	k.links = append(k.links, l)
-	if old != nil { // of another cgroup, or of one that is gone
-		if err := errors.Join(old.Unpin(), old.Close()); err != nil {
-			return err
-		}
-	}
-	if k.pins == nil {
-		return nil
-	}
-	return l.Pin(k.linkPin(a.name))
+	return l, nil
 }
 
 func (k *kernel) linkPin(name string) string {
@@ -153,17 +133,16 @@ func attachedTo(l link.Link, dir string) bool {
 
 // verify returns an error if a program of ours is not attached any more.
 func (k *kernel) verify() error {
-	for i, l := range k.links {
-		a := attachments[i]
-		info, err := l.Info()
+	for _, a := range k.links {
+		info, err := a.link.Info()
 		if err != nil {
 			return fmt.Errorf("look at the link of %s: %w", a.name, err)
 		}
-		program, err := a.program(&k.CapturePrograms).Info()
+		program, err := a.program.Info()
 		if err != nil {
 			return fmt.Errorf("look at the program %s: %w", a.name, err)
 		}
-		if id, ok := program.ID(); !ok || info.Program != id || !attachedTo(l, k.root) {
+		if id, ok := program.ID(); !ok || info.Program != id || !attachedTo(a.link, k.root) {
 			return fmt.Errorf("%s is not attached to %s any more: restart agentd", a.name, k.root)
 		}
 	}
@@ -173,10 +152,14 @@ func (k *kernel) verify() error {
 // close gives up every descriptor. What is pinned stays attached.
 func (k *kernel) close() error {
 	var errs []error
-	for _, l := range k.links {
-		errs = append(errs, l.Close())
+	for _, a := range k.links {
+		errs = append(errs, a.link.Close())
 	}
 	k.links = nil
+	for _, p := range k.optional {
+		errs = append(errs, p.Close())
+	}
+	k.optional = nil
 	if k.AgentdWorkload != nil {
 		errs = append(errs, k.CaptureObjects.Close())
 	}

@@ -23,6 +23,7 @@ type listener struct {
 	v4, v6 *socket // v6 is nil where there is no IPv6
 
 	wanted time.Time // when a connection last asked for it that waits
+	guards []guard   // of strict mode
 }
 
 // A socket is one that listens. Its descriptor is kept beside the file because
@@ -198,6 +199,11 @@ func (c *Capture) shut(l *listener) {
 }
 
 func (l *listener) close(c *Capture) {
+	if !c.closed { // else what is pinned stays, and the rest goes with us
+		for _, g := range l.guards {
+			g.remove()
+		}
+	}
 	for _, s := range []*socket{l.v4, l.v6} {
 		if s != nil {
 			s.Close()

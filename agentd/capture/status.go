@@ -40,7 +40,7 @@ func (c *Capture) status(id uint64, w *workload) Status {
 	}
 	used, processes, err := c.listenWhereUsed(w.Cgroup)
 	s.Processes, s.Namespaces = processes, len(used)
-	errs := []error{err, c.kernel.verify()}
+	errs := []error{err, w.unguarded, c.kernel.verify()}
 	maps.Copy(used, w.given)
 	for cookie := range used {
 		if l := c.listeners[cookie]; l != nil {

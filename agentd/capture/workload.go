@@ -36,12 +36,17 @@ type Workload struct {
 	Name     string // what people call it, at most MaxName bytes
 	Source   string // where the name is from, as "run" or "unit", at most 12 bytes
 	WhenDown Down
+	// Strict drops, at the host's end of its cables, what no cgroup's hook
+	// sees: the packets of packet sockets, and what it forwards.
+	Strict bool
 }
 
 // workload is a captured one.
 type workload struct {
 	Workload
 	given map[uint64]bool // cookies of the network namespaces named in Add
+
+	unguarded error // why strict mode is not everywhere it should be
 }
 
 // Add captures a workload and returns the id of its cgroup. Before it does, it
@@ -88,6 +93,8 @@ func (c *Capture) Add(w Workload, netns ...*os.File) (uint64, error) {
 		return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 	}
 	c.workloads[id] = added
+	maps.Copy(used, added.given)
+	c.guardAll(added, used)
 	delete(c.decided, id)
 	delete(c.inherited, id)
 	c.tell()
@@ -192,8 +199,9 @@ func (c *Capture) reconcile() error {
 		}
 		used, _, err := c.listenWhereUsed(w.Cgroup)
 		errs = append(errs, err)
+		maps.Copy(used, w.given)
+		c.guardAll(w, used)
 		maps.Copy(needed, used)
-		maps.Copy(needed, w.given)
 	}
 	for id, d := range c.decided {
 		if now, err := cgroup.ID(d.dir); errors.Is(err, fs.ErrNotExist) || err == nil && now != id {

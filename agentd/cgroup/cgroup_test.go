@@ -84,3 +84,31 @@ func TestAPartOfTheHierarchyIsRefused(t *testing.T) {
 		t.Errorf("inside: %v\n%s", err, out)
 	}
 }
+
+func TestOwnIsFoundFromACgroupNamespaceOfItsOwn(t *testing.T) {
+	if hierarchy := os.Getenv(ownEnv); hierarchy != "" {
+		dir, err := cgroup.Own(hierarchy)
+		if err != nil {
+			t.Fatal(err)
+		}
+		os.Stdout.WriteString("own: " + dir + "\n")
+		return
+	}
+	hierarchy, err := cgroup.Hierarchy()
+	if err != nil {
+		t.Fatal(err)
+	}
+	group := lab.NewCgroup(t).Child(t, "inside")
+	for _, flags := range []uintptr{0, syscall.CLONE_NEWCGROUP} {
+		cmd := group.Put(exec.Command(os.Args[0], "-test.run=^"+t.Name()+"$"))
+		cmd.SysProcAttr.Unshareflags = flags
+		cmd.Env = append(os.Environ(), ownEnv+"="+hierarchy)
+		out, err := cmd.CombinedOutput()
+		if err != nil || !strings.Contains(string(out), "own: "+group.Path+"\n") {
+			t.Errorf("with the flags %#x: %v, %s, want %s", flags, err, out, group.Path)
+		}
+	}
+}
+
+// ownEnv has the test find its own cgroup in the hierarchy that it names.
+const ownEnv = "CGROUP_TEST_OWN"

@@ -29,6 +29,8 @@ type Capture struct {
 	Verified bool   `json:"verified"` // every workload was seen to be captured
 	Problem  string `json:"problem,omitempty"`
 	Root     string `json:"root"` // the cgroup directory the programs are attached to
+	// Lacks are what is not done because the kernel cannot, in sentences.
+	Lacks []string `json:"lacks,omitempty"`
 }
 
 // SessionCount counts sessions since the daemon started.

@@ -74,6 +74,9 @@ func (a *app) writeCapture(c *control.Capture, workloads []control.Workload) {
 	if c.Problem != "" {
 		a.fact("", red, "%s", c.Problem)
 	}
+	for _, lack := range c.Lacks {
+		a.fact("", yellow, "not on this kernel: %s", lack)
+	}
 	for _, w := range workloads {
 		if w.Problem != "" {
 			a.fact("", red, "%s: %s", w.Name, w.Problem)
