@@ -19,6 +19,7 @@ import (
 	"agentd.dev/agentd/control"
 	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/relay"
+	"agentd.dev/agentd/synthetic"
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/all"
 	"agentd.dev/policy"
@@ -42,6 +43,7 @@ type Daemon struct {
 	capture  *capture.Capture
 	sources  []identity.Source
 	runs     *runs
+	verifier *synthetic.Verifier
 
 	loops   []*relay.Loop
 	looping sync.WaitGroup // the loops' threads
@@ -85,6 +87,9 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
+	if d.verifier, err = newVerifier(d.capture.Hierarchy()); err != nil {
+		return err
+	}
 	d.sources = identity.Sources(d.capture.Names)
 	d.runs = &runs{root: d.capture.Root(), capture: d.capture, down: config.Capture.WhenDown, log: log, live: map[string]*run{}}
 	undo = append(undo, d.runs.close)
@@ -208,6 +213,9 @@ func (d *Daemon) accept(ctx context.Context) error {
 		}
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
+		}
+		if d.verifier.Answer(conn.FD, conn.Peer.TGID, conn.Dest) {
+			continue
 		}
 		select {
 		case places <- struct{}{}:

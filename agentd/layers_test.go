@@ -25,6 +25,7 @@ var allowed = []struct {
 	{"agentd/identity", []string{"policy", "agentd/cgroup"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
 	{"agentd/probe", nil},
+	{"agentd/synthetic", nil},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder"}},
 	{"agentd/internal/...", []string{"..."}},

@@ -21,7 +21,8 @@ import (
 var Version = "dev"
 
 // Status implements control.Reporter.
-func (d *Daemon) Status(context.Context) control.Status {
+func (d *Daemon) Status(ctx context.Context) control.Status {
+	d.verify(ctx)
 	s := d.snapshot()
 	stats := d.recorder.Stats()
 	return control.Status{
@@ -61,8 +62,8 @@ func (d *Daemon) captureStatus() control.Capture {
 		problems = append(problems, (*err).Error())
 	}
 	for _, w := range d.capture.Workloads() {
-		if w.Problem != "" {
-			problems = append(problems, w.Name+": "+w.Problem)
+		if _, err := d.verdict(&w); err != nil {
+			problems = append(problems, w.Name+": "+err.Error())
 		}
 	}
 	c.Verified, c.Problem = len(problems) == 0, strings.Join(problems, "; ")
@@ -72,6 +73,7 @@ func (d *Daemon) captureStatus() control.Capture {
 func (d *Daemon) workloadStatus() []control.Workload {
 	list := []control.Workload{}
 	for _, w := range d.capture.Workloads() {
+		seen, problem := d.verdict(&w)
 		list = append(list, control.Workload{
 			Name:       w.Name,
 			Source:     w.Source,
@@ -79,11 +81,19 @@ func (d *Daemon) workloadStatus() []control.Workload {
 			Processes:  w.Processes,
 			Namespaces: w.Namespaces,
 			WhenDown:   downs[w.WhenDown],
-			Verified:   w.Problem == "",
-			Problem:    w.Problem,
+			Verified:   problem == nil,
+			Seen:       seen,
+			Problem:    text(problem),
 		})
 	}
 	return list
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // What the configuration calls these.

@@ -15,6 +15,7 @@ import (
 
 	"agentd.dev/agentd"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/synthetic"
 )
 
 // Exit codes, the same as agentctl's.
@@ -57,6 +58,15 @@ SIGTERM drains: sessions may finish, for as long as limits.drain says.`,
 	}
 	root.Flags().StringVar(&config, "config", "/etc/agentd/agentd.yaml", "configuration file")
 	root.Flags().TextVar(&level, "log-level", &level, "least level that is logged: debug, info, warn or error")
+	root.AddCommand(&cobra.Command{
+		Use:    synthetic.Command,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			started = true
+			return synthetic.Main(os.Stdin, os.Stdout)
+		},
+	})
 	if err := root.ExecuteContext(context.Background()); err != nil {
 		fmt.Fprintln(os.Stderr, "agentd:", err)
 		if errors.Is(err, control.ErrRunning) {
