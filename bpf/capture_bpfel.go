@@ -112,11 +112,12 @@ const (
 )
 
 type CaptureWant struct {
-	_       structs.HostLayout
-	Netns   uint64
-	Cgroup  uint64
-	Tid     uint32
-	Unknown uint32
+	_        structs.HostLayout
+	Netns    uint64
+	Cgroup   uint64
+	Captured uint64
+	Tid      uint32
+	Unknown  uint32
 }
 
 type CaptureWorkload struct {

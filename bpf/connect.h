@@ -50,6 +50,7 @@ static __always_inline void want(struct bpf_sock_addr *ctx, struct origin *o)
 
 	w.netns = bpf_get_netns_cookie(ctx);
 	w.cgroup = o->cgroup;
+	w.captured = o->captured;
 	w.tid = (__u32)bpf_get_current_pid_tgid();
 	w.unknown = o->unknown;
 	bpf_ringbuf_output(&agentd_wants, &w, sizeof(w), 0);

@@ -121,7 +121,8 @@ struct origin {
  * decide on its cgroup. */
 struct want {
 	__u64 netns;
-	__u64 cgroup; /* the task is in */
+	__u64 cgroup;	/* the task is in */
+	__u64 captured; /* cgroup that made it a captured or unknown connection */
 	__u32 tid;
 	__u32 unknown;
 };

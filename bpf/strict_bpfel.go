@@ -89,11 +89,12 @@ type StrictPorts struct {
 }
 
 type StrictWant struct {
-	_       structs.HostLayout
-	Netns   uint64
-	Cgroup  uint64
-	Tid     uint32
-	Unknown uint32
+	_        structs.HostLayout
+	Netns    uint64
+	Cgroup   uint64
+	Captured uint64
+	Tid      uint32
+	Unknown  uint32
 }
 
 type StrictWorkload struct {

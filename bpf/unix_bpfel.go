@@ -94,11 +94,12 @@ type UnixPorts struct {
 }
 
 type UnixWant struct {
-	_       structs.HostLayout
-	Netns   uint64
-	Cgroup  uint64
-	Tid     uint32
-	Unknown uint32
+	_        structs.HostLayout
+	Netns    uint64
+	Cgroup   uint64
+	Captured uint64
+	Tid      uint32
+	Unknown  uint32
 }
 
 type UnixWorkload struct {

@@ -73,7 +73,7 @@ func (c *Capture) restore() error {
 		if entry.Down == bpf.CaptureDownBYPASS_DOWN {
 			w.WhenDown = Bypass
 		}
-		c.workloads[id] = &workload{Workload: w, given: map[uint64]bool{}}
+		c.workloads[id] = &workload{Workload: w, id: id, given: map[uint64]bool{}}
 		errs = append(errs, c.listenForRestored(c.workloads[id]))
 	}
 	gone := deleteWhere(c.kernel.AgentdWorkload, func(id *uint64, _ *bpf.CaptureWorkload) bool { return !c.inherited[*id] })
@@ -88,11 +88,11 @@ func (c *Capture) restore() error {
 // listenForRestored listens where the processes of w are, in the host's
 // network namespace if there are none.
 func (c *Capture) listenForRestored(w *workload) error {
-	used, _, err := c.listenWhereUsed(w.Cgroup)
+	used, _, err := c.listenWhereUsed(w)
 	if err != nil || len(used) > 0 {
 		return err
 	}
-	l, err := c.listenIn(c.host)
+	l, err := c.listenIn(c.host, 0)
 	if err == nil {
 		w.given[l.cookie] = true
 	}

@@ -22,6 +22,7 @@ type listener struct {
 	ports  bpf.CapturePorts
 	v4, v6 *socket // v6 is nil where there is no IPv6
 
+	by     uint64    // id of the workload's cgroup that needed it first; 0: asked for by name
 	wanted time.Time // when a connection last asked for it that waits
 	guards []guard   // of strict mode
 }
@@ -36,9 +37,36 @@ type socket struct {
 // backlog is how many connections may wait; the kernel caps it at somaxconn.
 const backlog = 4096
 
+// maxNamespaces is in how many network namespaces one workload is listened for.
+// Making them costs it nothing, and us two sockets and three descriptors each;
+// connections from more of them wait in vain.
+const maxNamespaces = 64
+
+// errCrowded says that a workload has more network namespaces than that.
+var errCrowded = fmt.Errorf("it is in more than %d network namespaces: connections from the others are not taken", maxNamespaces)
+
+// crowded reports whether a workload has all the listeners it may have. Those
+// of unknown cgroups count together, and go again soon.
+func (c *Capture) crowded(by uint64) bool {
+	if by == 0 {
+		return false
+	}
+	n, most := 0, maxNamespaces
+	if c.workloads[by] == nil {
+		most = 2048
+	}
+	for _, l := range c.listeners {
+		if l.by == by {
+			n++
+		}
+	}
+	return n >= most
+}
+
 // listenIn makes sure that we listen in the network namespace ns, which the
-// caller keeps, and returns the listener. The caller holds c.mu.
-func (c *Capture) listenIn(ns *os.File) (*listener, error) {
+// caller keeps, and returns the listener. By is the workload's cgroup that
+// needs it, 0 if someone asked for it by name. The caller holds c.mu.
+func (c *Capture) listenIn(ns *os.File, by uint64) (*listener, error) {
 	ino, err := inode(ns)
 	if err != nil {
 		return nil, err
@@ -48,7 +76,10 @@ func (c *Capture) listenIn(ns *os.File) (*listener, error) {
 			return l, nil
 		}
 	}
-	l := &listener{inode: ino}
+	if c.crowded(by) {
+		return nil, errCrowded
+	}
+	l := &listener{inode: ino, by: by}
 	if err := c.hold(l, ns); err != nil {
 		return nil, err
 	}

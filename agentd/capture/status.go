@@ -38,9 +38,9 @@ func (c *Capture) status(id uint64, w *workload) Status {
 		s.Problem = "agentd is stopping"
 		return s
 	}
-	used, processes, err := c.listenWhereUsed(w.Cgroup)
+	used, processes, err := c.listenWhereUsed(w)
 	s.Processes, s.Namespaces = processes, len(used)
-	errs := []error{err, w.unguarded, c.kernel.verify()}
+	errs := []error{err, w.crowded, w.unguarded, c.kernel.verify()}
 	maps.Copy(used, w.given)
 	for cookie := range used {
 		if l := c.listeners[cookie]; l != nil {

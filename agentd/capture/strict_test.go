@@ -2,8 +2,10 @@ package capture_test
 
 import (
 	"net"
+	"net/netip"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -59,21 +61,33 @@ func TestStrictModeStopsPacketSockets(t *testing.T) {
 		}
 		// The cable keeps the order: what came before the usual way has
 		// come, or never will.
-		got := []string{}
-		for !slices.Contains(got, "usual") {
+		said := []string{}
+		for !slices.Contains(said, "usual") {
 			select {
 			case line := <-heard:
-				got = append(got, line)
+				said = append(said, line)
 			case <-time.After(10 * time.Second):
-				t.Fatalf("strict %t: heard %q and no more", strict, got)
+				t.Fatalf("strict %t: heard %q and no more", strict, said)
 			}
 		}
 		want := []string{"packet", "raw", "bypass", "usual"}
 		if strict && stops { // before Linux 6.6: said, and not done
 			want = []string{"usual"}
 		}
-		if !slices.Equal(got, want) {
-			t.Errorf("strict %t: the node heard %q, want %q", strict, got, want)
+		if !slices.Equal(said, want) {
+			t.Errorf("strict %t: the node heard %q, want %q", strict, said, want)
+		}
+		// Sent elsewhere on its way out, it reaches nobody.
+		elsewhere := serve(t, node, host)
+		redirect := exec.Command("nsenter", "--net="+netns.Path, "iptables", "-t", "nat", "-A", "OUTPUT", "-p", "tcp", "-d", node,
+			"--dport", strconv.Itoa(int(server.addr.Port())+1), "-j", "DNAT", "--to-destination", elsewhere.addr.String())
+		if out, err := redirect.CombinedOutput(); err != nil {
+			t.Fatalf("iptables: %v\n%s", err, out)
+		}
+		told := netip.AddrPortFrom(server.addr.Addr(), server.addr.Port()+1)
+		got := keeper.do(t, request{Dest: told})
+		if reached := len(elsewhere.asked) > 0; reached != (!strict || !stops) {
+			t.Errorf("strict %t: a connection that is sent elsewhere: %+v, reached somebody: %t", strict, got, reached)
 		}
 		if got := keeper.do(t, request{Dest: server.addr}); got.Err != "" || got.Peer != server.addr || !strings.HasPrefix(got.Seen, pod) {
 			t.Errorf("strict %t: a connection through agentd: %+v, want one of %s", strict, got, pod)

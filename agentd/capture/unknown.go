@@ -212,7 +212,7 @@ func (c *Capture) listenWanted(want bpf.CaptureWant) error {
 			return err
 		}
 		defer ns.Close()
-		if l, err = c.listenIn(ns); err != nil {
+		if l, err = c.listenIn(ns, want.Captured); err != nil {
 			return err
 		}
 		if l.cookie != want.Netns {

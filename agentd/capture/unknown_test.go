@@ -1,6 +1,7 @@
 package capture_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -151,5 +152,31 @@ func TestWhatAnEarlierAgentdDecidedIsKeptUntilItIsSettled(t *testing.T) {
 		if got.Err != "connect: connection refused" {
 			t.Errorf("%s, which nobody has decided on again: %+v, want connection refused", group.Path, got)
 		}
+	}
+}
+
+func TestOneWorkloadCannotHaveUsListenWithoutEnd(t *testing.T) {
+	f := start(t, capture.Options{})
+	crowd, other := f.workload(t, "crowd"), f.workload(t, "other")
+	for range 80 {
+		startClient(t, crowd, lab.NewNetns(t))
+	}
+	if err := f.Reconcile(); err != nil {
+		t.Errorf("reconcile: %v", err)
+	}
+	problems := map[string]string{}
+	for _, w := range f.Workloads() {
+		problems[w.Name] = w.Problem
+		if w.Namespaces > 64 {
+			t.Errorf("%s is listened for in %d namespaces, want 64 at most", w.Name, w.Namespaces)
+		}
+	}
+	if !strings.Contains(problems["crowd"], "more than 64 network namespaces") || problems["other"] != "" {
+		t.Errorf("the problems are %q, want that the crowd is one", problems)
+	}
+	netns := lab.NewNetns(t)
+	s := serve(t, "127.0.0.1", netns)
+	if got := startClient(t, other, netns).do(t, request{Dest: s.addr}); got.Err != "" {
+		t.Errorf("another workload: %s", got.Err)
 	}
 }

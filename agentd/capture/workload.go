@@ -44,9 +44,11 @@ type Workload struct {
 // workload is a captured one.
 type workload struct {
 	Workload
+	id    uint64          // of the cgroup
 	given map[uint64]bool // cookies of the network namespaces named in Add
 
 	unguarded error // why strict mode is not everywhere it should be
+	crowded   error // errCrowded if it is
 }
 
 // Add captures a workload and returns the id of its cgroup. Before it does, it
@@ -67,21 +69,21 @@ func (c *Capture) Add(w Workload, netns ...*os.File) (uint64, error) {
 	if c.closed {
 		return 0, os.ErrClosed
 	}
-	added := &workload{Workload: w, given: map[uint64]bool{}}
+	added := &workload{Workload: w, id: id, given: map[uint64]bool{}}
 	if old := c.workloads[id]; old != nil {
 		maps.Copy(added.given, old.given)
 	}
 	for _, ns := range netns {
-		l, err := c.listenIn(ns)
+		l, err := c.listenIn(ns, 0)
 		if err != nil {
 			return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 		}
 		added.given[l.cookie] = true
 	}
-	used, _, err := c.listenWhereUsed(w.Cgroup)
+	used, _, err := c.listenWhereUsed(added)
 	if err == nil && len(used)+len(added.given) == 0 {
 		var l *listener
-		if l, err = c.listenIn(c.host); err == nil {
+		if l, err = c.listenIn(c.host, 0); err == nil {
 			added.given[l.cookie] = true
 		}
 	}
@@ -197,7 +199,7 @@ func (c *Capture) reconcile() error {
 			errs = append(errs, c.remove(id))
 			continue
 		}
-		used, _, err := c.listenWhereUsed(w.Cgroup)
+		used, _, err := c.listenWhereUsed(w)
 		errs = append(errs, err)
 		maps.Copy(used, w.given)
 		c.guardAll(w, used)
@@ -229,20 +231,26 @@ func (c *Capture) forgetStale() error {
 	})
 }
 
-// listenWhereUsed listens in every network namespace that a process of the
-// cgroup is in, and returns their cookies and the number of processes. It goes
-// on after an error.
-func (c *Capture) listenWhereUsed(dir string) (used map[uint64]bool, processes int, err error) {
+// listenWhereUsed listens in every network namespace that a process of w is in,
+// as far as there may be so many, and returns their cookies and the number of
+// processes. It goes on after an error.
+func (c *Capture) listenWhereUsed(w *workload) (used map[uint64]bool, processes int, err error) {
 	used = map[uint64]bool{}
-	pids, err := cgroup.Processes(dir)
+	w.crowded = nil
+	pids, err := cgroup.Processes(w.Cgroup)
 	if err != nil {
-		return used, 0, fmt.Errorf("list the processes of %s: %w", dir, err)
+		return used, 0, fmt.Errorf("list the processes of %s: %w", w.Cgroup, err)
 	}
 	var errs []error
 	for _, pid := range pids {
-		l, err := c.listenFor(pid)
+		l, err := c.listenFor(pid, w.id)
 		if errors.Is(err, fs.ErrNotExist) || errors.Is(err, unix.ESRCH) {
 			continue // it has ended
+		}
+		if errors.Is(err, errCrowded) {
+			w.crowded = err
+			processes++
+			continue
 		}
 		if err != nil {
 			errs = append(errs, err)
@@ -254,8 +262,8 @@ func (c *Capture) listenWhereUsed(dir string) (used map[uint64]bool, processes i
 	return used, processes, errors.Join(errs...)
 }
 
-// listenFor listens in the network namespace of a process.
-func (c *Capture) listenFor(pid int) (*listener, error) {
+// listenFor listens in the network namespace of a process, for a workload.
+func (c *Capture) listenFor(pid int, by uint64) (*listener, error) {
 	path := "/proc/" + strconv.Itoa(pid) + "/ns/net"
 	// Looked at before it is opened: most are known, and stat costs less.
 	var stat unix.Stat_t
@@ -272,5 +280,5 @@ func (c *Capture) listenFor(pid int) (*listener, error) {
 		return nil, err
 	}
 	defer ns.Close()
-	return c.listenIn(ns)
+	return c.listenIn(ns, by)
 }
