@@ -217,6 +217,7 @@ func (d *Daemon) accept(ctx context.Context) error {
 		if d.verifier.Answer(conn.FD, conn.Peer.TGID, conn.Dest) {
 			continue
 		}
+		d.runs.taken.note(conn.Peer.Captured, conn.Dest)
 		select {
 		case places <- struct{}{}:
 		case <-ctx.Done():

@@ -32,6 +32,7 @@ type runs struct {
 	capture *capture.Capture
 	down    capture.Down
 	log     *slog.Logger
+	taken   taken
 
 	mu   sync.Mutex // guards live
 	live map[string]*run
@@ -67,6 +68,7 @@ func (r *runs) adopt() error {
 		if run.captured, err = cgroup.ID(dir); err != nil {
 			return fmt.Errorf("adopt run %s: %w", run.ID, err)
 		}
+		r.taken.begin(run.captured)
 		r.live[run.ID] = run
 		if r.reap(run); r.live[run.ID] == nil {
 			continue
@@ -122,8 +124,24 @@ func (r *runs) StartRun(_ context.Context, req control.RunRequest) (control.Run,
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.taken.begin(run.captured)
 	r.live[id] = run
 	return run.Run, nil
+}
+
+// RunStatus implements control.RunReporter.
+func (r *runs) RunStatus(_ context.Context, id string) (control.RunStatus, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	run, ok := r.live[id]
+	if !ok {
+		return control.RunStatus{}, noRun(id)
+	}
+	return control.RunStatus{Run: run.Run, Connections: r.taken.of(run.captured)}, nil
+}
+
+func noRun(id string) error {
+	return &control.Error{Code: http.StatusNotFound, Message: fmt.Sprintf("there is no run %q", id)}
 }
 
 // EndRun implements control.Runs.
@@ -132,7 +150,7 @@ func (r *runs) EndRun(_ context.Context, id string, _ control.Peer) error {
 	defer r.mu.Unlock()
 	run, ok := r.live[id]
 	if !ok {
-		return &control.Error{Code: http.StatusNotFound, Message: fmt.Sprintf("there is no run %q", id)}
+		return noRun(id)
 	}
 	run.forget()
 	r.reap(run)
@@ -161,6 +179,7 @@ func (r *runs) reap(run *run) {
 	if err := r.capture.Remove(run.captured); err != nil {
 		r.log.Warn("release run", "run", run.ID, "error", err)
 	}
+	r.taken.end(run.captured)
 	delete(r.live, run.ID)
 }
 

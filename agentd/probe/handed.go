@@ -3,9 +3,11 @@ package probe
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -94,27 +96,29 @@ var handed = []Vector{
 	},
 }
 
+// depths is the uppermost of the cgroups that descend makes.
+const depths = "agentd-probe-depths"
+
 // descend connects from far below the workload's cgroup.
 func (s *scene) descend() error {
-	var made []string
-	defer func() {
-		_ = move(s.Inside)
-		for i := len(made) - 1; i >= 0; i-- {
-			_ = os.Remove(made[i])
-		}
-	}()
-	dir := s.Inside
-	for range 40 {
-		dir = filepath.Join(dir, "d")
-		if err := os.Mkdir(dir, 0o755); err != nil {
-			return err
-		}
-		made = append(made, dir)
+	dir := filepath.Join(s.Inside, depths, strings.Repeat("d/", 40))
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
 	}
 	if err := move(dir); err != nil {
 		return err
 	}
 	return connecting(0, nil)(s)
+}
+
+// ascend removes what descend made below a cgroup, once nobody is in it.
+func ascend(cgroup string) error {
+	for dir := filepath.Join(cgroup, depths, strings.Repeat("d/", 40)); dir != cgroup; dir = filepath.Dir(dir) {
+		if err := os.Remove(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
+	return nil
 }
 
 // beCalled answers whoever connects.

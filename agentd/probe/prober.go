@@ -21,9 +21,9 @@ type Prober struct {
 	// Inside is the directory of a captured cgroup, Outside that of one that
 	// is not. Both must allow processes.
 	Inside, Outside string
-	// Fresh makes a stage for one attempt, with Inside captured there too, and
-	// returns what to call afterwards.
-	Fresh func(context.Context) (*Stage, func() error, error)
+	// Fresh makes another place for one attempt that changes it, and returns
+	// what to call afterwards.
+	Fresh func(context.Context) (*Prober, func() error, error)
 	// Captured says how many connections to a port of the target agentd has
 	// been given so far.
 	Captured func(ctx context.Context, port uint16) (int, error)
@@ -37,10 +37,21 @@ type Row struct {
 	Over   Family `json:"over,omitempty"`
 	Want   Result `json:"want"`
 	Got    Result `json:"got"`
-	OK     bool   `json:"ok"`
+	OK     bool   `json:"ok"`     // Got is Want
+	Served bool   `json:"served"` // the attempt was answered
 	// Detail is what the call said or the target heard.
 	Detail string `json:"detail,omitempty"`
 	Why    string `json:"why,omitempty"`
+}
+
+// Safe reports whether nothing came past agentd that Want does not know of:
+// less may get through on this node than could.
+func (r *Row) Safe() bool {
+	switch r.Got {
+	case Captured, Refused, Dropped, Lacking:
+		return true
+	}
+	return r.OK
 }
 
 // attemptTime is how long an attempt may take.
@@ -50,7 +61,7 @@ const attemptTime = 15 * time.Second
 // inside. An error means that nothing can be said.
 func (p *Prober) Try(ctx context.Context, v *Vector, f Family) (Row, error) {
 	row := Row{Vector: v.Name, Over: f, Want: v.Want, Why: v.Why}
-	free, err := p.attempt(ctx, v, f, p.Outside)
+	free, err := p.attempt(ctx, v, f, true)
 	if err != nil {
 		return row, err
 	}
@@ -59,12 +70,13 @@ func (p *Prober) Try(ctx context.Context, v *Vector, f Family) (Row, error) {
 		row.OK = row.Got == Lacking
 		return row, nil
 	}
-	got, err := p.attempt(ctx, v, f, p.Inside)
+	got, err := p.attempt(ctx, v, f, false)
 	if err != nil {
 		return row, err
 	}
 	row.Got, row.Detail = got.result(v), got.detail()
-	row.OK = row.Want.meets(row.Got) && (row.Got != Captured || got.Err == "" || v.Local)
+	row.Served = got.Err == ""
+	row.OK = row.Want.meets(row.Got)
 	return row, nil
 }
 
@@ -130,21 +142,26 @@ func (o *outcome) detail() string {
 	return strings.Join(words, "; ")
 }
 
-// attempt tries v once, in a process of its own that holds cgroup for the
-// workload's.
-func (p *Prober) attempt(ctx context.Context, v *Vector, f Family, cgroup string) (outcome, error) {
+// attempt tries v once, in a process of its own. If it is to be free, the
+// cgroup outside stands for the workload's.
+func (p *Prober) attempt(ctx context.Context, v *Vector, f Family, free bool) (outcome, error) {
 	if !v.Alone {
-		return p.attemptOn(ctx, p.Stage, v, f, cgroup)
+		return p.here(ctx, v, f, free)
 	}
-	stage, end, err := p.Fresh(ctx)
+	other, end, err := p.Fresh(ctx)
 	if err != nil {
 		return outcome{}, err
 	}
-	o, err := p.attemptOn(ctx, stage, v, f, cgroup)
+	o, err := other.here(ctx, v, f, free)
 	return o, errors.Join(err, end())
 }
 
-func (p *Prober) attemptOn(ctx context.Context, stage *Stage, v *Vector, f Family, cgroup string) (outcome, error) {
+// here is attempt in this very place.
+func (p *Prober) here(ctx context.Context, v *Vector, f Family, free bool) (outcome, error) {
+	stage, cgroup := p.Stage, p.Inside
+	if free {
+		cgroup = p.Outside
+	}
 	t, err := stage.open(v.Port)
 	if err != nil {
 		return outcome{}, fmt.Errorf("listen: %w", err)
@@ -152,7 +169,7 @@ func (p *Prober) attemptOn(ctx context.Context, stage *Stage, v *Vector, f Famil
 	defer t.close()
 	s := scene{
 		Vector: v.Name, Family: f, Dest: t.dest(f), Nonce: newNonce(), MAC: stage.mac, Beyond: fmt.Sprintf("/proc/%d/fd/%d", os.Getpid(), stage.outside.Fd()),
-		Inside: cgroup, Outside: p.Outside, Free: cgroup == p.Outside, Command: p.Command().Args,
+		Inside: cgroup, Outside: p.Outside, Free: free, Command: p.Command().Args,
 	}
 	before, err := p.Captured(ctx, t.port)
 	if err != nil {
@@ -197,6 +214,9 @@ func (p *Prober) run(ctx context.Context, stage *Stage, v *Vector, s *scene) (o 
 		return o, fmt.Errorf("start an attempt: %w", err)
 	}
 	waited := cmd.Wait()
+	if err := ascend(s.Inside); err != nil {
+		return o, fmt.Errorf("tidy up: %w", err)
+	}
 	if ctx.Err() != nil {
 		o.Err = "the attempt did not end"
 		return o, nil
