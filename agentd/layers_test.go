@@ -26,6 +26,7 @@ var allowed = []struct {
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
 	{"agentd/probe", nil},
 	{"agentd/synthetic", nil},
+	{"agentd/doctor", []string{"agentd/cgroup", "agentd/control"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder"}},
 	{"agentd/internal/...", []string{"..."}},
