@@ -19,7 +19,10 @@ type thing struct {
 	use  func(*scene, int) error
 }
 
-const before = "it was made and connected before the workload had it, by who may"
+const (
+	before = "it was made and connected before the workload had it, by who may"
+	beyond = "open if it was made outside of `capture.root`, where the kernel side sees no socket"
+)
 
 var (
 	freshTCP = thing{"TCP socket", made(unix.SOCK_STREAM, 0, nil), (*scene).connect}
@@ -50,16 +53,16 @@ func (s *scene) say(fd int) error {
 
 // handed are the ways by sockets, and processes, that change places.
 var handed = []Vector{
-	passedIn(freshTCP, Captured, ""),
+	passedIn(freshTCP, Captured, beyond),
 	passedIn(doneTCP, Open, before),
-	passedIn(freshUDP, Refused, ""),
+	passedIn(freshUDP, Refused, beyond),
 	passedIn(doneUDP, Open, before),
 	passedIn(freshRaw, Open, "it was made by who may send itself"),
 	passedOut(freshTCP, Captured),
 	passedOut(freshUDP, Refused),
-	movedIn(freshTCP, Captured, ""),
+	movedIn(freshTCP, Captured, beyond),
 	movedIn(doneTCP, Open, "connections from before the capture go on; `capture.takeover: destroy` ends them"),
-	movedIn(freshUDP, Refused, ""),
+	movedIn(freshUDP, Refused, beyond),
 	movedIn(doneUDP, Open, before),
 	movedIn(freshRaw, Open, "needs CAP_NET_RAW outside of the workload"),
 	movedOut(freshTCP, Captured),
@@ -146,7 +149,7 @@ func (s *scene) beCalled() error {
 
 func passedIn(t thing, want Result, why string) Vector {
 	return Vector{
-		Name: t.name + " made outside and passed in (SCM_RIGHTS)", Want: want, Why: why, Told: true,
+		Name: t.name + " made outside and passed in (SCM_RIGHTS)", Want: want, Apart: Open, Why: why, Told: true,
 		try: func(s *scene) error {
 			fd, err := s.fetch(t.name, s.Outside)
 			if err != nil {
@@ -172,7 +175,7 @@ func passedOut(t thing, want Result) Vector {
 
 func movedIn(t thing, want Result, why string) Vector {
 	return Vector{
-		Name: "moved into the workload with a " + t.name, Want: want, Why: why, Outside: true, Told: true,
+		Name: "moved into the workload with a " + t.name, Want: want, Apart: Open, Why: why, Outside: true, Told: true,
 		try: func(s *scene) error { return s.moveWith(t, s.Inside) },
 	}
 }

@@ -22,6 +22,10 @@ type Vector struct {
 	// Strict is Want where packets are also filtered outside of the
 	// workload's network namespace; Unset if that changes nothing.
 	Strict Result
+	// Apart is Want where what is outside of the workload is outside of
+	// capture.root too, which the kernel side does not see; Unset if that
+	// changes nothing.
+	Apart Result
 	// Why says what the workload needs for it, and of an open one why it is
 	// open.
 	Why string

@@ -21,6 +21,7 @@ type Prober struct {
 	// Inside is the directory of a captured cgroup, Outside that of one that
 	// is not. Both must allow processes.
 	Inside, Outside string
+	Apart           bool // Outside is not below the cgroup that agentd is attached to
 	// Fresh makes another place for one attempt that changes it, and returns
 	// what to call afterwards.
 	Fresh func(context.Context) (*Prober, func() error, error)
@@ -61,6 +62,9 @@ const attemptTime = 15 * time.Second
 // inside. An error means that nothing can be said.
 func (p *Prober) Try(ctx context.Context, v *Vector, f Family) (Row, error) {
 	row := Row{Vector: v.Name, Over: f, Want: v.Want, Why: v.Why}
+	if p.Apart && v.Apart != Unset {
+		row.Want = v.Apart
+	}
 	free, err := p.attempt(ctx, v, f, true)
 	if err != nil {
 		return row, err

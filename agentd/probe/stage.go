@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"os/exec"
 	"runtime"
 
 	"github.com/vishvananda/netlink"
@@ -75,6 +76,11 @@ func (s *Stage) build() (err error) {
 		s.sniffer, err = sniff(link)
 		return err
 	})
+}
+
+// Start starts a program in the inner network namespace.
+func (s *Stage) Start(cmd *exec.Cmd) error {
+	return within(s.Inside, cmd.Start)
 }
 
 // Close lets go of the stage. It may be called again.
