@@ -75,15 +75,11 @@ func TestSyntheticAddressesAnswerNobodyElse(t *testing.T) {
 	}
 }
 
-// startRun starts a program that waits on its input as a run of the daemon's,
-// and returns once it is in its cgroup.
-func startRun(t *testing.T, a *lab.Agentd, netns, program string) {
+// startRun starts a program that copies its input to its output as a run of the
+// daemon's, and returns once it does.
+func startRun(t *testing.T, a *lab.Agentd, netns string, program ...string) {
 	t.Helper()
-	path, err := exec.LookPath(program)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := a.Captured(t, exec.Command(path))
+	cmd := a.Captured(t, exec.Command(program[0], program[1:]...))
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)

@@ -2,6 +2,7 @@ package doctor
 
 import (
 	"os"
+	"slices"
 
 	"golang.org/x/sys/unix"
 )
@@ -58,11 +59,19 @@ var runtimeSockets = []string{
 	"/run/buildkit/buildkitd.sock",
 }
 
-func runtimes(*Node) (all []Finding) {
-	for _, path := range runtimeSockets {
+// sockets are those of n that are there.
+func (n *Node) sockets() (there []string) {
+	for _, path := range slices.Concat(runtimeSockets, n.Sockets) {
 		if isSocket(path) {
-			all = append(all, ok("%s", path)...)
+			there = append(there, path)
 		}
+	}
+	return there
+}
+
+func runtimes(n *Node) (all []Finding) {
+	for _, path := range n.sockets() {
+		all = append(all, ok("%s", path)...)
 	}
 	if all == nil {
 		return ok("no container runtime listens where they usually do")
@@ -72,7 +81,7 @@ func runtimes(*Node) (all []Finding) {
 
 func nri(n *Node) []Finding {
 	const path = "/var/run/nri/nri.sock"
-	if runtimes(n)[0].Text[0] != '/' {
+	if n.sockets() == nil {
 		return ok("there is no container runtime that could have it")
 	}
 	if !isSocket(path) {

@@ -17,6 +17,8 @@ type Node struct {
 	Status control.Status // what the daemon says
 	Absent error          // why it says nothing; nil if it does
 	Pins   string         // folder on a bpffs where agentd keeps its programs
+	// Sockets are those of container runtimes, besides the usual ones.
+	Sockets []string
 }
 
 // A State is how grave a finding is.

@@ -73,8 +73,8 @@ func processes(w *control.Workload) []int {
 // can talk to one can start what is not captured.
 func sockets(n *Node) (all []Finding) {
 	wanted := map[file]string{}
-	for _, path := range runtimeSockets {
-		if f, err := identify(path); err == nil && isSocket(path) {
+	for _, path := range n.sockets() {
+		if f, err := identify(path); err == nil {
 			wanted[f] = path
 		}
 	}

@@ -16,7 +16,7 @@ type diagnosis struct {
 func newDoctor(a *app) *cobra.Command {
 	var (
 		probing bool
-		pins    string
+		node    doctor.Node
 	)
 	cmd := &cobra.Command{
 		Use:   "doctor [--probe]",
@@ -45,7 +45,6 @@ listed as open (docs/bypass.md). It needs root.`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client := a.client()
 			defer client.Close()
-			node := doctor.Node{Pins: pins}
 			node.Status, node.Absent = client.Status(cmd.Context())
 			d := diagnosis{Checks: doctor.Examine(&node)}
 			sick := false
@@ -78,7 +77,8 @@ listed as open (docs/bypass.md). It needs root.`,
 		},
 	}
 	cmd.Flags().BoolVar(&probing, "probe", false, "try every way around agentd")
-	cmd.Flags().StringVar(&pins, "pins", "/sys/fs/bpf/agentd", "where agentd keeps its programs: capture.pins of its configuration")
+	cmd.Flags().StringSliceVar(&node.Sockets, "runtime", nil, "socket of a container runtime, if it is not one of the usual")
+	cmd.Flags().StringVar(&node.Pins, "pins", "/sys/fs/bpf/agentd", "where agentd keeps its programs: capture.pins of its configuration")
 	cmd.AddCommand(newAttempt(), newPlace())
 	return cmd
 }
