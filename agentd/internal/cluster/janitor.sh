@@ -8,8 +8,9 @@ cat >/dev/null || true
 v2=$(awk '$3 == "cgroup2" { print $2; exit }' /proc/self/mounts)
 if [[ -d $v2$cgroup ]]; then
 	echo 1 >"$v2$cgroup/cgroup.kill"
+	tries=0
 	until grep -q 'populated 0' "$v2$cgroup/cgroup.events"; do
-		((SECONDS++ < 100)) || { echo "janitor: a process in $v2$cgroup does not die" >&2; exit 1; }
+		((++tries < 100)) || { echo "janitor: a process in $v2$cgroup does not die" >&2; exit 1; }
 		sleep 0.1
 	done
 fi
