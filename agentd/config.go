@@ -31,6 +31,10 @@ type Config struct {
 	Unlisted Unlisted
 	Record   RecordConfig
 	Limits   LimitsConfig
+
+	// Stay is a flag, not in the file: stay after another agentd has taken
+	// over and all sessions have ended, until told to stop.
+	Stay bool
 }
 
 // A CaptureConfig says what is captured.
@@ -77,6 +81,7 @@ type LimitsConfig struct {
 	Statement Size     // longest statement that is judged; a longer one is unclassified
 	Loops     int      // relay threads, 0 for one for every two cores
 	Drain     Duration // how long sessions may go on when agentd stops
+	Handover  Duration // how long sessions may go on after another agentd has taken over
 }
 
 // LoadConfig reads a configuration file. Its error is document.Errors if the
@@ -109,7 +114,7 @@ func defaults() *Config {
 		Metrics: "127.0.0.1:9464",
 		Capture: CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
 		Record:  RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Reserve: 256 << 20},
-		Limits:  LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second)},
+		Limits:  LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
 	}
 }
 
@@ -166,6 +171,7 @@ func (c *LimitsConfig) keys() []document.Key {
 			}
 		}},
 		{Name: "drain", Read: duration(&c.Drain, 0, time.Hour)},
+		{Name: "handover", Read: duration(&c.Handover, 0, 365*24*time.Hour)},
 	}
 }
 

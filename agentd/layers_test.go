@@ -30,6 +30,7 @@ var allowed = []struct {
 	{"agentd/pods/...", []string{"agentd/pods", "agentd/cgroup"}},
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
 	{"agentd/watch", nil},
+	{"agentd/handover", nil},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder"}},
 	{"agentd/internal/...", []string{"..."}},

@@ -1,9 +1,7 @@
 package agentd_test
 
 import (
-	"bufio"
 	"fmt"
-	"io"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -14,51 +12,6 @@ import (
 	"agentd.dev/agentd/control"
 	"agentd.dev/agentd/internal/lab"
 )
-
-// A talk is a psql that goes on: what it is told, it does, and says so.
-type talk struct {
-	in  io.Writer
-	out *bufio.Reader
-}
-
-// converse starts a captured psql.
-func converse(t *testing.T, a *lab.Agentd, server *lab.Server) *talk {
-	t.Helper()
-	cmd := psql(server)
-	cmd.Stdin = nil
-	cmd = a.Captured(t, cmd)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, w := io.Pipe()
-	cmd.Stdout, cmd.Stderr = w, w
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	ended := make(chan struct{})
-	go func() { defer close(ended); w.CloseWithError(fmt.Errorf("psql ended: %v", cmd.Wait())) }()
-	t.Cleanup(func() { in.Close(); go io.Copy(io.Discard, r); <-ended })
-	return &talk{in: in, out: bufio.NewReader(r)}
-}
-
-// say sends a statement and returns what psql prints up to a mark.
-func (c *talk) say(t *testing.T, statement string) (said string) {
-	t.Helper()
-	if _, err := fmt.Fprintf(c.in, "%s\n\\echo --\n", statement); err != nil {
-		t.Fatal(err)
-	}
-	for {
-		line, err := c.out.ReadString('\n')
-		if line == "--\n" {
-			return said
-		}
-		said += line
-		if err != nil {
-			return said + err.Error()
-		}
-	}
-}
 
 const denyOther = `
 rules:

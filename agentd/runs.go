@@ -45,8 +45,9 @@ type run struct {
 }
 
 // adopt takes over the runs that an earlier daemon left. Those in which
-// something runs are captured, again if need be; the others are removed.
-func (r *runs) adopt() error {
+// something runs are captured, again if need be; the others are removed, unless
+// the daemon lives, and has said that their callers are about to use them.
+func (r *runs) adopt(from *inheritance) error {
 	folder := filepath.Join(r.root, runsFolder)
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, os.ErrNotExist) {
@@ -68,7 +69,11 @@ func (r *runs) adopt() error {
 			return fmt.Errorf("adopt run %s: %w", run.ID, err)
 		}
 		r.live[run.ID] = run
-		if r.reap(run); r.live[run.ID] == nil {
+		run.caller = from.caller(run.ID)
+		if run.caller == nil {
+			r.reap(run)
+		}
+		if r.live[run.ID] == nil {
 			continue
 		}
 		if _, err := r.capture.Add(r.workload(run)); err != nil {
@@ -171,14 +176,45 @@ func (r *runs) reap(run *run) {
 	delete(r.live, run.ID)
 }
 
+// bequest returns the runs for the daemon that takes over.
+func (r *runs) bequest() (all []inheritedRun) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, run := range r.live {
+		all = append(all, inheritedRun{run.Run, run.caller})
+	}
+	return all
+}
+
+// caller returns what watches the caller of a run that was handed over, nil if
+// it is gone or the run was not.
+func (in *inheritance) caller(id string) (caller *os.File) {
+	if in == nil {
+		return nil
+	}
+	for i := range in.runs {
+		if in.runs[i].ID == id {
+			caller, in.runs[i].caller = in.runs[i].caller, nil
+			return caller
+		}
+	}
+	return nil
+}
+
 // close ends every run, and leaves the cgroups of those that still run
-// something to the next daemon's adopt.
-func (r *runs) close() error {
+// something to the next daemon's adopt. If the runs are another daemon's, it
+// only stops watching.
+func (r *runs) close(theirs bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, run := range r.live {
 		run.forget()
-		r.reap(run)
+		if !theirs {
+			r.reap(run)
+		}
+	}
+	if theirs {
+		return nil
 	}
 	_ = os.Remove(filepath.Join(r.root, runsFolder)) // refused while a run is left
 	return nil

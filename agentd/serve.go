@@ -66,6 +66,12 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if protocol.Name == opaque.Protocol.Name {
 		session.Scope = "opaque"
 	}
+	d.sessions.add(session.ID) // first: a handover in between counts one too many, not one too few
+	defer func() {
+		if err != nil {
+			d.sessions.remove(session.ID)
+		}
+	}()
 	log, e := d.open(session)
 	if e != nil {
 		return fmt.Errorf("%w: %w", errRecord, e) // no record, no connection
@@ -84,7 +90,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 		Decoder: protocol.New(judge.want),
 		Judge:   judge,
 		Log:     log,
-		Done:    func(recorder.End) { d.ended() },
+		Done:    func(recorder.End) { d.sessionEnded(session.ID) },
 	})
 	if !kept {
 		resetClose(server)
@@ -130,7 +136,7 @@ const unlistedName = "unlisted"
 // for the hosts that could be there, and waits for the answer: no connection
 // but this one does. That the client asked for a name decides nothing; it only
 // says which of the hosts that match a pattern to look up. See
-// docs/decisions/0011-targets-by-name.md.
+// docs/decisions/0013-targets-by-name.md.
 func (d *Daemon) lookup(ctx context.Context, dest netip.AddrPort, asked string) (policy.Target, bool) {
 	target, listed := d.targets().Lookup(dest, d.hosts.Has)
 	possible := d.targets().hosts(dest.Port())

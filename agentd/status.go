@@ -32,6 +32,7 @@ func (d *Daemon) Status(context.Context) control.Status {
 		Uptime:    control.Seconds(time.Since(d.started) / time.Second),
 		Capture:   d.captureStatus(),
 		Sessions:  control.SessionCount{Live: s.Live, Total: s.Sessions},
+		Draining:  d.draining(),
 		Verdicts:  s.Statements,
 		Config:    d.configStatus(),
 		Policy:    d.policyStatus(),

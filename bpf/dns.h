@@ -78,20 +78,20 @@ static __always_inline __u32 udp_at(struct __sk_buff *skb, __u32 *from)
 static __always_inline void show(struct __sk_buff *skb, struct answer *about, __u32 at)
 {
 	__u32 zero = 0;
-	__u64 size = about->length;
+	__u64 more = about->length - 1; /* than one byte */
 	struct answer *a = bpf_map_lookup_elem(&agentd_scratch, &zero);
 
-	if (!a)
+	if (!a || !about->length)
 		return;
 	*a = *about;
-	asm volatile("" : "+r"(size)); /* or clang would bound another register */
-	if (!size)
+	/* Linux before 6.8 does not learn from a comparison that a number is not
+	 * 0; and clang would bound another register than the one that is used. */
+	asm volatile("" : "+r"(more));
+	if (more >= MAX_ANSWER)
+		more = MAX_ANSWER - 1;
+	if (bpf_skb_load_bytes(skb, at, a + 1, more + 1))
 		return;
-	if (size > MAX_ANSWER)
-		size = MAX_ANSWER;
-	if (bpf_skb_load_bytes(skb, at, a + 1, size))
-		return;
-	bpf_ringbuf_output(&agentd_answers, a, sizeof(*a) + size, 0);
+	bpf_ringbuf_output(&agentd_answers, a, sizeof(*a) + more + 1, 0);
 }
 
 SEC("cgroup_skb/ingress")

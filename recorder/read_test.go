@@ -53,7 +53,7 @@ func conversation(t *testing.T, l *aLog, id string) {
 	l.commit(t, &turn)
 }
 
-func open(t *testing.T, l *aLog) *Folder {
+func open(t testing.TB, l *aLog) *Folder {
 	t.Helper()
 	f, err := OpenFolder(l.opts.Dir)
 	if err != nil {

@@ -50,6 +50,8 @@ type record struct {
 	Lost   int64     `json:"lost"`
 	Since  time.Time `json:"since"`
 	Signed int64     `json:"signed"`
+
+	Continues bool `json:"continues"`
 }
 
 // A Place is the container and the pod that a session came from, as far as

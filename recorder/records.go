@@ -10,13 +10,22 @@ import (
 
 // startRecord says that recording starts, and from which checkpoint: one that
 // vanishes later is missed.
-func startRecord(t *Turn, now time.Time, node string, last checkpoint) {
+func startRecord(t *Turn, now time.Time, node string, last checkpoint, continues bool) {
 	t.open("start", now)
 	t.str("node", node)
 	t.int("signed", last.Size)
 	if last.Size > 0 {
 		t.str("root", base64.StdEncoding.EncodeToString(last.Root[:]))
 	}
+	t.flag("continues", continues)
+	t.close()
+}
+
+// sessionRecord says of a session what its own process no longer can, or what
+// became of that.
+func sessionRecord(t *Turn, now time.Time, kind, session string) {
+	t.open(kind, now)
+	t.str("session", session)
 	t.close()
 }
 

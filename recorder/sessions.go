@@ -87,17 +87,24 @@ type listing struct {
 }
 
 func (l *listing) add(payload []byte) error {
-	switch recordType(payload[1:]) {
-	case "start", "stop":
+	kind := recordType(payload[1:])
+	switch kind {
+	case "stop":
 		l.interrupt()
 		return nil
-	case "open", "login", "close":
+	case "start", "open", "login", "close", "interrupted", "resumed":
 	default:
 		return nil
 	}
 	r, err := parseRecord(payload)
 	if err != nil {
 		return nil // whole and checksummed, but no record of ours: Verify names it
+	}
+	if kind == "start" {
+		if !r.Continues {
+			l.interrupt()
+		}
+		return nil
 	}
 	if r.Type == "open" {
 		if s := summaryOf(r); l.filter.admits(s) {
@@ -188,6 +195,8 @@ func summaryOf(r *record) *Summary {
 // update takes what a login or a last record says.
 func (s *Summary) update(r *record) {
 	switch r.Type {
+	case "interrupted", "resumed":
+		s.goOn(r.Type == "resumed")
 	case "login":
 		s.User, s.Database, s.Application = r.User, r.Database, r.Application
 	case "close":
@@ -198,8 +207,22 @@ func (s *Summary) update(r *record) {
 	}
 }
 
+// goOn notes whether a session goes on whose agentd is not the one that records.
+func (s *Summary) goOn(on bool) {
+	switch {
+	case s.State == Ended:
+	case on:
+		s.State, s.End = Live, time.Time{}
+	default:
+		s.State = Interrupted
+	}
+}
+
 // count adds what any other record says.
 func (s *Summary) count(r *record) {
+	if r.Type == "interrupted" || r.Type == "resumed" {
+		return
+	}
 	if s.State == Interrupted {
 		s.End = r.Time
 	}

@@ -2,8 +2,8 @@
 # vm-test.sh KERNEL...: run the tests of every package that works on the kernel
 # on Debian's kernels of these series, in qemu (vm.sh). Test programs are built
 # here, outside the tree, and run there, as root, each in its package's folder.
-# VM_PACKAGES (a pattern of go list's, ./agentd/... ./cmd/... ./recorder/...) and
-# TESTFLAGS, as in '-test.run Refus', narrow it down.
+# These are the packages whose tests import agentd/internal/lab. VM_PACKAGES
+# (patterns of go list's) and TESTFLAGS, as in '-test.run Refus', narrow it down.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -39,10 +39,11 @@ build() {
 			name=${dir#"$PWD/"}
 			go build -ldflags='-s -w' -o "$tests/programs/${name//\//-}" "./$name"
 		done
-	local -a packages
-	read -ra packages <<<"${VM_PACKAGES:-./agentd/... ./cmd/... ./recorder/...}"
-	go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}}{{end}}' "${packages[@]}" |
-		while read -r package dir; do
+	local -a patterns
+	read -ra patterns <<<"${VM_PACKAGES:-./...}"
+	go list -f '{{if or .TestGoFiles .XTestGoFiles}}{{.ImportPath}} {{.Dir}} {{.TestImports}} {{.XTestImports}} {{.ImportPath}}{{end}}' "${patterns[@]}" |
+		while read -r package dir imports; do
+			[[ $imports == *agentd/internal/lab* ]] || continue
 			name=${package//\//-}.test
 			go test -c -ldflags='-s -w' -o "$tests/$name" "$package"
 			echo "$dir $package" >>"$tests/list"

@@ -258,6 +258,23 @@ func TestAForeignConnectionIsListedAndLeftAlone(t *testing.T) {
 	h.must(t, order{Speak: n.Number})
 }
 
+func TestAgentdsOwnConnectionsAreNotReset(t *testing.T) {
+	root := lab.NewCgroup(t)
+	tcp, _ := echo(t, "127.0.0.1", nil)
+	h := startHolder(t, root.Child(t, "agent"), nil)
+	n := h.must(t, order{Dial: "tcp", Addr: tcp})
+	_, got := startDaemon(t, root.Child(t, "agentd"), daemonSetup{
+		Root: root.Path, Takeover: capture.Destroy, Hold: tcp,
+		Workloads: []capture.Workload{{Cgroup: root.Path, Name: "everything", Source: "test"}},
+	})
+	if got.Err != "" || got.Seen == "" {
+		t.Errorf("agentd's own connection: %+v, want it left alone", got)
+	}
+	if got := h.do(t, order{Speak: n.Number}); got.Err == "" {
+		t.Error("the one beside it was not reset")
+	}
+}
+
 // move moves a process to another cgroup.
 func move(t testing.TB, pid int, to *lab.Cgroup) {
 	t.Helper()

@@ -11,7 +11,8 @@ type Status struct {
 	Uptime    Seconds          `json:"uptimeSeconds"`
 	Capture   Capture          `json:"capture"`
 	Sessions  SessionCount     `json:"sessions"`
-	Verdicts  map[string]int64 `json:"verdicts"` // by the verdict's name
+	Draining  []Draining       `json:"draining,omitempty"` // daemons that this one has taken over from
+	Verdicts  map[string]int64 `json:"verdicts"`           // by the verdict's name
 	Config    Config           `json:"config"`
 	Policy    Policy           `json:"policy"`
 	Log       Log              `json:"log"`
@@ -48,6 +49,12 @@ type Config struct {
 	Pending []string `json:"pending,omitempty"`
 	// Error is why the file as it is now is not in force, "" if it is.
 	Error string `json:"error,omitempty"`
+}
+
+// Draining is a daemon that was taken over from and still has sessions.
+type Draining struct {
+	PID      int `json:"pid"`
+	Sessions int `json:"sessions"`
 }
 
 // Policy is the rule set in force.

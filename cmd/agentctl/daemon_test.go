@@ -63,6 +63,7 @@ func sampleStatus(folder string) control.Status {
 		Version: "v0.1.0", Node: "node-1", PID: 4711, Uptime: control.Seconds((3*time.Hour + 5*time.Minute) / time.Second),
 		Capture:  control.Capture{Verified: true, Root: "/sys/fs/cgroup"},
 		Sessions: control.SessionCount{Live: 1, Total: 12},
+		Draining: []control.Draining{{PID: 4242, Sessions: 2}},
 		Verdicts: map[string]int64{"deny": 1, "allow": 40},
 		Config:   control.Config{File: "/etc/agentd/agentd.yaml", Pending: []string{"state", "limits.loops"}},
 		Policy:   control.Policy{Files: []string{"a.yaml"}, Rules: 2},

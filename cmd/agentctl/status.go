@@ -46,6 +46,9 @@ func (a *app) writeStatus(s *control.Status) {
 	a.fact("agentd", plain, "%s on %s, pid %d, up %s", s.Version, s.Node, s.PID, span(s.Uptime.Duration()))
 	a.writeCapture(&s.Capture, s.Workloads)
 	a.fact("sessions", plain, "%d live, %d since the start", s.Sessions.Live, s.Sessions.Total)
+	for _, d := range s.Draining {
+		a.fact("", plain, "%s left in the agentd before this one, pid %d", plural(d.Sessions, "session"), d.PID)
+	}
 	a.fact("verdicts", plain, "%s", counts(s.Verdicts))
 
 	a.fact("config", plain, "%s", joined(s.Config.File, "loaded "+moment(s.Config.Loaded)))

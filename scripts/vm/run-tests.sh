@@ -5,7 +5,7 @@ set -euo pipefail
 
 tests=$1
 shift
-export AGENTD_LAB_PROGRAMS=$tests/programs
+export AGENTD_LAB_PROGRAMS=$tests/programs AGENTD_LAB_SLOWER=10
 failed=0
 while read -r dir package; do
 	start=$EPOCHREALTIME status=0

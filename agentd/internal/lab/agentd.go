@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +22,8 @@ type Agentd struct {
 	In      *Cgroup // where Start puts the daemon; nil for the test's own cgroup
 	Config  string  // path of its configuration
 	Process *Process
+	Args    []string // of the daemon, besides its configuration
+	Wrap    []string // what the daemon is started through, as setpriv
 
 	daemon string // program
 }
@@ -103,7 +106,8 @@ func (a *Agentd) Start(t testing.TB) error {
 	}
 	defer os.Remove(path)
 	defer ready.Close()
-	cmd := exec.Command(a.daemon, "--config", a.Config)
+	args := append(append(slices.Clone(a.Wrap), a.daemon, "--config", a.Config), a.Args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
 	said, err := os.OpenFile(filepath.Join(a.Dir, "stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {

@@ -75,12 +75,12 @@ func startContainerd(t testing.TB, root *Cgroup, bin string) *Containerd {
 	if bin != "" {
 		c.NRI = filepath.Join(dir, "nri.sock")
 	}
+	c.guard(t)
 	t.Cleanup(func() {
 		if err := c.remove(); err != nil {
 			t.Errorf("remove containerd: %v", err)
 		}
 	})
-	c.guard(t)
 	c.hold(t)
 	c.configure(t)
 	c.Start(t)
@@ -128,8 +128,9 @@ rm -rf "$1"`
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		stdin.Close()
+		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) // it had nothing to do
 		_ = cmd.Wait()
+		stdin.Close()
 	})
 }
 
