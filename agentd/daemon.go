@@ -18,11 +18,12 @@ import (
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
 	"agentd.dev/agentd/handover"
+	"agentd.dev/agentd/hosts"
 	"agentd.dev/agentd/identity"
+	"agentd.dev/agentd/names"
 	"agentd.dev/agentd/relay"
+	"agentd.dev/agentd/synthetic"
 	"agentd.dev/decoders"
-	"agentd.dev/decoders/all"
-	"agentd.dev/policy"
 	"agentd.dev/recorder"
 )
 
@@ -38,11 +39,17 @@ type Daemon struct {
 	started time.Time
 
 	recorder *recorder.Recorder
-	policy   *policy.Engine
-	targets  Targets
+	inForce  atomic.Pointer[inForce]
+	reloads  reloads
+	hosts    *hosts.Hosts
+	names    names.Names
 	capture  *capture.Capture
 	sources  []identity.Source
 	runs     *runs
+	follower *follower
+	// containers are those of the node, nil without a runtime.
+	containers containers
+	verifier   *synthetic.Verifier
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads
@@ -71,7 +78,7 @@ type Daemon struct {
 //
 // Whatever fails on the way up is undone on the way out, in reverse order.
 func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
-	d := &Daemon{config: config, log: log, started: time.Now(), targets: config.Targets}
+	d := &Daemon{config: config, log: log, started: time.Now()}
 	d.serving, d.giveUp = context.WithCancelCause(context.WithoutCancel(ctx))
 	var undo []func() error
 	defer func() {
@@ -80,9 +87,11 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		}
 	}()
 
-	if d.policy, err = policy.Load(config.Policies, all.Protocols); err != nil {
+	first, err := readPolicy(config)
+	if err != nil {
 		return err
 	}
+	d.inForce.Store(first)
 	from, err := d.inherit()
 	if err != nil {
 		return err
@@ -97,11 +106,24 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.closeRecorder)
-	if d.capture, err = capture.Open(capture.Options{Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: []uint16{53}, From: from.captured(), Log: log}); err != nil {
+	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets().hosts(0))
+	undo = append(undo, func() error { d.hosts.Close(); return nil })
+	if d.capture, err = capture.Open(capture.Options{
+		Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: config.Capture.UDP,
+		Heard: d.heard, Takeover: config.Capture.Takeover, From: from.captured(), Log: log,
+	}); err != nil {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
-	d.sources = identity.Sources(d.capture.Names)
+	if d.verifier, err = newVerifier(d.capture.Hierarchy()); err != nil {
+		return err
+	}
+	endContainers, err := d.openContainers()
+	if err != nil {
+		return err
+	}
+	undo = append(undo, endContainers)
+	d.sources = identity.Sources(d.capture.Names, d.containerOf())
 	d.runs = &runs{root: d.capture.Root(), capture: d.capture, down: config.Capture.WhenDown, log: log, live: map[string]*run{}}
 	undo = append(undo, func() error { return d.runs.close(d.theirs) })
 	if err := d.runs.adopt(from); err != nil {
@@ -112,7 +134,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	}
 	undo = append(undo, d.stopLoops)
 
-	if err := d.recorder.Note("start", "agentd "+Version+" started"); err != nil {
+	if err := d.recorder.Note("start", "agentd "+Version+" started", first.sums.attrs()...); err != nil {
 		return fmt.Errorf("record the start: %w", err)
 	}
 	if err := d.took(from); err != nil {
@@ -141,10 +163,17 @@ func (d *Daemon) work(ctx context.Context) error {
 	if err := d.follow(); err != nil {
 		return err
 	}
+	defer d.follower.close()
+	endNRI, err := d.hearContainers()
+	if err != nil {
+		return err
+	}
+	defer endNRI()
+	d.awaitHosts(ctx)
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
-		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Folder: d.config.logFolder(), Metrics: handler}
+		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler}
 		return server.Serve(ctx, socket)
 	})
 	if d.metrics != nil {
@@ -154,9 +183,12 @@ func (d *Daemon) work(ctx context.Context) error {
 		}
 		parts.run(func(ctx context.Context) error { return control.ServeMetrics(ctx, metrics, handler) })
 	}
+	parts.run(func(ctx context.Context) error { d.hosts.Run(ctx); return nil })
 	parts.run(d.meet)
 	parts.run(d.await)
 	parts.run(d.reconcile)
+	parts.run(d.follower.follow)
+	parts.run(d.reload)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	if err := notify(fmt.Sprintf("MAINPID=%d\nREADY=1", os.Getpid())); err != nil {
@@ -168,6 +200,25 @@ func (d *Daemon) work(ctx context.Context) error {
 	err = errors.Join(err, d.closeSockets())
 	d.drain()
 	return err
+}
+
+// heard takes note of what a workload was told of names.
+func (d *Daemon) heard(a *capture.Answer) {
+	d.names.Hear(names.Place{NetNS: a.NetNS, Cgroup: a.Cgroup, Workload: a.Captured}, a.Message, a.At)
+}
+
+func (d *Daemon) isCaptured(workload uint64) bool {
+	_, source := d.capture.Names(workload)
+	return source != ""
+}
+
+// awaitHosts looks the hosts of targets up before the first connection comes.
+// It does not wait for long: who connects to a host that is not known yet waits
+// for DNS himself.
+func (d *Daemon) awaitHosts(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	d.hosts.Await(ctx)
 }
 
 func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
@@ -205,7 +256,7 @@ func (d *Daemon) closeRecorder() error {
 // releaseCapture gives the sockets of captured workloads back to the kernel,
 // or leaves the programs in place to refuse them until the next start.
 func (d *Daemon) releaseCapture() error {
-	if d.theirs || d.config.Capture.OnStop == OnStopHold {
+	if d.theirs || d.inForce.Load().config.Capture.OnStop == OnStopHold {
 		return d.capture.Close()
 	}
 	return d.capture.Detach()
@@ -274,6 +325,10 @@ func (d *Daemon) accept(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
+		if d.verifier.Answer(conn.FD, conn.Peer.TGID, conn.Dest) {
+			continue
+		}
+		d.runs.taken.note(conn.Peer.Captured, conn.Dest)
 		places <- struct{}{}
 		d.counts.sessions.Add(1)
 		d.live.Add(1)
@@ -318,7 +373,7 @@ func (d *Daemon) turnAway(conn capture.Conn) {
 // drain waits for the sessions that are going on, as long as the
 // configuration says. Whatever connects all the same is turned away at once.
 func (d *Daemon) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.config.Limits.Drain))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.inForce.Load().config.Limits.Drain))
 	defer cancel()
 	go func() { defer cancel(); d.live.Wait() }() // stopLoops waits for the same
 	for {
@@ -332,28 +387,6 @@ func (d *Daemon) drain() {
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
 		d.log.Info("ending the sessions that are left")
 	}
-}
-
-// follow captures the workloads that the configuration names and that are
-// there.
-func (d *Daemon) follow() error {
-	for _, w := range d.config.Capture.Workloads {
-		if err := d.captureWorkload(w); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("capture %s: %w", w.Name, err)
-		}
-	}
-	return nil
-}
-
-// captureWorkload captures a configured workload as it is now; one that is
-// captured already is left alone.
-func (d *Daemon) captureWorkload(w WorkloadConfig) error {
-	dir, err := w.dir(d.capture.Hierarchy())
-	if err != nil {
-		return err
-	}
-	_, err = d.capture.Add(capture.Workload{Cgroup: dir, Name: w.Name, Source: w.source(), WhenDown: d.config.Capture.WhenDown})
-	return err
 }
 
 // reconcile keeps capture in step with what comes and goes.
@@ -370,13 +403,17 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 			d.log.Warn("tell the service manager that agentd is well", "error", err)
 		}
 		d.runs.sweep()
-		err := errors.Join(d.capture.Reconcile(), d.follow())
+		d.names.Tidy(capture.Clock(), d.isCaptured)
+		err := errors.Join(d.capture.Reconcile(), d.follower.catchUp())
 		before := d.counts.problem.Swap(&err)
 		if err != nil && (before == nil || fmt.Sprint(*before) != err.Error()) { // said once, not every second
 			d.log.Error("capture", "error", err)
 		}
 	}
 }
+
+// targets are the targets in force.
+func (d *Daemon) targets() Targets { return d.inForce.Load().config.Targets }
 
 func (c *Config) logFolder() string { return filepath.Join(c.State, "log") }
 func (c *Config) keyFile() string   { return filepath.Join(c.State, "keys", "node.key") }

@@ -27,7 +27,7 @@ func TestDetachRemovesEveryTrace(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			agentd := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server})
-			k := startTalk(t, agentd, server)
+			k := converse(t, agentd, server)
 			k.says(t, "captured")
 			objects := kernelObjects(t, agentd)
 			if out, err := detach(agentd); err == nil || !strings.Contains(out, "runs and is well") {
@@ -48,8 +48,7 @@ func TestDetachRemovesEveryTrace(t *testing.T) {
 					t.Errorf("%s %s is left after detach:\n%s", o.kind, o.id, out)
 				}
 			}
-			_ = k.cmd.Process.Kill() // its connection is gone, or never will be
-			_ = k.cmd.Wait()
+			k.kill()                                    // its connection is gone, or never will be
 			if out, err := detach(agentd); err != nil { // what was in use then
 				t.Errorf("detach again: %v\n%s", err, out)
 			}

@@ -1,13 +1,10 @@
 package agentd_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
-	"io"
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -18,53 +15,6 @@ import (
 	"agentd.dev/agentd/handover"
 	"agentd.dev/agentd/internal/lab"
 )
-
-// A conversation is a captured psql that is given statements one by one.
-type talk struct {
-	cmd *exec.Cmd
-	in  io.WriteCloser
-	out *bufio.Reader
-}
-
-func startTalk(t *testing.T, a *lab.Agentd, s *lab.Server) *talk {
-	t.Helper()
-	cmd := psql(s)
-	cmd.Stdin = nil
-	cmd = a.Captured(t, cmd)
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		_ = cmd.Wait()
-	})
-	return &talk{cmd, in, bufio.NewReader(out)}
-}
-
-// says sends a statement and expects its one line of output.
-func (k *talk) says(t *testing.T, word string) {
-	t.Helper()
-	if _, err := fmt.Fprintf(k.in, "select '%s';\n", word); err != nil {
-		t.Fatal(err)
-	}
-	expectLine(t, k.out, word+"\n")
-}
-
-func (k *talk) ends(t *testing.T) {
-	t.Helper()
-	k.in.Close()
-	if err := k.cmd.Wait(); err != nil {
-		t.Errorf("psql ended with %v", err)
-	}
-}
 
 // draining returns how many sessions each agentd that was taken over has left.
 func draining(t *testing.T, a *lab.Agentd) map[int]int {
@@ -93,7 +43,7 @@ func TestAnUpgradeCutsNoSession(t *testing.T) {
 	var talks []*talk
 	var processes []*lab.Process
 	for round := range 3 { // the first drains while the third takes over
-		k := startTalk(t, agentd, server)
+		k := converse(t, agentd, server)
 		k.says(t, fmt.Sprint("begun ", round))
 		talks = append(talks, k)
 		processes = append(processes, agentd.Process)
@@ -151,7 +101,7 @@ func TestAnAgentdThatCannotTakeOverChangesNothing(t *testing.T) {
 	server := lab.Postgres(t)
 	agentd := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server})
 	first := agentd.Process
-	k := startTalk(t, agentd, server)
+	k := converse(t, agentd, server)
 	k.says(t, "before")
 	for _, tt := range []struct {
 		name, from, to string
@@ -199,7 +149,7 @@ func TestSessionsOutliveTheAgentdThatRecordsThem(t *testing.T) {
 	t.Parallel()
 	server := lab.Postgres(t)
 	agentd := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server})
-	k := startTalk(t, agentd, server)
+	k := converse(t, agentd, server)
 	k.says(t, "begun")
 	if err := agentd.Start(t); err != nil {
 		t.Fatal(err)
@@ -229,7 +179,7 @@ func TestSIGUSR2UpgradesInPlace(t *testing.T) {
 	t.Parallel()
 	server := lab.Postgres(t)
 	agentd := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server})
-	k := startTalk(t, agentd, server)
+	k := converse(t, agentd, server)
 	k.says(t, "before")
 	path := filepath.Join(agentd.Dir, "notify")
 	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})

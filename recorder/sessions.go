@@ -20,10 +20,11 @@ type Summary struct {
 	Start   time.Time `json:"start"`
 	End     time.Time `json:"end,omitzero"` // of an interrupted session: its last record
 
-	Workload string    `json:"workload"`
-	Source   string    `json:"source,omitempty"`
-	Cgroup   string    `json:"cgroup,omitempty"`
-	Unit     string    `json:"unit,omitempty"`
+	Workload string `json:"workload"`
+	Source   string `json:"source,omitempty"`
+	Cgroup   string `json:"cgroup,omitempty"`
+	Unit     string `json:"unit,omitempty"`
+	Place
 	PID      int       `json:"pid,omitempty"`
 	PIDStart time.Time `json:"pid_start,omitzero"`
 	UID      uint32    `json:"uid"`
@@ -32,6 +33,7 @@ type Summary struct {
 
 	Target      string `json:"target,omitempty"`
 	Address     string `json:"address,omitempty"`
+	Host        string `json:"host,omitempty"` // the name the workload asked for
 	Protocol    string `json:"protocol,omitempty"`
 	Scope       string `json:"scope,omitempty"`
 	User        string `json:"user,omitempty"`
@@ -51,6 +53,7 @@ type Summary struct {
 // A Filter chooses sessions; a zero field chooses all.
 type Filter struct {
 	Workload, Target, User, Database, State string
+	Namespace, Pod                          string
 
 	Since, Until time.Time // by the session's start
 	Limit        int       // the latest only
@@ -167,6 +170,8 @@ func (l *listing) result() []Summary {
 func (f *Filter) admits(s *Summary) bool {
 	return (f.Workload == "" || f.Workload == s.Workload) &&
 		(f.Target == "" || f.Target == s.Target) &&
+		(f.Namespace == "" || f.Namespace == s.Namespace) &&
+		(f.Pod == "" || f.Pod == s.Pod) &&
 		(f.Since.IsZero() || !s.Start.Before(f.Since)) &&
 		(f.Until.IsZero() || s.Start.Before(f.Until))
 }
@@ -181,9 +186,9 @@ func (f *Filter) chooses(s *Summary) bool {
 func summaryOf(r *record) *Summary {
 	return &Summary{
 		ID: r.Session, State: Live, Start: r.Time,
-		Workload: r.Workload, Source: r.Source, Cgroup: r.Cgroup, Unit: r.Unit,
+		Workload: r.Workload, Source: r.Source, Cgroup: r.Cgroup, Unit: r.Unit, Place: r.Place,
 		PID: r.PID, PIDStart: r.PIDStart, UID: r.UID, Comm: r.Comm, Exe: r.Exe,
-		Target: r.Target, Address: r.Address, Protocol: r.Protocol, Scope: r.Scope,
+		Target: r.Target, Address: r.Address, Host: r.Host, Protocol: r.Protocol, Scope: r.Scope,
 	}
 }
 

@@ -25,6 +25,7 @@ type Conn struct {
 	Client netip.AddrPort // the other end, on loopback or an address of its own
 	Local  netip.AddrPort // our end
 	Dest   netip.AddrPort // where the client was going; Local if it is Direct
+	At     time.Duration  // when it called connect, by Clock; 0 if it is Direct
 	// Direct: nobody sent this connection here. Someone connected to the
 	// listener on purpose.
 	Direct bool
@@ -107,6 +108,9 @@ func (c *Capture) give(conn Conn) {
 func (c *Capture) conn(l *listener, fd int, client, local netip.AddrPort) Conn {
 	conn := Conn{FD: fd, Client: client, Local: local, Dest: local, Direct: true}
 	conn.Peer.NetNS = l.cookie
+	if c.hearing != nil { // what the client was told, it was told before it connected
+		c.hearing.drain()
+	}
 	flow := bpf.CaptureFlow{Netns: l.cookie, Client: words(client.Addr()), ClientPort: client.Port(), Listener: local.Port()}
 	o := &conn.origin
 	if err := c.kernel.AgentdFlows.LookupAndDelete(&flow, o); err != nil {
@@ -122,6 +126,7 @@ func (c *Capture) conn(l *listener, fd int, client, local netip.AddrPort) Conn {
 		NetNS:    l.cookie,
 	}
 	conn.Dest = netip.AddrPortFrom(address(o.Dest), o.DestPort)
+	conn.At = time.Duration(o.Connection.At)
 	conn.Direct = l.reachedBy(conn.Dest)
 	conn.Unknown = o.Unknown != 0
 	return conn

@@ -41,6 +41,14 @@ type Options struct {
 	// ends without Detach; it is made if it does not exist. "": the kernel
 	// side goes with the process.
 	Pins string
+	// Heard is told each DNS answer that comes to a captured workload, before
+	// Accept returns a connection that was made after it. One call at a time;
+	// it must not call back. nil: nobody listens. It is for observation: what
+	// is too much is not told.
+	Heard func(*Answer)
+	// Takeover is what becomes of the connections that a workload has when
+	// it is captured.
+	Takeover Takeover
 	// UDP are the ports that captured workloads may send datagrams to. Other
 	// datagrams are refused: nobody would see what they carry.
 	UDP []uint16
@@ -67,6 +75,8 @@ type Capture struct {
 	hostID    uint64   // its cookie
 	nonce     uint64   // tags our sockets
 	port      uint16   // the one to listen on in a namespace, where it is free
+	hearing   *hearing // nil if nobody listens
+	takeover  Takeover
 
 	conns     chan Conn
 	strangers chan Stranger
@@ -96,6 +106,7 @@ func Open(o Options) (*Capture, error) {
 	c := &Capture{
 		pins:      o.Pins,
 		log:       o.Log,
+		takeover:  o.Takeover,
 		conns:     make(chan Conn),
 		strangers: make(chan Stranger, maxStrangers),
 		done:      make(chan struct{}),
@@ -134,11 +145,19 @@ func (c *Capture) open(o *Options) (err error) {
 	if c.kernel, err = attach(c.root, c.pins, o.From); err != nil {
 		return err
 	}
+	if o.Heard != nil {
+		if c.hearing, err = openHearing(c.kernel.AgentdAnswers, o.Heard); err != nil {
+			return err
+		}
+	}
 	if err := c.SetUDP(o.UDP); err != nil {
 		return err
 	}
 	if err := c.adopt(o.From); err != nil {
 		return fmt.Errorf("take over what was captured: %w", err)
+	}
+	if c.hearing != nil {
+		c.working.Go(c.hear)
 	}
 	c.working.Go(c.beat)
 	return c.readWants()
@@ -207,6 +226,13 @@ func (c *Capture) sayAlive() error {
 		return err
 	}
 	return c.kernel.AgentdDaemon.Put(uint32(0), &bpf.CaptureDaemon{Nonce: c.nonce, Beat: now, Hold: c.port})
+}
+
+// hear tells answers as they come until Close.
+func (c *Capture) hear() {
+	if err := c.hearing.follow(); err != nil {
+		c.log.Error("names are only heard when connections come", "error", err)
+	}
 }
 
 // Root returns the directory of the cgroup that capture is attached to.
@@ -292,6 +318,11 @@ func (c *Capture) stop() {
 		}
 	}
 	c.mu.Unlock()
+	if c.hearing != nil {
+		if err := c.hearing.close(); err != nil {
+			c.log.Error("stop hearing answers", "error", err)
+		}
+	}
 	if c.wants != nil {
 		c.wants.Close()
 	}
@@ -313,6 +344,16 @@ func (c *Capture) Accept(ctx context.Context) (Conn, error) {
 	case <-c.done:
 		return Conn{}, os.ErrClosed
 	}
+}
+
+// Clock returns the time by the clock that connections and answers are stamped
+// with: since the host was started, less the time it slept. 0 if there is none.
+func Clock() time.Duration {
+	now, err := monotonic()
+	if err != nil {
+		return 0
+	}
+	return time.Duration(now)
 }
 
 // monotonic returns the clock that the kernel side uses, in ns.

@@ -41,6 +41,7 @@ var attachments = []struct {
 	{"peer6", ebpf.AttachCgroupInet6GetPeername, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdPeer6 }},
 	{"name4", ebpf.AttachCgroupInet4GetSockname, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdName4 }},
 	{"name6", ebpf.AttachCgroupInet6GetSockname, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdName6 }},
+	{"ingress", ebpf.AttachCGroupInetIngress, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdIngress }},
 	{"sockops", ebpf.AttachCGroupSockOps, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdSockops }},
 	{"egress", ebpf.AttachCGroupInetEgress, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdEgress }},
 	{"socket", ebpf.AttachCGroupInetSockCreate, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdSocket }},

@@ -65,6 +65,11 @@ func (c *Client) Targets(ctx context.Context) ([]Target, error) {
 	return ask[[]Target](ctx, c, http.MethodGet, "/v1/targets", nil)
 }
 
+// Connections asks which connections of captured workloads agentd does not see.
+func (c *Client) Connections(ctx context.Context) ([]Connection, error) {
+	return ask[[]Connection](ctx, c, http.MethodGet, "/v1/connections", nil)
+}
+
 // Log asks where the record is and how it is.
 func (c *Client) Log(ctx context.Context) (Log, error) {
 	return ask[Log](ctx, c, http.MethodGet, "/v1/log", nil)
@@ -74,6 +79,11 @@ func (c *Client) Log(ctx context.Context) (Log, error) {
 // namespace of this process.
 func (c *Client) StartRun(ctx context.Context, name string) (Run, error) {
 	return ask[Run](ctx, c, http.MethodPost, "/v1/runs", RunRequest{Name: name})
+}
+
+// RunStatus asks what came of a run so far.
+func (c *Client) RunStatus(ctx context.Context, id string) (RunStatus, error) {
+	return ask[RunStatus](ctx, c, http.MethodGet, "/v1/runs/"+url.PathEscape(id), nil)
 }
 
 // EndRun says that the program of a run is over.

@@ -26,8 +26,10 @@ type Server struct {
 	Log      *slog.Logger
 	Reporter Reporter
 	Runs     Runs
-	Folder   string       // the log folder that sessions are read from
-	Metrics  http.Handler // answers /metrics; nil if there are none
+	// Connections lists those of captured workloads that agentd does not see.
+	Connections func(context.Context) ([]Connection, error)
+	Folder      string       // the log folder that sessions are read from
+	Metrics     http.Handler // answers /metrics; nil if there are none
 }
 
 // Serve answers requests on l until ctx ends, then lets those it has begun
@@ -83,10 +85,12 @@ func (s *Server) endpoints() map[string]endpoint {
 		"GET /v1/status":        s.status,
 		"GET /v1/workloads":     s.workloads,
 		"GET /v1/targets":       s.targets,
+		"GET /v1/connections":   s.connections,
 		"GET /v1/log":           s.log,
 		"POST /v1/runs":         s.startRun,
 		"GET /v1/sessions":      s.sessions,
 		"GET /v1/sessions/{id}": s.session,
+		"GET /v1/runs/{id}":     s.run,
 		"DELETE /v1/runs/{id}":  s.endRun,
 	}
 }
@@ -163,6 +167,11 @@ func (s *Server) targets(r *http.Request, _ Peer) (any, error) {
 	return notNil(s.Reporter.Status(r.Context()).Targets), nil
 }
 
+func (s *Server) connections(r *http.Request, _ Peer) (any, error) {
+	list, err := s.Connections(r.Context())
+	return notNil(list), err
+}
+
 func (s *Server) log(r *http.Request, _ Peer) (any, error) {
 	return s.Reporter.Status(r.Context()).Log, nil
 }
@@ -189,6 +198,14 @@ func (s *Server) startRun(r *http.Request, by Peer) (any, error) {
 	}
 	s.Log.Info("run started", "run", run.ID, "name", run.Name, "by", by.String())
 	return run, nil
+}
+
+func (s *Server) run(r *http.Request, _ Peer) (any, error) {
+	reporter, ok := s.Runs.(RunReporter)
+	if !ok {
+		return nil, notFound("this agentd does not say what came of a run")
+	}
+	return reporter.RunStatus(r.Context(), r.PathValue("id"))
 }
 
 func (s *Server) endRun(r *http.Request, by Peer) (any, error) {

@@ -12,6 +12,7 @@ import (
 
 	"agentd.dev/agentd"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/synthetic"
 )
 
 // Exit codes, the same as agentctl's.
@@ -49,7 +50,7 @@ func (a *app) root() *cobra.Command {
 	root.Version = agentd.Version
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.PersistentFlags().StringVar(&a.config, "config", "/etc/agentd/agentd.yaml", "configuration file")
-	root.AddCommand(a.serve(), a.detach(), a.version())
+	root.AddCommand(a.serve(), a.detach(), a.version(), a.probe())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
@@ -78,6 +79,20 @@ one is well: stop that, which detaches too.`,
 	}
 	cmd.Flags().BoolVar(&force, "force", false, "detach even under an agentd that is well")
 	return cmd
+}
+
+// probe is what agentd starts inside of workloads, to see that they are
+// captured.
+func (a *app) probe() *cobra.Command {
+	return &cobra.Command{
+		Use:    synthetic.Command,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			a.started = true
+			return synthetic.Main(os.Stdin, os.Stdout)
+		},
+	}
 }
 
 func (a *app) version() *cobra.Command {
