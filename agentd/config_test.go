@@ -11,6 +11,7 @@ import (
 
 	"agentd.dev/agentd"
 	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/selection"
 	"agentd.dev/policy"
 )
 
@@ -25,13 +26,13 @@ func config(t *testing.T, text string) (*agentd.Config, string, error) {
 }
 
 func TestConfigHasDefaults(t *testing.T) {
-	got, _, err := config(t, "node: n1\n")
+	got, path, err := config(t, "node: n1\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &agentd.Config{
-		Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
-		Capture: agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd"},
+		File: path, Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
+		Capture: agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
 		Record:  agentd.RecordConfig{Segment: 64 << 20, Checkpoint: agentd.Duration(time.Second), Reserve: 256 << 20},
 		Limits:  agentd.LimitsConfig{Statement: 16 << 20, Drain: agentd.Duration(10 * time.Second)},
 	}
@@ -54,9 +55,26 @@ capture:
   pins: /sys/fs/bpf/mine
   onStop: hold
   whenDown: bypass
+  unknown: deny
+  takeover: destroy
+  strict: true
+  udp: [53, 443]
+  runtime: cri.sock
+  nri: /run/nri.sock
   workloads:
     - {name: coder, unit: coder.service}
     - {name: batch, cgroup: /agents/batch}
+  select:
+    - name: agents
+      namespace: [agents, "team-*"]
+      labels: {agentd.dev/capture: "true"}
+      annotations: {note: "*"}
+      container: main
+      image: ["registry/x*"]
+      cgroup: "/agents.slice/*"
+      unit: "agent-*.service"
+      whenDown: refuse
+    - {namespace: others}
 policies: [policies, /etc/more.yaml]
 targets:
   - name: orders-db
@@ -75,9 +93,19 @@ limits: {statement: 1MB, loops: 2, drain: 0s}
 	}
 	folder := filepath.Dir(path)
 	want := &agentd.Config{
-		Node: "n1", State: filepath.Join(folder, "state"), Socket: "/tmp/s.sock",
+		File: path, Node: "n1", State: filepath.Join(folder, "state"), Socket: "/tmp/s.sock",
 		Capture: agentd.CaptureConfig{
 			Root: "/sys/fs/cgroup/agents", Pins: "/sys/fs/bpf/mine", OnStop: agentd.OnStopHold, WhenDown: capture.Bypass,
+			Unknown: capture.UnknownDeny, Takeover: capture.Destroy, Strict: true, UDP: []uint16{53, 443},
+			Runtime: filepath.Join(folder, "cri.sock"), NRI: "/run/nri.sock",
+			Select: []selection.Rule{
+				{
+					Name: "agents", Namespace: []string{"agents", "team-*"}, Labels: map[string]string{"agentd.dev/capture": "true"},
+					Annotations: map[string]string{"note": "*"}, Container: []string{"main"}, Image: []string{"registry/x*"},
+					Cgroup: []string{"/agents.slice/*"}, Unit: []string{"agent-*.service"}, WhenDown: new(capture.Refuse),
+				},
+				{Namespace: []string{"others"}},
+			},
 			Workloads: []agentd.WorkloadConfig{{Name: "coder", Unit: "coder.service"}, {Name: "batch", Cgroup: "/agents/batch"}},
 		},
 		Policies: []string{filepath.Join(folder, "policies"), "/etc/more.yaml"},
@@ -137,7 +165,7 @@ state: [a]
 		`11:7: workload "y" is nowhere: give its ` + "`unit` or its `cgroup`",
 		"12:7: both `unit` and `cgroup`: one says where the workload is",
 		`13:7: "name" is missing`,
-		`15:25: "db.internal:5432": "db.internal" is not an IP address: names are not looked up, write the address itself`,
+		`15:25: "db.internal:5432": "db.internal" is not an IP address: write a name under ` + "`host`",
 		`15:53: "postgre" is not one of "postgres"; did you mean "postgres"?`,
 		`16:5: target "db" again: names must differ`,
 		`16:77: want text, not a number (5432): put it in quotes if it is text`,
@@ -184,6 +212,46 @@ func TestConfigThatCannotBeReadSaysWhatToDo(t *testing.T) {
 	}
 }
 
+func TestWhatCannotBeSelectedIsReportedWithItsPlace(t *testing.T) {
+	_, path, err := config(t, `
+capture:
+  unknown: ask
+  takeover: leaf
+  strict: "yes"
+  udp: [53, 53, 0, dns]
+  select:
+    - {name: all}
+    - {namespace: "team-["}
+    - {namespace: [], labels: {}}
+    - {labels: {app: 5}, names: x}
+    - {cgroup: "agents/*"}
+    - {cgroup: "/agents/[/]x"}
+    - {unit: "agent-*"}
+    - {unit: [agent, /x.service]}
+    - {container: main, whenDown: open}
+`)
+	compare(t, err, path, []string{
+		`3:12: want "hold", "deny" or "allow", not "ask"`,
+		`4:13: "leaf" is not one of "leave" or "destroy"; did you mean "leave"?`,
+		`5:11: want true or false, not "yes"`,
+		`6:13: port 53 again`,
+		`6:17: 0 is not a port: write a number from 1 to 65535`,
+		`6:20: want a whole number, not "dns"`,
+		"8:5: asks for pods or containers, and nothing here knows them: set `runtime` to the CRI socket of the container runtime, as /run/containerd/containerd.sock",
+		"8:7: selects everything: give at least one of `namespace`, `labels`, `annotations`, `container`, `image`, `cgroup` and `unit`",
+		`9:19: "team-[" is not a pattern: * stands for anything but a slash, ? for one letter, [a-z] for one of some; put a \ before one that is meant itself`,
+		`10:19: an empty list asks for nothing: leave the key out, or name at least one`,
+		`10:31: an empty mapping asks for nothing: leave the key out, or name at least one`,
+		`11:22: want text, not a number (5): put it in quotes if it is text`,
+		`11:26: unknown key "names"; did you mean "name"?`,
+		`12:16: "agents/*" is not a path below the cgroup-v2 root: write it as in /proc/PID/cgroup, as /agents.slice/*`,
+		`13:16: "/agents/[/]x" has a slash in brackets: a pattern is matched between slashes`,
+		`15:15: "agent" is not a systemd unit: write its whole name, as agent-*.service`,
+		`15:22: "/x.service" is not a systemd unit: write its name, as agent-*.service, or its path as ` + "`cgroup`",
+		`16:35: want "refuse" or "bypass", not "open"`,
+	})
+}
+
 // compare checks that an error lists what is wanted, each behind path.
 func compare(t *testing.T, err error, path string, want []string) {
 	t.Helper()
@@ -201,6 +269,34 @@ func compare(t *testing.T, err error, path string, want []string) {
 		}
 		if g != w {
 			t.Errorf("problem %d:\n got %s\nwant %s", i, g, w)
+		}
+	}
+}
+
+func TestAHostIsANameAndAPort(t *testing.T) {
+	for _, tt := range []struct{ keys, host, want string }{
+		{`host: "orders.internal:5432"`, "orders.internal", ""},
+		{`host: "Orders.Internal.:5432"`, "orders.internal", ""},
+		{`host: "*.db.internal:5432"`, "*.db.internal", ""},
+		{`host: "*.internal:5432"`, "", "*.internal is too wide: name a zone below it, as *.db.internal"},
+		{`host: "*:5432"`, "", `"*" is not the name of a host`},
+		{`host: "a.*.internal:5432"`, "", `"a.*.internal" is not the name of a host`},
+		{`host: "orders.internal"`, "", "the port is missing: write orders.internal:5432"},
+		{`host: "orders.internal:0"`, "", `"0" is not a port`},
+		{`host: "10.0.0.5:5432"`, "", "this is an address: write it under `address`"},
+		{`host: "[fd00::5]:5432"`, "", "this is an address: write it under `address`"},
+		{`host: "a b:5432"`, "", `"a b" is not the name of a host`},
+		{`host: "a.internal:5432", address: "10.0.0.5:5432"`, "", "both `address` and `host`: one says where the target is"},
+		{`default: deny`, "", "target \"orders\" is nowhere: give its `address` or its `host`"},
+	} {
+		c, _, err := config(t, "node: n\ntargets: [{name: orders, protocol: postgres, "+tt.keys+"}]\n")
+		switch {
+		case tt.want != "":
+			if err == nil || !strings.Contains(err.Error(), tt.want) || strings.Count(err.Error(), "\n") > 0 {
+				t.Errorf("%s: got %v, want only %q", tt.keys, err, tt.want)
+			}
+		case err != nil || c.Targets[0].Host != tt.host || c.Targets[0].Port != 5432:
+			t.Errorf("%s: got %+v, %v, want host %q", tt.keys, c, err, tt.host)
 		}
 	}
 }

@@ -30,11 +30,11 @@ var runName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 type runs struct {
 	root    string // cgroup directory
 	capture *capture.Capture
-	down    capture.Down
 	log     *slog.Logger
 	taken   taken
 
-	mu   sync.Mutex // guards live
+	mu   sync.Mutex // guards what is below
+	down capture.Down
 	live map[string]*run
 }
 
@@ -46,8 +46,9 @@ type run struct {
 }
 
 // adopt takes over the runs that an earlier daemon left. Those in which
-// something runs are captured, again if need be; the others are removed.
-func (r *runs) adopt() error {
+// something runs are captured, again if need be; the others are removed, unless
+// the daemon lives, and has said that their callers are about to use them.
+func (r *runs) adopt(from *inheritance) error {
 	folder := filepath.Join(r.root, runsFolder)
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, os.ErrNotExist) {
@@ -70,7 +71,11 @@ func (r *runs) adopt() error {
 		}
 		r.taken.begin(run.captured)
 		r.live[run.ID] = run
-		if r.reap(run); r.live[run.ID] == nil {
+		run.caller = from.caller(run.ID)
+		if run.caller == nil {
+			r.reap(run)
+		}
+		if r.live[run.ID] == nil {
 			continue
 		}
 		if _, err := r.capture.Add(r.workload(run)); err != nil {
@@ -80,7 +85,14 @@ func (r *runs) adopt() error {
 	return nil
 }
 
-// workload is what a run is to capture.
+// use makes later runs those that down applies to while agentd is away.
+func (r *runs) use(down capture.Down) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = down
+}
+
+// workload is what a run is to capture. The caller holds r.mu.
 func (r *runs) workload(run *run) capture.Workload {
 	return capture.Workload{Cgroup: run.Cgroup, Name: run.Name, Source: "run", WhenDown: r.down}
 }
@@ -118,12 +130,12 @@ func (r *runs) StartRun(_ context.Context, req control.RunRequest) (control.Run,
 		return control.Run{}, fmt.Errorf("make the run's cgroup: %w", err)
 	}
 	run := &run{Run: control.Run{ID: id, Name: req.Name, Cgroup: dir}, caller: caller}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if run.captured, err = r.capture.Add(r.workload(run), netns); err != nil {
 		caller.Close()
 		return control.Run{}, errors.Join(fmt.Errorf("capture the run: %w", err), os.Remove(dir))
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.taken.begin(run.captured)
 	r.live[id] = run
 	return run.Run, nil
@@ -183,14 +195,45 @@ func (r *runs) reap(run *run) {
 	delete(r.live, run.ID)
 }
 
+// bequest returns the runs for the daemon that takes over.
+func (r *runs) bequest() (all []inheritedRun) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, run := range r.live {
+		all = append(all, inheritedRun{run.Run, run.caller})
+	}
+	return all
+}
+
+// caller returns what watches the caller of a run that was handed over, nil if
+// it is gone or the run was not.
+func (in *inheritance) caller(id string) (caller *os.File) {
+	if in == nil {
+		return nil
+	}
+	for i := range in.runs {
+		if in.runs[i].ID == id {
+			caller, in.runs[i].caller = in.runs[i].caller, nil
+			return caller
+		}
+	}
+	return nil
+}
+
 // close ends every run, and leaves the cgroups of those that still run
-// something to the next daemon's adopt.
-func (r *runs) close() error {
+// something to the next daemon's adopt. If the runs are another daemon's, it
+// only stops watching.
+func (r *runs) close(theirs bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, run := range r.live {
 		run.forget()
-		r.reap(run)
+		if !theirs {
+			r.reap(run)
+		}
+	}
+	if theirs {
+		return nil
 	}
 	_ = os.Remove(filepath.Join(r.root, runsFolder)) // refused while a run is left
 	return nil

@@ -6,12 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/identity"
+	"agentd.dev/agentd/names"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/all"
@@ -22,6 +24,7 @@ import (
 
 const (
 	dialTimeout  = 10 * time.Second
+	lookTimeout  = 2 * time.Second        // how long a connection to an unknown address waits for DNS
 	sniffTimeout = 300 * time.Millisecond // how long a client may be silent before its server is taken to speak first
 )
 
@@ -54,12 +57,21 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if err != nil {
 		return fmt.Errorf("identify pid %d: %w", conn.Peer.TGID, err)
 	}
-	target, protocol, err := d.target(ctx, conn)
+	by := d.inForce.Load()
+	asked := d.asked(conn)
+	target, protocol, err := d.target(ctx, conn, asked)
+	target.Host = asked
 	err = errors.Join(undecided, err)
 	session := &policy.Session{ID: rand.Text(), Start: time.Now(), Identity: id, Target: target, Scope: "plaintext"}
 	if protocol.Name == opaque.Protocol.Name {
 		session.Scope = "opaque"
 	}
+	d.sessions.add(session.ID) // first: a handover in between counts one too many, not one too few
+	defer func() {
+		if err != nil {
+			d.sessions.remove(session.ID)
+		}
+	}()
 	log, e := d.open(session)
 	if e != nil {
 		return fmt.Errorf("%w: %w", errRecord, e) // no record, no connection
@@ -71,16 +83,14 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if err != nil {
 		return d.reject(log, err)
 	}
-	rules := d.policy.For(session)
-	want := rules.Want()
-	want.MaxText = d.config.Limits.Statement.Int()
+	judge := d.newJudge(session, by)
 	kept = d.relay(&relay.Session{
 		Client:  conn.FD,
 		Server:  server,
-		Decoder: protocol.New(want),
-		Judge:   rules,
+		Decoder: protocol.New(judge.want),
+		Judge:   judge,
 		Log:     log,
-		Done:    func(recorder.End) { d.ended() },
+		Done:    func(recorder.End) { d.sessionEnded(session.ID) },
 	})
 	if !kept {
 		resetClose(server)
@@ -89,13 +99,22 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	return nil
 }
 
+// asked is the name by which the client asked for the address it connects to.
+func (d *Daemon) asked(conn capture.Conn) string {
+	if conn.Direct {
+		return ""
+	}
+	place := names.Place{NetNS: conn.Peer.NetNS, Cgroup: conn.Peer.Cgroup, Workload: conn.Peer.Captured}
+	return d.names.Asked(place, conn.Dest.Addr(), conn.At)
+}
+
 // target finds out where conn goes and how that is decoded. An error is why
 // it may not go there.
-func (d *Daemon) target(ctx context.Context, conn capture.Conn) (policy.Target, decoders.Protocol, error) {
+func (d *Daemon) target(ctx context.Context, conn capture.Conn, asked string) (policy.Target, decoders.Protocol, error) {
 	if conn.Direct {
 		return policy.Target{Name: "agentd", Address: conn.Dest}, decoders.Protocol{}, errDirect
 	}
-	target, listed := d.targets.Lookup(conn.Dest)
+	target, listed := d.lookup(ctx, conn.Dest, asked)
 	switch {
 	case listed:
 		protocol, ok := all.Lookup(target.Protocol)
@@ -103,18 +122,42 @@ func (d *Daemon) target(ctx context.Context, conn capture.Conn) (policy.Target, 
 			return target, protocol, fmt.Errorf("target %s: there is no protocol %q", target.Name, target.Protocol)
 		}
 		return target, protocol, nil
-	case d.config.Unlisted == UnlistedRefuse:
+	case d.inForce.Load().config.Unlisted == UnlistedRefuse:
 		return unlisted(conn.Dest, ""), decoders.Protocol{}, errUnlisted
 	}
 	protocol := sniff(ctx, conn.FD)
 	return unlisted(conn.Dest, protocol.Name), protocol, nil
 }
 
+// unlistedName is what such a target is called. A configured one may not be.
+const unlistedName = "unlisted"
+
+// lookup finds the target at an address. If there is none, it asks DNS again
+// for the hosts that could be there, and waits for the answer: no connection
+// but this one does. That the client asked for a name decides nothing; it only
+// says which of the hosts that match a pattern to look up. See
+// docs/decisions/0013-targets-by-name.md.
+func (d *Daemon) lookup(ctx context.Context, dest netip.AddrPort, asked string) (policy.Target, bool) {
+	target, listed := d.targets().Lookup(dest, d.hosts.Has)
+	possible := d.targets().hosts(dest.Port())
+	if listed || len(possible) == 0 {
+		return target, listed
+	}
+	ctx, cancel := context.WithTimeout(ctx, lookTimeout)
+	defer cancel()
+	var looking sync.WaitGroup
+	for _, host := range possible {
+		looking.Go(func() { d.hosts.Again(ctx, host, asked) })
+	}
+	looking.Wait()
+	return d.targets().Lookup(dest, d.hosts.Has)
+}
+
 // unlisted is the target that stands for an address no target names. Where
 // such addresses are only observed, everything is let through and recorded.
 func unlisted(dest netip.AddrPort, protocol string) policy.Target {
 	return policy.Target{
-		Name:         "unlisted",
+		Name:         unlistedName,
 		Address:      dest,
 		Protocol:     protocol,
 		Default:      policy.Allowing,

@@ -33,7 +33,9 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Uptime:    control.Seconds(time.Since(d.started) / time.Second),
 		Capture:   d.captureStatus(),
 		Sessions:  control.SessionCount{Live: s.Live, Total: s.Sessions},
+		Draining:  d.draining(),
 		Verdicts:  s.Statements,
+		Config:    d.configStatus(),
 		Policy:    d.policyStatus(),
 		Workloads: d.workloadStatus(),
 		Targets:   d.targetStatus(),
@@ -66,20 +68,36 @@ func (d *Daemon) captureStatus() control.Capture {
 			problems = append(problems, w.Name+": "+err.Error())
 		}
 	}
+	if d.containers != nil {
+		if s := d.containers.Status(); s.Problem != "" {
+			problems = append(problems, s.Problem)
+		}
+	}
+	if d.config.Capture.Takeover == capture.Destroy {
+		if err := d.capture.CanDestroy(); err != nil {
+			problems = append(problems, "capture.takeover: "+err.Error())
+		}
+	}
 	c.Verified, c.Problem = len(problems) == 0, strings.Join(problems, "; ")
 	return c
 }
 
 func (d *Daemon) workloadStatus() []control.Workload {
 	list := []control.Workload{}
+	places := d.places()
 	for _, w := range d.capture.Workloads() {
 		seen, problem := d.verdict(&w)
+		path := strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy())
 		list = append(list, control.Workload{
 			Name:       w.Name,
 			Source:     w.Source,
-			Cgroup:     strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy()),
+			Cgroup:     path,
+			Namespace:  places[path].Pod.Namespace,
+			Pod:        places[path].Pod.Name,
+			Container:  places[path].Name,
 			Processes:  w.Processes,
 			Namespaces: w.Namespaces,
+			Earlier:    d.earlier(w.ID),
 			WhenDown:   downs[w.WhenDown],
 			Verified:   problem == nil,
 			Seen:       seen,
@@ -103,15 +121,32 @@ var (
 )
 
 func (d *Daemon) policyStatus() control.Policy {
-	return control.Policy{Files: d.policy.Files(), Rules: len(d.policy.Rules()), Loaded: d.policy.Loaded()}
+	engine := d.inForce.Load().policy
+	p := control.Policy{Files: engine.Files(), Rules: len(engine.Rules()), Loaded: engine.Loaded()}
+	if refused := d.reloads.problem.Load(); refused != nil && refused.policy != nil {
+		p.Error = refused.policy.Error()
+	}
+	return p
+}
+
+func (d *Daemon) configStatus() control.Config {
+	now := d.inForce.Load()
+	c := control.Config{File: now.config.File, Loaded: now.since, Pending: pending(d.config, now.config)}
+	if refused := d.reloads.problem.Load(); refused != nil && refused.config != nil {
+		c.Error = refused.config.Error()
+	}
+	return c
 }
 
 func (d *Daemon) targetStatus() []control.Target {
 	list := []control.Target{}
-	for _, t := range d.targets {
+	for _, t := range d.targets() {
+		addresses, problem := d.where(&t)
 		list = append(list, control.Target{
 			Name:         t.Name,
-			Addresses:    []string{t.where()},
+			Host:         t.Host,
+			Addresses:    addresses,
+			Problem:      problem,
 			Protocol:     t.Protocol,
 			Default:      answers[t.Default],
 			Unclassified: answers[t.Unclassified],
@@ -133,6 +168,9 @@ func (d *Daemon) snapshot() control.Snapshot {
 		RecordFailures: stats.Failures,
 		Checkpoints:    stats.Checkpoints,
 		Refused:        map[string]int64{},
+		Reloads:        d.reloads.done.Load(),
+		ReloadFailures: d.reloads.failed.Load(),
+		ConfigLoaded:   d.inForce.Load().since.Unix(),
 		Capture:        d.capture.Counters(),
 		Workloads:      int64(len(d.capture.Workloads())),
 		Verified:       d.captureStatus().Verified,
@@ -161,11 +199,24 @@ func addLoop(s *control.Snapshot, loop *relay.Stats) {
 	s.Latency.Sum += time.Duration(loop.LatencySum.Load()).Seconds()
 }
 
-// where is a target's address as the configuration writes it.
-func (t *TargetConfig) where() string {
-	host := t.Prefix.String()
-	if t.Prefix.IsSingleIP() {
-		host = t.Prefix.Addr().String()
+// where is a target's address as the configuration writes it. If it is where
+// DNS says, those are its addresses now, and why the last lookup failed.
+func (d *Daemon) where(t *TargetConfig) (addresses []string, problem string) {
+	port := strconv.Itoa(int(t.Port))
+	if t.Host == "" {
+		host := t.Prefix.String()
+		if t.Prefix.IsSingleIP() {
+			host = t.Prefix.Addr().String()
+		}
+		return []string{net.JoinHostPort(host, port)}, ""
 	}
-	return net.JoinHostPort(host, strconv.Itoa(int(t.Port)))
+	now, err := d.hosts.Addresses(t.Host)
+	addresses = []string{}
+	for _, a := range now {
+		addresses = append(addresses, net.JoinHostPort(a.String(), port))
+	}
+	if err != nil {
+		problem = err.Error()
+	}
+	return addresses, problem
 }

@@ -47,7 +47,7 @@ func TestStopEndsAndRecordsWhatIsStillConnecting(t *testing.T) {
 	}
 }
 
-type listed struct{ State, Outcome string }
+type listed struct{ ID, State, Outcome, Target, Host, Address string }
 
 func sessions(t *testing.T, a *lab.Agentd, args ...string) (list []listed) {
 	t.Helper()

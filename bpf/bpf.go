@@ -8,6 +8,6 @@
 // same sources give the same bytes.
 package bpf
 
-//go:generate go tool bpf2go -target bpfel -type connection -type origin -type flow -type local -type workload -type ports -type daemon -type outcomes -type down -type kind -type unknown -type want Capture capture.bpf.c -- -O2 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
+//go:generate go tool bpf2go -target bpfel -type connection -type origin -type flow -type local -type workload -type ports -type daemon -type outcomes -type down -type kind -type unknown -type want -type answer Capture capture.bpf.c -- -O2 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
 //go:generate go tool bpf2go -target bpfel -type name Unix unix.bpf.c -- -O2 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu
 //go:generate go tool bpf2go -target bpfel Strict strict.bpf.c -- -O2 -Wall -Wextra -Werror -I/usr/include/x86_64-linux-gnu -I/usr/include/aarch64-linux-gnu

@@ -4,6 +4,7 @@
 /* One object, because its programs share their maps; a file for each concern. */
 #include "connect.h"
 #include "datagram.h"
+#include "dns.h"
 #include "egress.h"
 #include "names.h"
 #include "sockops.h"

@@ -13,6 +13,17 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type CaptureAnswer struct {
+	_        structs.HostLayout
+	At       uint64
+	Netns    uint64
+	Cgroup   uint64
+	Captured uint64
+	From     [4]uint32
+	Length   uint32
+	Pad      uint32
+}
+
 type CaptureConnection struct {
 	_      structs.HostLayout
 	Cookie uint64
@@ -133,6 +144,7 @@ type CaptureWorkload struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	CaptureMapAgentdAnswers   = "agentd_answers"
 	CaptureMapAgentdDaemon    = "agentd_daemon"
 	CaptureMapAgentdFlows     = "agentd_flows"
 	CaptureMapAgentdLocals    = "agentd_locals"
@@ -140,6 +152,7 @@ const (
 	CaptureMapAgentdOrigins   = "agentd_origins"
 	CaptureMapAgentdOutcome   = "agentd_outcome"
 	CaptureMapAgentdPorts     = "agentd_ports"
+	CaptureMapAgentdScratch   = "agentd_scratch"
 	CaptureMapAgentdTags      = "agentd_tags"
 	CaptureMapAgentdUdp       = "agentd_udp"
 	CaptureMapAgentdWants     = "agentd_wants"
@@ -147,6 +160,7 @@ const (
 	CaptureProgAgentdConnect4 = "agentd_connect4"
 	CaptureProgAgentdConnect6 = "agentd_connect6"
 	CaptureProgAgentdEgress   = "agentd_egress"
+	CaptureProgAgentdIngress  = "agentd_ingress"
 	CaptureProgAgentdName4    = "agentd_name4"
 	CaptureProgAgentdName6    = "agentd_name6"
 	CaptureProgAgentdPeer4    = "agentd_peer4"
@@ -202,6 +216,7 @@ type CaptureProgramSpecs struct {
 	AgentdConnect4 *ebpf.ProgramSpec `ebpf:"agentd_connect4"`
 	AgentdConnect6 *ebpf.ProgramSpec `ebpf:"agentd_connect6"`
 	AgentdEgress   *ebpf.ProgramSpec `ebpf:"agentd_egress"`
+	AgentdIngress  *ebpf.ProgramSpec `ebpf:"agentd_ingress"`
 	AgentdName4    *ebpf.ProgramSpec `ebpf:"agentd_name4"`
 	AgentdName6    *ebpf.ProgramSpec `ebpf:"agentd_name6"`
 	AgentdPeer4    *ebpf.ProgramSpec `ebpf:"agentd_peer4"`
@@ -216,6 +231,7 @@ type CaptureProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type CaptureMapSpecs struct {
+	AgentdAnswers  *ebpf.MapSpec `ebpf:"agentd_answers"`
 	AgentdDaemon   *ebpf.MapSpec `ebpf:"agentd_daemon"`
 	AgentdFlows    *ebpf.MapSpec `ebpf:"agentd_flows"`
 	AgentdLocals   *ebpf.MapSpec `ebpf:"agentd_locals"`
@@ -223,6 +239,7 @@ type CaptureMapSpecs struct {
 	AgentdOrigins  *ebpf.MapSpec `ebpf:"agentd_origins"`
 	AgentdOutcome  *ebpf.MapSpec `ebpf:"agentd_outcome"`
 	AgentdPorts    *ebpf.MapSpec `ebpf:"agentd_ports"`
+	AgentdScratch  *ebpf.MapSpec `ebpf:"agentd_scratch"`
 	AgentdTags     *ebpf.MapSpec `ebpf:"agentd_tags"`
 	AgentdUdp      *ebpf.MapSpec `ebpf:"agentd_udp"`
 	AgentdWants    *ebpf.MapSpec `ebpf:"agentd_wants"`
@@ -255,6 +272,7 @@ func (o *CaptureObjects) Close() error {
 //
 // It can be passed to LoadCaptureObjects or ebpf.CollectionSpec.LoadAndAssign.
 type CaptureMaps struct {
+	AgentdAnswers  *ebpf.Map `ebpf:"agentd_answers"`
 	AgentdDaemon   *ebpf.Map `ebpf:"agentd_daemon"`
 	AgentdFlows    *ebpf.Map `ebpf:"agentd_flows"`
 	AgentdLocals   *ebpf.Map `ebpf:"agentd_locals"`
@@ -262,6 +280,7 @@ type CaptureMaps struct {
 	AgentdOrigins  *ebpf.Map `ebpf:"agentd_origins"`
 	AgentdOutcome  *ebpf.Map `ebpf:"agentd_outcome"`
 	AgentdPorts    *ebpf.Map `ebpf:"agentd_ports"`
+	AgentdScratch  *ebpf.Map `ebpf:"agentd_scratch"`
 	AgentdTags     *ebpf.Map `ebpf:"agentd_tags"`
 	AgentdUdp      *ebpf.Map `ebpf:"agentd_udp"`
 	AgentdWants    *ebpf.Map `ebpf:"agentd_wants"`
@@ -270,6 +289,7 @@ type CaptureMaps struct {
 
 func (m *CaptureMaps) Close() error {
 	return _CaptureClose(
+		m.AgentdAnswers,
 		m.AgentdDaemon,
 		m.AgentdFlows,
 		m.AgentdLocals,
@@ -277,6 +297,7 @@ func (m *CaptureMaps) Close() error {
 		m.AgentdOrigins,
 		m.AgentdOutcome,
 		m.AgentdPorts,
+		m.AgentdScratch,
 		m.AgentdTags,
 		m.AgentdUdp,
 		m.AgentdWants,
@@ -297,6 +318,7 @@ type CapturePrograms struct {
 	AgentdConnect4 *ebpf.Program `ebpf:"agentd_connect4"`
 	AgentdConnect6 *ebpf.Program `ebpf:"agentd_connect6"`
 	AgentdEgress   *ebpf.Program `ebpf:"agentd_egress"`
+	AgentdIngress  *ebpf.Program `ebpf:"agentd_ingress"`
 	AgentdName4    *ebpf.Program `ebpf:"agentd_name4"`
 	AgentdName6    *ebpf.Program `ebpf:"agentd_name6"`
 	AgentdPeer4    *ebpf.Program `ebpf:"agentd_peer4"`
@@ -312,6 +334,7 @@ func (p *CapturePrograms) Close() error {
 		p.AgentdConnect4,
 		p.AgentdConnect6,
 		p.AgentdEgress,
+		p.AgentdIngress,
 		p.AgentdName4,
 		p.AgentdName6,
 		p.AgentdPeer4,

@@ -245,7 +245,7 @@ func TestAForgerIsCaught(t *testing.T) {
 		{"change a time", func(g *forger) { g.change(15, "12:00:00.1", "13:00:00.1") }, Changed, 15, 15},
 		{"change the first record", func(g *forger) { g.change(0, "agentd/test", "agentd/tost") }, Changed, 0, 0},
 		{"change what the first says of its predecessor", func(g *forger) { g.change(0, `"prev":"0`, `"prev":"1`) }, Changed, 0, 0},
-		{"change the last record", func(g *forger) { g.change(victimSize-1, "T2", "T1") }, Changed, victimSize - 1, victimSize - 1},
+		{"change the last record", func(g *forger) { g.change(victimSize-1, `"time":"2`, `"time":"1`) }, Changed, victimSize - 1, victimSize - 1},
 		{"change the last but one", func(g *forger) { g.change(victimSize-2, "client", "server") }, Changed, victimSize - 2, victimSize - 2},
 		{"change an index", func(g *forger) { g.change(14, "14,", "15,") }, Changed, 14, 14},
 		{"change an index to one before", func(g *forger) { g.change(14, "14,", "13,") }, Changed, 14, 14},

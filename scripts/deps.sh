@@ -1,18 +1,19 @@
 #!/usr/bin/env bash
-# deps.sh demo|test|bench|generate: see that what the Makefile's target of that
-# name needs is installed, from the distribution (Debian, Ubuntu). Each list
-# holds the ones before it. Installing needs root; without it, the command to
-# run is printed. No service is started or left enabled, and no database
-# cluster is made: everything here runs servers of its own.
+# deps.sh demo|test|bench|generate|vm: see that what the Makefile's target of that
+# name (test-vm for vm) needs is installed, from the distribution (Debian, Ubuntu).
+# Each list holds the ones before it; vm holds test. Installing needs root; without
+# it, the command to run is printed. No service is started or left enabled, and no
+# database cluster is made: everything here runs servers of its own.
 set -euo pipefail
 
 demo=(ca-certificates postgresql postgresql-client)
-test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool)
+test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base containerd runc containernetworking-plugins)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
+vm=("${test[@]}" qemu-system-x86 kmod cpio xz-utils zstd debian-archive-keyring)
 
 # Services that these packages would start at boot.
-services=(haproxy pgbouncer)
+services=(containerd haproxy pgbouncer)
 
 policy=/usr/sbin/policy-rc.d
 createcluster=/etc/postgresql-common/createcluster.d/agentd-deps.conf
@@ -24,8 +25,9 @@ main() {
 	test) want=("${test[@]}") ;;
 	bench) want=("${bench[@]}") ;;
 	generate) want=("${generate[@]}") ;;
+	vm) want=("${vm[@]}") ;;
 	*)
-		echo "usage: $0 demo|test|bench|generate" >&2
+		echo "usage: $0 demo|test|bench|generate|vm" >&2
 		exit 2
 		;;
 	esac
@@ -96,8 +98,11 @@ disable_services() {
 	local package service
 	for package in "$@"; do
 		for service in "${services[@]}"; do
-			if [[ $package == "$service" ]]; then
+			[[ $package == "$service" ]] || continue
+			if [[ -e /etc/init.d/$service ]]; then
 				quietly update-rc.d "$service" disable
+			elif command -v systemctl >/dev/null; then
+				quietly systemctl disable "$service"
 			fi
 		done
 	done

@@ -25,6 +25,7 @@ type Conn struct {
 	Client netip.AddrPort // the other end, on loopback or an address of its own
 	Local  netip.AddrPort // our end
 	Dest   netip.AddrPort // where the client was going; Local if it is Direct
+	At     time.Duration  // when it called connect, by Clock; 0 if it is Direct
 	// Direct: nobody sent this connection here. Someone connected to the
 	// listener on purpose.
 	Direct bool
@@ -35,13 +36,13 @@ type Conn struct {
 	origin bpf.CaptureOrigin
 }
 
-// serve hands out what comes to a socket of l until that is closed.
+// serve hands out what comes to a socket of l until that is closed or paused.
 func (c *Capture) serve(l *listener, s *socket, family uint16) {
 	local := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), l.ports.V4)
 	if family == unix.AF_INET6 {
 		local = netip.AddrPortFrom(netip.IPv6Loopback(), l.ports.V6)
 	}
-	c.working.Go(func() {
+	c.accepting.Go(func() {
 		raw, err := s.SyscallConn()
 		if err != nil {
 			return // closed
@@ -70,7 +71,7 @@ func accept(raw syscall.RawConn) (fd int, client netip.AddrPort, err error) {
 		fd, addr, err = unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		return !errors.Is(err, unix.EAGAIN)
 	})
-	if closed != nil { // the only way a wait without a deadline fails
+	if closed != nil { // or Pause has set a deadline
 		return -1, client, os.ErrClosed
 	}
 	if err != nil {
@@ -107,6 +108,9 @@ func (c *Capture) give(conn Conn) {
 func (c *Capture) conn(l *listener, fd int, client, local netip.AddrPort) Conn {
 	conn := Conn{FD: fd, Client: client, Local: local, Dest: local, Direct: true}
 	conn.Peer.NetNS = l.cookie
+	if c.hearing != nil { // what the client was told, it was told before it connected
+		c.hearing.drain()
+	}
 	flow := bpf.CaptureFlow{Netns: l.cookie, Client: words(client.Addr()), ClientPort: client.Port(), Listener: local.Port()}
 	o := &conn.origin
 	if err := c.kernel.AgentdFlows.LookupAndDelete(&flow, o); err != nil {
@@ -122,6 +126,7 @@ func (c *Capture) conn(l *listener, fd int, client, local netip.AddrPort) Conn {
 		NetNS:    l.cookie,
 	}
 	conn.Dest = netip.AddrPortFrom(address(o.Dest), o.DestPort)
+	conn.At = time.Duration(o.Connection.At)
 	conn.Direct = l.reachedBy(conn.Dest)
 	conn.Unknown = o.Unknown != 0
 	return conn

@@ -41,15 +41,27 @@ type Options struct {
 	// ends without Detach; it is made if it does not exist. "": the kernel
 	// side goes with the process.
 	Pins string
+	// Heard is told each DNS answer that comes to a captured workload, before
+	// Accept returns a connection that was made after it. One call at a time;
+	// it must not call back. nil: nobody listens. It is for observation: what
+	// is too much is not told.
+	Heard func(*Answer)
+	// Takeover is what becomes of the connections that a workload has when
+	// it is captured.
+	Takeover Takeover
 	// UDP are the ports that captured workloads may send datagrams to. Other
 	// datagrams are refused: nobody would see what they carry.
 	UDP []uint16
-	Log *slog.Logger
+	// From is what a running agentd gave up for this one, nil if none did.
+	// Capture is then paused until Resume, and changes nothing that the
+	// other could not go on from.
+	From *Inheritance
+	Log  *slog.Logger
 }
 
 // beatEvery is how often the kernel side hears that agentd is alive. It holds
-// agentd for hung after ten seconds (HUNG_NS in bpf/listener.h).
-const beatEvery = time.Second
+// agentd for hung after three seconds (HUNG_NS in bpf/listener.h).
+const beatEvery = 500 * time.Millisecond
 
 // A Capture is the kernel side, attached, and its listeners. Its methods may
 // be called concurrently.
@@ -63,15 +75,23 @@ type Capture struct {
 	hostID    uint64   // its cookie
 	nonce     uint64   // tags our sockets
 	port      uint16   // the one to listen on in a namespace, where it is free
+	hearing   *hearing // nil if nobody listens
+	takeover  Takeover
 
 	conns     chan Conn
 	strangers chan Stranger
 	wants     *ringbuf.Reader
 	done      chan struct{}  // closed by Close and Detach
 	working   sync.WaitGroup // goroutines
+	accepting sync.WaitGroup // those that end with Pause
+
+	beating sync.Mutex // guards going; held over a beat
+	going   bool       // GoAway was called
 
 	mu        sync.Mutex // guards what is below
 	closed    bool
+	paused    bool                 // nothing is taken from the listeners
+	theirs    bool                 // the kernel side is another agentd's: left as it is when we go
 	workloads map[uint64]*workload // captured, by cgroup id
 	decided   map[uint64]decided   // free or watched
 	inherited map[uint64]bool      // decisions of an earlier agentd, not made again
@@ -86,6 +106,7 @@ func Open(o Options) (*Capture, error) {
 	c := &Capture{
 		pins:      o.Pins,
 		log:       o.Log,
+		takeover:  o.Takeover,
 		conns:     make(chan Conn),
 		strangers: make(chan Stranger, maxStrangers),
 		done:      make(chan struct{}),
@@ -120,27 +141,37 @@ func (c *Capture) open(o *Options) (err error) {
 	if c.host, c.hostID, err = hostNamespace(); err != nil {
 		return err
 	}
-	c.choose()
-	if c.kernel, err = attach(c.root, c.pins); err != nil {
+	c.choose(o.From)
+	if c.kernel, err = attach(c.root, c.pins, o.From); err != nil {
 		return err
+	}
+	if o.Heard != nil {
+		if c.hearing, err = openHearing(c.kernel.AgentdAnswers, o.Heard); err != nil {
+			return err
+		}
 	}
 	if err := c.SetUDP(o.UDP); err != nil {
 		return err
 	}
-	if c.wants, err = ringbuf.NewReader(c.kernel.AgentdWants); err != nil {
-		return fmt.Errorf("read what the kernel side wants: %w", err)
-	}
-	if err := c.adopt(); err != nil {
+	if err := c.adopt(o.From); err != nil {
 		return fmt.Errorf("take over what was captured: %w", err)
 	}
+	if c.hearing != nil {
+		c.working.Go(c.hear)
+	}
 	c.working.Go(c.beat)
-	c.working.Go(c.attend)
-	return nil
+	return c.readWants()
 }
 
-// choose picks the tag of our sockets and the port to listen on. Ports from
-// there on are not handed out by the kernel, see ip_local_port_range in ip(7).
-func (c *Capture) choose() {
+// choose picks the tag of our sockets and the port to listen on, those of an
+// agentd that we take over from if there is one. Ports from there on are not
+// handed out by the kernel, see ip_local_port_range in ip(7).
+func (c *Capture) choose(from *Inheritance) {
+	if from != nil {
+		c.nonce, c.port = from.Nonce, from.Port
+		c.paused, c.theirs = true, true
+		return
+	}
 	const first, ports = 15000, 15000
 	var random [16]byte
 	rand.Read(random[:])
@@ -173,10 +204,20 @@ func (c *Capture) beat() {
 			return
 		case <-ticker.C:
 		}
-		if err := c.sayAlive(); err != nil {
+		if err := c.sayStill(); err != nil {
 			c.log.Error("connections will be refused: cannot tell the kernel that agentd is alive", "error", err)
 		}
 	}
+}
+
+// sayStill is sayAlive until GoAway.
+func (c *Capture) sayStill() error {
+	c.beating.Lock()
+	defer c.beating.Unlock()
+	if c.going {
+		return nil
+	}
+	return c.sayAlive()
 }
 
 func (c *Capture) sayAlive() error {
@@ -185,6 +226,13 @@ func (c *Capture) sayAlive() error {
 		return err
 	}
 	return c.kernel.AgentdDaemon.Put(uint32(0), &bpf.CaptureDaemon{Nonce: c.nonce, Beat: now, Hold: c.port})
+}
+
+// hear tells answers as they come until Close.
+func (c *Capture) hear() {
+	if err := c.hearing.follow(); err != nil {
+		c.log.Error("names are only heard when connections come", "error", err)
+	}
 }
 
 // Root returns the directory of the cgroup that capture is attached to.
@@ -243,8 +291,12 @@ func (c *Capture) Close() error {
 }
 
 // Detach ends capture on purpose: nothing of the kernel side is left, pinned
-// or not. Connections that were accepted go on.
+// or not. Connections that were accepted go on. What another agentd has taken
+// over is left to it.
 func (c *Capture) Detach() error {
+	if c.theirs {
+		return c.Close()
+	}
 	c.stop()
 	return c.kernel.detach()
 }
@@ -259,12 +311,22 @@ func (c *Capture) stop() {
 	c.closed = true
 	close(c.done)
 	for _, l := range c.listeners {
-		c.shut(l)
+		if c.theirs {
+			l.close(c)
+		} else {
+			c.shut(l)
+		}
 	}
 	c.mu.Unlock()
+	if c.hearing != nil {
+		if err := c.hearing.close(); err != nil {
+			c.log.Error("stop hearing answers", "error", err)
+		}
+	}
 	if c.wants != nil {
 		c.wants.Close()
 	}
+	c.accepting.Wait()
 	c.working.Wait()
 	if c.host != nil {
 		c.host.Close()
@@ -282,6 +344,16 @@ func (c *Capture) Accept(ctx context.Context) (Conn, error) {
 	case <-c.done:
 		return Conn{}, os.ErrClosed
 	}
+}
+
+// Clock returns the time by the clock that connections and answers are stamped
+// with: since the host was started, less the time it slept. 0 if there is none.
+func Clock() time.Duration {
+	now, err := monotonic()
+	if err != nil {
+		return 0
+	}
+	return time.Duration(now)
 }
 
 // monotonic returns the clock that the kernel side uses, in ns.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"os/exec"
 	"strings"
@@ -23,7 +24,9 @@ type daemonSetup struct {
 	Root, Pins string
 	Workloads  []capture.Workload
 	Dial       *request // made by the daemon itself once it is ready
-	Netns      string   // path of the one that is the daemon's host's; "": ours
+	Takeover   capture.Takeover
+	Hold       string // address the daemon itself connects to before it captures, and speaks to afterwards
+	Netns      string // path of the one that is the daemon's host's; "": ours
 }
 
 // startDaemon starts a daemon in a cgroup of its own below group (nil: in
@@ -61,10 +64,16 @@ func daemonMain() {
 	if err := json.Unmarshal([]byte(os.Getenv(daemonEnv)), &setup); err != nil {
 		panic(err)
 	}
-	c, err := capture.Open(capture.Options{Root: setup.Root, Pins: setup.Pins, UDP: []uint16{53}})
+	c, err := capture.Open(capture.Options{Root: setup.Root, Pins: setup.Pins, UDP: []uint16{53}, Takeover: setup.Takeover})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
+	}
+	var own net.Conn
+	if setup.Hold != "" {
+		if own, err = net.Dial("tcp", setup.Hold); err != nil {
+			panic(err)
+		}
 	}
 	for _, w := range setup.Workloads {
 		if _, err := c.Add(w); err != nil {
@@ -77,6 +86,11 @@ func daemonMain() {
 	var got response
 	if setup.Dial != nil {
 		got = setup.Dial.run()
+	}
+	if own != nil {
+		if got.Seen, err = speak(own); err != nil {
+			got.Err = err.Error()
+		}
 	}
 	if err := json.NewEncoder(os.Stdout).Encode(got); err != nil {
 		os.Exit(1)

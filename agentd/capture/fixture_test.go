@@ -21,6 +21,8 @@ func TestMain(m *testing.M) {
 	switch {
 	case os.Getenv(clientEnv) != "":
 		clientMain()
+	case os.Getenv(holderEnv) != "":
+		holderMain()
 	case os.Getenv(daemonEnv) != "":
 		daemonMain()
 	default:

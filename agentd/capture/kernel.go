@@ -20,7 +20,7 @@ type kernel struct {
 	pins     *os.File // the folder of the pins, locked; nil if there are none
 	optional []*ebpf.Program
 	strict   *ebpf.Program // one of optional; nil if this kernel cannot
-	lacks    []string // what is not done because this kernel cannot
+	lacks    []string      // what is not done because this kernel cannot
 }
 
 // attached is a program that is attached to the root.
@@ -41,6 +41,7 @@ var attachments = []struct {
 	{"peer6", ebpf.AttachCgroupInet6GetPeername, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdPeer6 }},
 	{"name4", ebpf.AttachCgroupInet4GetSockname, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdName4 }},
 	{"name6", ebpf.AttachCgroupInet6GetSockname, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdName6 }},
+	{"ingress", ebpf.AttachCGroupInetIngress, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdIngress }},
 	{"sockops", ebpf.AttachCGroupSockOps, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdSockops }},
 	{"egress", ebpf.AttachCGroupInetEgress, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdEgress }},
 	{"socket", ebpf.AttachCGroupInetSockCreate, func(p *bpf.CapturePrograms) *ebpf.Program { return p.AgentdSocket }},
@@ -51,15 +52,20 @@ var attachments = []struct {
 }
 
 // attach loads the kernel side and attaches it to the cgroup directory root,
-// taking over what is pinned in the folder pins ("": nothing is or will be).
-func attach(root, pins string) (_ *kernel, err error) {
+// taking over what is pinned in the folder pins ("": nothing is or will be). The
+// lock of that folder may come from another agentd.
+func attach(root, pins string, from *Inheritance) (_ *kernel, err error) {
 	k := &kernel{root: root}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.close())
 		}
 	}()
-	if pins != "" {
+	if from != nil {
+		if k.pins, err = from.pinsFolder(pins); err != nil {
+			return nil, err
+		}
+	} else if pins != "" {
 		if k.pins, err = lockPins(pins); err != nil {
 			return nil, err
 		}

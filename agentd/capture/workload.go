@@ -55,7 +55,8 @@ type workload struct {
 // listens in the network namespaces given and in those of the processes that
 // are in the cgroup already; if that is none at all, in the host's. So the
 // workload's connections are captured from one moment on, and never refused
-// for want of a listener. Connections made before go on as they are.
+// for want of a listener. Connections made before go on as they are, or are reset
+// when it was not captured until now, as Options.Takeover says.
 //
 // Add may be called again for the same cgroup, to add namespaces or to change
 // the rest. If it fails, nothing has changed, except that it may listen more.
@@ -64,19 +65,40 @@ func (c *Capture) Add(w Workload, netns ...*os.File) (uint64, error) {
 	if err != nil {
 		return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 	}
+	known, err := c.add(id, w, netns)
+	if err != nil {
+		return 0, err
+	}
+	if known || c.takeover != Destroy {
+		return id, nil
+	}
+	// It is captured, whatever comes of this.
+	switch n, err := c.Destroy(id); {
+	case err != nil:
+		c.log.Error("connections from before go on", "workload", w.Name, "error", err)
+	case n > 0:
+		c.log.Info("connections from before were reset", "workload", w.Name, "connections", n)
+	}
+	return id, nil
+}
+
+// add is Add for a cgroup that can be captured. It reports whether it was
+// captured already.
+func (c *Capture) add(id uint64, w Workload, netns []*os.File) (known bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.closed {
-		return 0, os.ErrClosed
+		return false, os.ErrClosed
 	}
 	added := &workload{Workload: w, id: id, given: map[uint64]bool{}}
-	if old := c.workloads[id]; old != nil {
+	old := c.workloads[id]
+	if known = old != nil; known {
 		maps.Copy(added.given, old.given)
 	}
 	for _, ns := range netns {
 		l, err := c.listenIn(ns, 0)
 		if err != nil {
-			return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
+			return false, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 		}
 		added.given[l.cookie] = true
 	}
@@ -88,11 +110,11 @@ func (c *Capture) Add(w Workload, netns ...*os.File) (uint64, error) {
 		}
 	}
 	if err != nil {
-		return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
+		return false, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 	}
 	entry := w.entry()
 	if err := c.kernel.AgentdWorkload.Put(id, &entry); err != nil {
-		return 0, fmt.Errorf("capture %s: %w", w.Cgroup, err)
+		return false, fmt.Errorf("capture %s: %w", w.Cgroup, err)
 	}
 	c.workloads[id] = added
 	maps.Copy(used, added.given)
@@ -100,7 +122,7 @@ func (c *Capture) Add(w Workload, netns ...*os.File) (uint64, error) {
 	delete(c.decided, id)
 	delete(c.inherited, id)
 	c.tell()
-	return id, nil
+	return known, nil
 }
 
 // check returns the id of w's cgroup, or why it cannot be captured.

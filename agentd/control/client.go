@@ -65,6 +65,11 @@ func (c *Client) Targets(ctx context.Context) ([]Target, error) {
 	return ask[[]Target](ctx, c, http.MethodGet, "/v1/targets", nil)
 }
 
+// Connections asks which connections of captured workloads agentd does not see.
+func (c *Client) Connections(ctx context.Context) ([]Connection, error) {
+	return ask[[]Connection](ctx, c, http.MethodGet, "/v1/connections", nil)
+}
+
 // Log asks where the record is and how it is.
 func (c *Client) Log(ctx context.Context) (Log, error) {
 	return ask[Log](ctx, c, http.MethodGet, "/v1/log", nil)

@@ -32,6 +32,8 @@ type daemon struct {
 
 func (d *daemon) Status(context.Context) control.Status { return d.status }
 
+func (d *daemon) connections(context.Context) ([]control.Connection, error) { return nil, nil }
+
 func (d *daemon) StartRun(_ context.Context, req control.RunRequest) (control.Run, error) {
 	if req.Name == "taken" {
 		return control.Run{}, &control.Error{Code: http.StatusConflict, Message: "the name is taken"}
@@ -63,7 +65,7 @@ func serve(t *testing.T, d *daemon, metrics http.Handler) string {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	server := &control.Server{Log: slog.New(slog.DiscardHandler), Reporter: d, Runs: d, Metrics: metrics}
+	server := &control.Server{Log: slog.New(slog.DiscardHandler), Reporter: d, Runs: d, Connections: d.connections, Metrics: metrics}
 	done := make(chan error, 1)
 	go func() { done <- server.Serve(ctx, l) }()
 	t.Cleanup(func() {
@@ -105,6 +107,10 @@ func TestClientSeesWhatTheDaemonSays(t *testing.T) {
 	targets, err := c.Targets(t.Context())
 	if err != nil || targets == nil || len(targets) != 0 {
 		t.Errorf("Targets() = %#v, %v, want an empty list, not null", targets, err)
+	}
+	connections, err := c.Connections(t.Context())
+	if err != nil || connections == nil || len(connections) != 0 {
+		t.Errorf("Connections() = %#v, %v, want an empty list, not null", connections, err)
 	}
 }
 

@@ -26,8 +26,10 @@ type Server struct {
 	Log      *slog.Logger
 	Reporter Reporter
 	Runs     Runs
-	Folder   string       // the log folder that sessions are read from
-	Metrics  http.Handler // answers /metrics; nil if there are none
+	// Connections lists those of captured workloads that agentd does not see.
+	Connections func(context.Context) ([]Connection, error)
+	Folder      string       // the log folder that sessions are read from
+	Metrics     http.Handler // answers /metrics; nil if there are none
 }
 
 // Serve answers requests on l until ctx ends, then lets those it has begun
@@ -83,6 +85,7 @@ func (s *Server) endpoints() map[string]endpoint {
 		"GET /v1/status":        s.status,
 		"GET /v1/workloads":     s.workloads,
 		"GET /v1/targets":       s.targets,
+		"GET /v1/connections":   s.connections,
 		"GET /v1/log":           s.log,
 		"POST /v1/runs":         s.startRun,
 		"GET /v1/sessions":      s.sessions,
@@ -162,6 +165,11 @@ func (s *Server) workloads(r *http.Request, _ Peer) (any, error) {
 
 func (s *Server) targets(r *http.Request, _ Peer) (any, error) {
 	return notNil(s.Reporter.Status(r.Context()).Targets), nil
+}
+
+func (s *Server) connections(r *http.Request, _ Peer) (any, error) {
+	list, err := s.Connections(r.Context())
+	return notNil(list), err
 }
 
 func (s *Server) log(r *http.Request, _ Peer) (any, error) {

@@ -11,7 +11,9 @@ type Status struct {
 	Uptime    Seconds          `json:"uptimeSeconds"`
 	Capture   Capture          `json:"capture"`
 	Sessions  SessionCount     `json:"sessions"`
-	Verdicts  map[string]int64 `json:"verdicts"` // by the verdict's name
+	Draining  []Draining       `json:"draining,omitempty"` // daemons that this one has taken over from
+	Verdicts  map[string]int64 `json:"verdicts"`           // by the verdict's name
+	Config    Config           `json:"config"`
 	Policy    Policy           `json:"policy"`
 	Log       Log              `json:"log"`
 	Workloads []Workload       `json:"workloads"`
@@ -39,6 +41,22 @@ type SessionCount struct {
 	Total int64 `json:"total"`
 }
 
+// Config is the configuration in force.
+type Config struct {
+	File   string    `json:"file"`
+	Loaded time.Time `json:"loaded"`
+	// Pending are the keys that were changed and take effect at the next start.
+	Pending []string `json:"pending,omitempty"`
+	// Error is why the file as it is now is not in force, "" if it is.
+	Error string `json:"error,omitempty"`
+}
+
+// Draining is a daemon that was taken over from and still has sessions.
+type Draining struct {
+	PID      int `json:"pid"`
+	Sessions int `json:"sessions"`
+}
+
 // Policy is the rule set in force.
 type Policy struct {
 	Files  []string  `json:"files"`
@@ -62,10 +80,14 @@ type Log struct {
 // A Workload is a captured cgroup and all below it.
 type Workload struct {
 	Name       string `json:"name"`
-	Source     string `json:"source"` // run, unit or cgroup
+	Source     string `json:"source"` // run, unit, cgroup, pod or container
 	Cgroup     string `json:"cgroup"`
+	Namespace  string `json:"namespace,omitempty"` // of the pod that it is, or is a container of
+	Pod        string `json:"pod,omitempty"`
+	Container  string `json:"container,omitempty"`
 	Processes  int    `json:"processes"`  // in the cgroup and below
 	Namespaces int    `json:"namespaces"` // network namespaces they are in, each with a listener
+	Earlier    int    `json:"earlier"`    // connections it has beside agentd, but for those it accepted
 	WhenDown   string `json:"whenDown"`   // what the kernel does while agentd is away: refuse or bypass
 	Verified   bool   `json:"verified"`
 	// Seen is when a connection that agentd had made from inside last came to
@@ -77,9 +99,24 @@ type Workload struct {
 // A Target is a service the configuration names.
 type Target struct {
 	Name         string            `json:"name"`
+	Host         string            `json:"host,omitempty"` // its addresses are those DNS says that this name, or names like this, have
 	Addresses    []string          `json:"addresses"`
+	Problem      string            `json:"problem,omitempty"` // why DNS could not be asked, or does not know the host
 	Protocol     string            `json:"protocol"`
 	Default      string            `json:"default"`      // allow or deny, where no rule speaks
 	Unclassified string            `json:"unclassified"` // allow or deny, where nothing was understood
 	Labels       map[string]string `json:"labels,omitempty"`
+}
+
+// A Connection is one of a captured workload that does not go through agentd:
+// from before the capture, or let past while agentd was away.
+type Connection struct {
+	Workload string `json:"workload"` // its name
+	Protocol string `json:"protocol"` // tcp or udp
+	Local    string `json:"local"`
+	Remote   string `json:"remote"`
+	State    string `json:"state"`
+	PID      int    `json:"pid,omitempty"` // of a process that holds it, 0 if none was found
+	// Stays is why it is never reset, "" if `takeover: destroy` does that.
+	Stays string `json:"stays,omitempty"`
 }

@@ -50,7 +50,7 @@ func startDaemon(socket, folder string) (d *daemon, stop func() error, err error
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	server := &control.Server{Log: slog.New(slog.DiscardHandler), Reporter: d, Runs: d, Folder: folder}
+	server := &control.Server{Log: slog.New(slog.DiscardHandler), Reporter: d, Runs: d, Connections: d.connections, Folder: folder}
 	go func() { done <- server.Serve(ctx, l) }()
 	return d, func() error {
 		cancel()
@@ -63,17 +63,28 @@ func sampleStatus(folder string) control.Status {
 		Version: "v0.1.0", Node: "node-1", PID: 4711, Uptime: control.Seconds((3*time.Hour + 5*time.Minute) / time.Second),
 		Capture:  control.Capture{Verified: true, Root: "/sys/fs/cgroup"},
 		Sessions: control.SessionCount{Live: 1, Total: 12},
+		Draining: []control.Draining{{PID: 4242, Sessions: 2}},
 		Verdicts: map[string]int64{"deny": 1, "allow": 40},
+		Config:   control.Config{File: "/etc/agentd/agentd.yaml", Pending: []string{"state", "limits.loops"}},
 		Policy:   control.Policy{Files: []string{"a.yaml"}, Rules: 2},
 		Log:      control.Log{Folder: folder, Key: folder + ".pub", Records: 99},
 		Workloads: []control.Workload{
-			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Processes: 3, Namespaces: 1, WhenDown: "refuse", Verified: true, Seen: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)},
+			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Namespace: "agents", Pod: "reporter-7d9f", Processes: 3, Namespaces: 1, Earlier: 1, WhenDown: "refuse", Verified: true, Seen: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)},
 			{Name: "evil\x1b[2J\nname", Source: "run", WhenDown: "open", Problem: "a synthetic connection was not redirected"},
 		},
 		Targets: []control.Target{
 			{Name: "orders", Addresses: []string{"10.0.0.7:5432"}, Protocol: "postgres", Default: "allow", Unclassified: "deny", Labels: map[string]string{"env": "prod", "area": "eu"}},
+			{Name: "replica", Host: "*.orders.internal", Addresses: []string{"10.0.0.8:5432"}, Problem: "lookup a.orders.internal: i/o timeout", Protocol: "postgres", Default: "deny", Unclassified: "deny"},
 		},
 	}
+}
+
+func (d *daemon) connections(context.Context) ([]control.Connection, error) {
+	return []control.Connection{
+		{Workload: "reporter", Protocol: "tcp", Local: "10.0.0.2:40000", Remote: "10.0.0.7:5432", State: "established", PID: 4711},
+		{Workload: "reporter", Protocol: "tcp", Local: "10.0.0.2:80", Remote: "10.0.0.9:50000", State: "close-wait", PID: 4711, Stays: "the other side connected"},
+		{Workload: "evil\x1b[2J\nname", Protocol: "udp", Local: "10.0.0.2:40001", Remote: "10.0.0.8:443", State: "established"},
+	}, nil
 }
 
 func (d *daemon) Status(context.Context) control.Status { return d.status }

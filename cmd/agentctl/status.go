@@ -20,8 +20,8 @@ func newStatus(a *app) *cobra.Command {
 		Long: `Status says what agentd captures, as it verified it and not as it was
 configured, and how its policy and its log are.
 
-It exits with 1 if something is wrong: a workload that is not captured, policy
-files that do not load, a log that cannot be written.`,
+It exits with 1 if something is wrong: a workload that is not captured, a
+configuration or policies that do not load, a log that cannot be written.`,
 		Example: "  agentctl status\n  agentctl status -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,7 +34,7 @@ files that do not load, a log that cannot be written.`,
 			if err := a.show(s, func() { a.writeStatus(&s) }); err != nil {
 				return err
 			}
-			if s.Capture.Problem != "" || s.Policy.Error != "" || s.Log.Problem != "" {
+			if s.Capture.Problem != "" || s.Config.Error != "" || s.Policy.Error != "" || s.Log.Problem != "" {
 				return saidNo
 			}
 			return nil
@@ -46,8 +46,18 @@ func (a *app) writeStatus(s *control.Status) {
 	a.fact("agentd", plain, "%s on %s, pid %d, up %s", s.Version, s.Node, s.PID, span(s.Uptime.Duration()))
 	a.writeCapture(&s.Capture, s.Workloads)
 	a.fact("sessions", plain, "%d live, %d since the start", s.Sessions.Live, s.Sessions.Total)
+	for _, d := range s.Draining {
+		a.fact("", plain, "%s left in the agentd before this one, pid %d", plural(d.Sessions, "session"), d.PID)
+	}
 	a.fact("verdicts", plain, "%s", counts(s.Verdicts))
 
+	a.fact("config", plain, "%s", joined(s.Config.File, "loaded "+moment(s.Config.Loaded)))
+	if len(s.Config.Pending) > 0 {
+		a.fact("", yellow, "changed, takes effect at the next start: %s", strings.Join(s.Config.Pending, ", "))
+	}
+	if s.Config.Error != "" {
+		a.fact("", red, "the file as it is now is not in force: %s", s.Config.Error)
+	}
 	a.fact("policy", plain, "%s of %s, loaded %s", plural(s.Policy.Rules, "rule"), plural(len(s.Policy.Files), "file"), moment(s.Policy.Loaded))
 	if s.Policy.Error != "" {
 		a.fact("", red, "the files as they are now are not in force: %s", s.Policy.Error)
@@ -80,6 +90,9 @@ func (a *app) writeCapture(c *control.Capture, workloads []control.Workload) {
 	for _, w := range workloads {
 		if w.Problem != "" {
 			a.fact("", red, "%s: %s", w.Name, w.Problem)
+		}
+		if w.Earlier > 0 {
+			a.fact("", yellow, "%s: %s from before the capture (agentctl connections)", w.Name, plural(w.Earlier, "connection"))
 		}
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"agentd.dev/agentd/control"
 )
 
 func newTargets(a *app) *cobra.Command {
@@ -14,7 +16,8 @@ func newTargets(a *app) *cobra.Command {
 		Short: "List the services that are configured",
 		Long: `Targets lists the services that the configuration names, with their addresses
 and what happens to a request that no rule speaks of (DEFAULT) and to one that
-agentd did not understand (UNCLASSIFIED).`,
+agentd did not understand (UNCLASSIFIED). The addresses of a target with a host
+are those that DNS says it has, as agentd asked it.`,
 		Example: "  agentctl targets\n  agentctl targets -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -24,15 +27,30 @@ agentd did not understand (UNCLASSIFIED).`,
 			if err != nil {
 				return err
 			}
-			t := &table{head: []string{"NAME", "PROTOCOL", "DEFAULT", "UNCLASSIFIED", "LABELS", "ADDRESSES"}}
+			t := &table{head: []string{"NAME", "PROTOCOL", "DEFAULT", "UNCLASSIFIED", "LABELS", "HOST", "ADDRESSES"}}
 			for _, target := range list {
-				row := t.add(target.Name, target.Protocol, target.Default, target.Unclassified, labels(target.Labels), strings.Join(target.Addresses, " "))
+				row := t.add(target.Name, target.Protocol, target.Default, target.Unclassified, labels(target.Labels), target.Host, where(&target))
 				row[2].style = verdictStyles[target.Default]
 				row[3].style = verdictStyles[target.Unclassified]
+				if target.Problem != "" {
+					row[6].style = yellow
+				}
 			}
 			return a.show(list, func() { a.write(t) })
 		},
 	}
+}
+
+// where lists a target's addresses, and why they may not be the last word.
+func where(t *control.Target) string {
+	list := strings.Join(t.Addresses, " ")
+	switch {
+	case t.Problem == "":
+		return list
+	case list == "":
+		return t.Problem
+	}
+	return list + " (" + t.Problem + ")"
 }
 
 // labels lists labels as name=value, in the order of the names.

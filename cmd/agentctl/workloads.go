@@ -4,6 +4,8 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"agentd.dev/recorder"
 )
 
 func newWorkloads(a *app) *cobra.Command {
@@ -25,7 +27,7 @@ None is made where no process runs: then "verified" is what the kernel says.`,
 			if err != nil {
 				return err
 			}
-			t := &table{head: []string{"NAME", "SOURCE", "CAPTURE", "SEEN", "WHEN DOWN", "PROCESSES", "NAMESPACES", "CGROUP"}}
+			t := &table{head: []string{"NAME", "SOURCE", "CAPTURE", "SEEN", "WHEN DOWN", "PROCESSES", "NAMESPACES", "POD", "CGROUP"}}
 			for _, w := range list {
 				state, st := "verified", green
 				switch {
@@ -34,7 +36,7 @@ None is made where no process runs: then "verified" is what the kernel says.`,
 				case !w.Verified:
 					state, st = "not verified", yellow
 				}
-				row := t.add(w.Name, w.Source, state, moment(w.Seen), w.WhenDown, fmt.Sprint(w.Processes), fmt.Sprint(w.Namespaces), w.Cgroup)
+				row := t.add(w.Name, w.Source, state, moment(w.Seen), w.WhenDown, fmt.Sprint(w.Processes), fmt.Sprint(w.Namespaces), pod(&recorder.Place{Namespace: w.Namespace, Pod: w.Pod}), w.Cgroup)
 				row[2].style = st
 			}
 			return a.show(list, func() { a.write(t) })
