@@ -86,17 +86,15 @@ func sendmmsg(fd int, data, addr []byte) error {
 
 // An entry is a submission of io_uring: struct io_uring_sqe.
 type entry struct {
-	op, flags   uint8
-	priority    uint16
-	fd          int32
-	off, addr   uint64
-	len         uint32
-	opFlags     uint32
-	data        uint64
-	buf, person uint16
-	addrLen     uint16
-	_           uint16
-	_           [2]uint64
+	op, flags uint8
+	_         uint16
+	fd        int32
+	off, addr uint64
+	len       uint32
+	_         [4]uint32
+	addrLen   uint16
+	_         uint16
+	_         [2]uint64
 }
 
 // ringParams is struct io_uring_params.

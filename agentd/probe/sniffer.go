@@ -28,7 +28,6 @@ type sniffer struct {
 	nonce  []byte     // what to listen for
 	port   uint16
 	flows  map[flow]bool
-	heard  bytes.Buffer // fences, see pass
 	fenced chan struct{}
 	fence  []byte
 }
