@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 
-.PHONY: build demo test bench generate lint fuzz clean
+.PHONY: build demo test test-vm test-k8s bench generate lint fuzz clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
@@ -17,6 +17,20 @@ demo:
 test: root
 	@scripts/deps.sh test
 	go test $(TESTFLAGS) ./...
+
+# The tests that work on the kernel, on Debian's older ones in qemu; on one of
+# them with make test-vm VM_KERNEL=6.1. TESTFLAGS is for test programs here, as
+# in TESTFLAGS='-test.run Refus'; scripts/vm-test.sh has more.
+VM_KERNEL ?= 6.1 6.12
+test-vm: root
+	@scripts/deps.sh vm
+	@TESTFLAGS='$(TESTFLAGS)' scripts/vm-test.sh $(VM_KERNEL)
+
+# What an operator does with deploy/ and kubectl, on a Kubernetes node of its own.
+# The first time, Kubernetes itself is built: ten minutes, kept in ~/.cache/agentd.
+test-k8s: root
+	@scripts/deps.sh test
+	go test $(TESTFLAGS) -tags k8s -count=1 -timeout 1h -v ./agentd/internal/cluster
 
 # BENCHFLAGS goes to scripts/bench, as in: make bench BENCHFLAGS='-rounds 1 -time 2s'
 bench: root

@@ -12,12 +12,14 @@ import (
 	"time"
 
 	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/selection"
 	"agentd.dev/policy/document"
 )
 
 // A Config is what the configuration file says, with defaults for what it
 // does not. docs/schema/agentd.json describes the file.
 type Config struct {
+	File     string // that it was read from
 	Node     string // what this node calls itself in records
 	State    string // folder of the record and the keys
 	Socket   string // of the control API
@@ -29,6 +31,10 @@ type Config struct {
 	Unlisted Unlisted
 	Record   RecordConfig
 	Limits   LimitsConfig
+
+	// Stay is a flag, not in the file: stay after another agentd has taken
+	// over and all sessions have ended, until told to stop.
+	Stay bool
 }
 
 // A CaptureConfig says what is captured.
@@ -37,8 +43,14 @@ type CaptureConfig struct {
 	Pins      string // folder in a BPF filesystem
 	OnStop    OnStop
 	WhenDown  capture.Down
+	Unknown   capture.Unknown // what may be selected, and is not decided on yet
 	Takeover  capture.Takeover
+	Strict    bool
+	UDP       []uint16 // ports that captured workloads may send datagrams to
+	Runtime   string   // CRI socket of the container runtime, "" for none
+	NRI       string   // its NRI socket, "" for none
 	Workloads []WorkloadConfig
+	Select    []selection.Rule
 }
 
 // OnStop is what becomes of captured workloads when agentd stops on purpose.
@@ -69,6 +81,7 @@ type LimitsConfig struct {
 	Statement Size     // longest statement that is judged; a longer one is unclassified
 	Loops     int      // relay threads, 0 for one for every two cores
 	Drain     Duration // how long sessions may go on when agentd stops
+	Handover  Duration // how long sessions may go on after another agentd has taken over
 }
 
 // LoadConfig reads a configuration file. Its error is document.Errors if the
@@ -76,6 +89,7 @@ type LimitsConfig struct {
 // file are relative to the folder it is in.
 func LoadConfig(path string) (*Config, error) {
 	c := defaults()
+	c.File = path
 	var report document.Report
 	if v, ok := document.Open(path, &report); ok {
 		v.Map(c.keys(filepath.Dir(path)))
@@ -98,9 +112,9 @@ func defaults() *Config {
 		State:   "/var/lib/agentd",
 		Socket:  "/run/agentd/agentd.sock",
 		Metrics: "127.0.0.1:9464",
-		Capture: CaptureConfig{Pins: "/sys/fs/bpf/agentd"},
+		Capture: CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
 		Record:  RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Reserve: 256 << 20},
-		Limits:  LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second)},
+		Limits:  LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
 	}
 }
 
@@ -111,7 +125,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "state", Read: file(&c.State, folder)},
 		{Name: "socket", Read: file(&c.Socket, folder)},
 		{Name: "metrics", Read: listenAddress(&c.Metrics)},
-		{Name: "capture", Read: mapping(c.Capture.keys(folder))},
+		{Name: "capture", Read: c.Capture.read(folder)},
 		{Name: "policies", Read: files(&c.Policies, folder)},
 		{Name: "targets", Read: c.Targets.read},
 		{Name: "resolver", Read: serverAddress(&c.Resolver)},
@@ -126,8 +140,14 @@ func (c *CaptureConfig) keys(folder string) []document.Key {
 		{Name: "root", Read: file(&c.Root, folder)},
 		{Name: "pins", Read: file(&c.Pins, folder)},
 		{Name: "onStop", Read: choice(&c.OnStop, "detach", "hold")},
-		{Name: "takeover", Read: choice(&c.Takeover, "leave", "destroy")},
 		{Name: "whenDown", Read: choice(&c.WhenDown, "refuse", "bypass")},
+		{Name: "unknown", Read: choice(&c.Unknown, "hold", "deny", "allow")},
+		{Name: "takeover", Read: choice(&c.Takeover, "leave", "destroy")},
+		{Name: "strict", Read: flag(&c.Strict)},
+		{Name: "udp", Read: ports(&c.UDP)},
+		{Name: "runtime", Read: file(&c.Runtime, folder)},
+		{Name: "nri", Read: file(&c.NRI, folder)},
+		{Name: "select", Read: func(v document.Value) { c.Select = readSelect(v) }},
 		{Name: "workloads", Read: func(v document.Value) { c.Workloads = readWorkloads(v) }},
 	}
 }
@@ -151,6 +171,7 @@ func (c *LimitsConfig) keys() []document.Key {
 			}
 		}},
 		{Name: "drain", Read: duration(&c.Drain, 0, time.Hour)},
+		{Name: "handover", Read: duration(&c.Handover, 0, 365*24*time.Hour)},
 	}
 }
 
@@ -170,6 +191,34 @@ func choice[T ~uint8](to *T, words ...string) func(document.Value) {
 		if i, ok := v.Choice(words); ok {
 			*to = T(i)
 		}
+	}
+}
+
+// flag reads true or false.
+func flag(to *bool) func(document.Value) {
+	return func(v document.Value) {
+		if value, ok := v.Bool(); ok {
+			*to = value
+		}
+	}
+}
+
+// ports reads a list of ports, in place of the default ones.
+func ports(to *[]uint16) func(document.Value) {
+	return func(v document.Value) {
+		*to = []uint16{}
+		v.List(func(v document.Value) {
+			n, ok := v.Int()
+			switch {
+			case !ok:
+			case n == 0 || n > 65535:
+				v.Problem("%d is not a port: write a number from 1 to 65535", n)
+			case slices.Contains(*to, uint16(n)):
+				v.Problem("port %d again", n)
+			default:
+				*to = append(*to, uint16(n))
+			}
+		})
 	}
 }
 

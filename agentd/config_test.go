@@ -11,6 +11,7 @@ import (
 
 	"agentd.dev/agentd"
 	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/selection"
 	"agentd.dev/policy"
 )
 
@@ -25,13 +26,13 @@ func config(t *testing.T, text string) (*agentd.Config, string, error) {
 }
 
 func TestConfigHasDefaults(t *testing.T) {
-	got, _, err := config(t, "node: n1\n")
+	got, path, err := config(t, "node: n1\n")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &agentd.Config{
-		Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
-		Capture: agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd"},
+		File: path, Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
+		Capture: agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
 		Record:  agentd.RecordConfig{Segment: 64 << 20, Checkpoint: agentd.Duration(time.Second), Reserve: 256 << 20},
 		Limits:  agentd.LimitsConfig{Statement: 16 << 20, Drain: agentd.Duration(10 * time.Second)},
 	}
@@ -54,9 +55,26 @@ capture:
   pins: /sys/fs/bpf/mine
   onStop: hold
   whenDown: bypass
+  unknown: deny
+  takeover: destroy
+  strict: true
+  udp: [53, 443]
+  runtime: cri.sock
+  nri: /run/nri.sock
   workloads:
     - {name: coder, unit: coder.service}
     - {name: batch, cgroup: /agents/batch}
+  select:
+    - name: agents
+      namespace: [agents, "team-*"]
+      labels: {agentd.dev/capture: "true"}
+      annotations: {note: "*"}
+      container: main
+      image: ["registry/x*"]
+      cgroup: "/agents.slice/*"
+      unit: "agent-*.service"
+      whenDown: refuse
+    - {namespace: others}
 policies: [policies, /etc/more.yaml]
 targets:
   - name: orders-db
@@ -75,9 +93,19 @@ limits: {statement: 1MB, loops: 2, drain: 0s}
 	}
 	folder := filepath.Dir(path)
 	want := &agentd.Config{
-		Node: "n1", State: filepath.Join(folder, "state"), Socket: "/tmp/s.sock",
+		File: path, Node: "n1", State: filepath.Join(folder, "state"), Socket: "/tmp/s.sock",
 		Capture: agentd.CaptureConfig{
 			Root: "/sys/fs/cgroup/agents", Pins: "/sys/fs/bpf/mine", OnStop: agentd.OnStopHold, WhenDown: capture.Bypass,
+			Unknown: capture.UnknownDeny, Takeover: capture.Destroy, Strict: true, UDP: []uint16{53, 443},
+			Runtime: filepath.Join(folder, "cri.sock"), NRI: "/run/nri.sock",
+			Select: []selection.Rule{
+				{
+					Name: "agents", Namespace: []string{"agents", "team-*"}, Labels: map[string]string{"agentd.dev/capture": "true"},
+					Annotations: map[string]string{"note": "*"}, Container: []string{"main"}, Image: []string{"registry/x*"},
+					Cgroup: []string{"/agents.slice/*"}, Unit: []string{"agent-*.service"}, WhenDown: new(capture.Refuse),
+				},
+				{Namespace: []string{"others"}},
+			},
 			Workloads: []agentd.WorkloadConfig{{Name: "coder", Unit: "coder.service"}, {Name: "batch", Cgroup: "/agents/batch"}},
 		},
 		Policies: []string{filepath.Join(folder, "policies"), "/etc/more.yaml"},
@@ -182,6 +210,46 @@ func TestConfigThatCannotBeReadSaysWhatToDo(t *testing.T) {
 	if _, err := agentd.LoadConfig(filepath.Dir(missing)); err == nil || !strings.HasSuffix(err.Error(), ": is a directory") {
 		t.Errorf("got %v, want that it is a directory", err)
 	}
+}
+
+func TestWhatCannotBeSelectedIsReportedWithItsPlace(t *testing.T) {
+	_, path, err := config(t, `
+capture:
+  unknown: ask
+  takeover: leaf
+  strict: "yes"
+  udp: [53, 53, 0, dns]
+  select:
+    - {name: all}
+    - {namespace: "team-["}
+    - {namespace: [], labels: {}}
+    - {labels: {app: 5}, names: x}
+    - {cgroup: "agents/*"}
+    - {cgroup: "/agents/[/]x"}
+    - {unit: "agent-*"}
+    - {unit: [agent, /x.service]}
+    - {container: main, whenDown: open}
+`)
+	compare(t, err, path, []string{
+		`3:12: want "hold", "deny" or "allow", not "ask"`,
+		`4:13: "leaf" is not one of "leave" or "destroy"; did you mean "leave"?`,
+		`5:11: want true or false, not "yes"`,
+		`6:13: port 53 again`,
+		`6:17: 0 is not a port: write a number from 1 to 65535`,
+		`6:20: want a whole number, not "dns"`,
+		"8:5: asks for pods or containers, and nothing here knows them: set `runtime` to the CRI socket of the container runtime, as /run/containerd/containerd.sock",
+		"8:7: selects everything: give at least one of `namespace`, `labels`, `annotations`, `container`, `image`, `cgroup` and `unit`",
+		`9:19: "team-[" is not a pattern: * stands for anything but a slash, ? for one letter, [a-z] for one of some; put a \ before one that is meant itself`,
+		`10:19: an empty list asks for nothing: leave the key out, or name at least one`,
+		`10:31: an empty mapping asks for nothing: leave the key out, or name at least one`,
+		`11:22: want text, not a number (5): put it in quotes if it is text`,
+		`11:26: unknown key "names"; did you mean "name"?`,
+		`12:16: "agents/*" is not a path below the cgroup-v2 root: write it as in /proc/PID/cgroup, as /agents.slice/*`,
+		`13:16: "/agents/[/]x" has a slash in brackets: a pattern is matched between slashes`,
+		`15:15: "agent" is not a systemd unit: write its whole name, as agent-*.service`,
+		`15:22: "/x.service" is not a systemd unit: write its name, as agent-*.service, or its path as ` + "`cgroup`",
+		`16:35: want "refuse" or "bypass", not "open"`,
+	})
 }
 
 // compare checks that an error lists what is wanted, each behind path.

@@ -17,13 +17,13 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/handover"
 	"agentd.dev/agentd/hosts"
 	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/names"
 	"agentd.dev/agentd/relay"
+	"agentd.dev/agentd/synthetic"
 	"agentd.dev/decoders"
-	"agentd.dev/decoders/all"
-	"agentd.dev/policy"
 	"agentd.dev/recorder"
 )
 
@@ -39,22 +39,36 @@ type Daemon struct {
 	started time.Time
 
 	recorder *recorder.Recorder
-	policy   *policy.Engine
-	targets  Targets
+	inForce  atomic.Pointer[inForce]
+	reloads  reloads
 	hosts    *hosts.Hosts
 	names    names.Names
 	capture  *capture.Capture
 	sources  []identity.Source
 	runs     *runs
+	follower *follower
+	// containers are those of the node, nil without a runtime.
+	containers containers
+	verifier   *synthetic.Verifier
 
-	loops   []*relay.Loop
-	looping sync.WaitGroup // the loops' threads
-	next    atomic.Uint64  // which loop gets the next session
-	live    sync.WaitGroup // sessions, from accept to their last record
+	loops    []*relay.Loop
+	looping  sync.WaitGroup // the loops' threads
+	next     atomic.Uint64  // which loop gets the next session
+	live     sync.WaitGroup // sessions, from accept to their last record
+	dialling sync.WaitGroup // connections that are not sessions yet
+	sessions liveSessions
 	// serving is the context of connections that are not sessions yet; it
 	// outlives accept, so that draining includes them. Ended by giveUp.
 	serving context.Context
 	giveUp  context.CancelCauseFunc
+
+	socket  *control.Listener
+	doors   *handover.Listener // where other agentds come
+	metrics *os.File           // the socket, nil if there are none
+	others  others
+	// theirs: what outlives this process is another agentd's, and left to
+	// it: not taken over yet, or handed over. Only Run's goroutine writes it.
+	theirs bool
 
 	counts counts
 }
@@ -64,7 +78,7 @@ type Daemon struct {
 //
 // Whatever fails on the way up is undone on the way out, in reverse order.
 func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
-	d := &Daemon{config: config, log: log, started: time.Now(), targets: config.Targets}
+	d := &Daemon{config: config, log: log, started: time.Now()}
 	d.serving, d.giveUp = context.WithCancelCause(context.WithoutCancel(ctx))
 	var undo []func() error
 	defer func() {
@@ -73,30 +87,46 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		}
 	}()
 
-	socket, err := control.Listen(config.Socket)
+	first, err := readPolicy(config)
 	if err != nil {
 		return err
 	}
-	undo = append(undo, func() error { return ignoreClosed(socket.Close()) })
-	if d.policy, err = policy.Load(config.Policies, all.Protocols); err != nil {
+	d.inForce.Store(first)
+	from, err := d.inherit()
+	if err != nil {
 		return err
 	}
-	if d.recorder, err = d.openRecorder(); err != nil {
+	undo = append(undo, from.close)
+	d.theirs = from != nil
+	if err := d.listen(from); err != nil {
 		return err
 	}
-	undo = append(undo, d.recorder.Close)
-	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets.hosts(0))
+	undo = append(undo, d.closeSockets)
+	if d.recorder, err = d.openRecorder(from); err != nil {
+		return err
+	}
+	undo = append(undo, d.closeRecorder)
+	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets().hosts(0))
 	undo = append(undo, func() error { d.hosts.Close(); return nil })
 	if d.capture, err = capture.Open(capture.Options{
-		Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: []uint16{53}, Heard: d.heard, Takeover: config.Capture.Takeover, Log: log,
+		Root: config.Capture.Root, Pins: config.Capture.Pins, UDP: config.Capture.UDP,
+		Heard: d.heard, Takeover: config.Capture.Takeover, From: from.captured(), Log: log,
 	}); err != nil {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
-	d.sources = identity.Sources(d.capture.Names)
+	if d.verifier, err = newVerifier(d.capture.Hierarchy()); err != nil {
+		return err
+	}
+	endContainers, err := d.openContainers()
+	if err != nil {
+		return err
+	}
+	undo = append(undo, endContainers)
+	d.sources = identity.Sources(d.capture.Names, d.containerOf())
 	d.runs = &runs{root: d.capture.Root(), capture: d.capture, down: config.Capture.WhenDown, log: log, live: map[string]*run{}}
-	undo = append(undo, d.runs.close)
-	if err := d.runs.adopt(); err != nil {
+	undo = append(undo, func() error { return d.runs.close(d.theirs) })
+	if err := d.runs.adopt(from); err != nil {
 		return err
 	}
 	if err := d.startLoops(); err != nil {
@@ -104,21 +134,41 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	}
 	undo = append(undo, d.stopLoops)
 
-	if err := d.recorder.Note("start", "agentd "+Version+" started"); err != nil {
+	if err := d.recorder.Note("start", "agentd "+Version+" started", first.sums.attrs()...); err != nil {
 		return fmt.Errorf("record the start: %w", err)
 	}
-	return d.work(ctx, socket)
+	if err := d.took(from); err != nil {
+		return err
+	}
+	for {
+		err := d.work(ctx)
+		if !errors.Is(err, errSuccessor) {
+			return err
+		}
+		if d.handOver() {
+			d.outlive(ctx)
+			return nil
+		}
+	}
 }
 
-// work serves until ctx ends or a part fails that the rest cannot do without.
-func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
-	metrics, err := d.listenMetrics()
+// work serves until ctx ends, a part fails that the rest cannot do without, or
+// another agentd takes over (errSuccessor).
+func (d *Daemon) work(ctx context.Context) error {
+	socket, err := d.socket.Again()
 	if err != nil {
 		return err
 	}
+	defer socket.Close()
 	if err := d.follow(); err != nil {
 		return err
 	}
+	defer d.follower.close()
+	endNRI, err := d.hearContainers()
+	if err != nil {
+		return err
+	}
+	defer endNRI()
 	d.awaitHosts(ctx)
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
@@ -126,17 +176,28 @@ func (d *Daemon) work(ctx context.Context, socket *control.Listener) error {
 		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler}
 		return server.Serve(ctx, socket)
 	})
-	if metrics != nil {
+	if d.metrics != nil {
+		metrics, err := net.FileListener(d.metrics)
+		if err != nil {
+			return err
+		}
 		parts.run(func(ctx context.Context) error { return control.ServeMetrics(ctx, metrics, handler) })
 	}
 	parts.run(func(ctx context.Context) error { d.hosts.Run(ctx); return nil })
+	parts.run(d.meet)
+	parts.run(d.await)
 	parts.run(d.reconcile)
+	parts.run(d.follower.follow)
+	parts.run(d.reload)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
-	if err := notify("READY=1"); err != nil {
+	if err := notify(fmt.Sprintf("MAINPID=%d\nREADY=1", os.Getpid())); err != nil {
 		d.log.Warn("start", "error", err)
 	}
-	err = parts.wait()
+	if err = parts.wait(); errors.Is(err, errSuccessor) {
+		return err
+	}
+	err = errors.Join(err, d.closeSockets())
 	d.drain()
 	return err
 }
@@ -160,7 +221,11 @@ func (d *Daemon) awaitHosts(ctx context.Context) {
 	d.hosts.Await(ctx)
 }
 
-func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
+func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
+	lock, err := from.logLock(d.config.logFolder())
+	if err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
 	r, err := recorder.Open(recorder.Options{
 		Dir:          d.config.logFolder(),
 		KeyFile:      d.config.keyFile(),
@@ -169,6 +234,7 @@ func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
 		Interval:     time.Duration(d.config.Record.Checkpoint),
 		Reserve:      int64(d.config.Record.Reserve),
 		Log:          d.log,
+		Lock:         lock,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
@@ -176,10 +242,21 @@ func (d *Daemon) openRecorder() (*recorder.Recorder, error) {
 	return r, nil
 }
 
+// closeRecorder ends the log, or leaves it to the agentd that it is not ours
+// before or after.
+func (d *Daemon) closeRecorder() error {
+	if d.theirs {
+		return d.recorder.Leave()
+	}
+	err := d.recorder.Close()
+	d.others.taking.Wait()
+	return err
+}
+
 // releaseCapture gives the sockets of captured workloads back to the kernel,
 // or leaves the programs in place to refuse them until the next start.
 func (d *Daemon) releaseCapture() error {
-	if d.config.Capture.OnStop == OnStopHold {
+	if d.theirs || d.inForce.Load().config.Capture.OnStop == OnStopHold {
 		return d.capture.Close()
 	}
 	return d.capture.Detach()
@@ -213,40 +290,51 @@ func (d *Daemon) stopLoops() error {
 	return nil
 }
 
-func (d *Daemon) listenMetrics() (net.Listener, error) {
-	if d.config.Metrics == "" {
-		return nil, nil
-	}
-	l, err := net.Listen("tcp", d.config.Metrics)
-	if err != nil {
-		return nil, fmt.Errorf("listen for metrics: %w (set `metrics: \"\"` to go without)", err)
-	}
-	return l, nil
+// lastCall is how long connections are still taken that were made before the
+// kernel knew that agentd stops.
+const lastCall = 200 * time.Millisecond
+
+// untilLastCall returns a context that ends when nothing more comes after ctx
+// has ended: at once if another agentd takes over, else a moment after the
+// kernel was told.
+func (d *Daemon) untilLastCall(ctx context.Context) (context.Context, context.CancelFunc) {
+	last, end := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		defer end()
+		if errors.Is(context.Cause(ctx), errSuccessor) {
+			return
+		}
+		if err := d.capture.GoAway(); err != nil {
+			d.log.Error("tell the kernel that agentd stops", "error", err)
+		}
+		<-time.After(lastCall)
+	})
+	return last, func() { stop(); end() }
 }
 
-// accept takes connections until ctx ends.
+// accept takes connections until ctx ends, and serves what it has taken.
 func (d *Daemon) accept(ctx context.Context) error {
+	last, end := d.untilLastCall(ctx)
+	defer end()
 	places := make(chan struct{}, maxServing)
 	for {
-		conn, err := d.capture.Accept(ctx)
-		if ctx.Err() != nil {
-			if err == nil {
-				d.turnAway(conn)
-			}
+		conn, err := d.capture.Accept(last)
+		if last.Err() != nil && err != nil {
 			return nil
 		}
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
-		select {
-		case places <- struct{}{}:
-		case <-ctx.Done():
-			d.turnAway(conn)
-			return nil
+		if d.verifier.Answer(conn.FD, conn.Peer.TGID, conn.Dest) {
+			continue
 		}
+		d.runs.taken.note(conn.Peer.Captured, conn.Dest)
+		places <- struct{}{}
 		d.counts.sessions.Add(1)
 		d.live.Add(1)
+		d.dialling.Add(1)
 		go func() {
+			defer d.dialling.Done()
 			defer func() { <-places }()
 			if err := d.serve(d.serving, conn); err != nil {
 				d.refused(conn, err)
@@ -270,6 +358,12 @@ func (d *Daemon) relay(s *relay.Session) bool {
 // ended accounts for a session's end.
 func (d *Daemon) ended() { d.live.Done() }
 
+// sessionEnded is ended for one that is recorded.
+func (d *Daemon) sessionEnded(id string) {
+	d.sessions.remove(id)
+	d.ended()
+}
+
 // turnAway refuses a connection that came when agentd was stopping.
 func (d *Daemon) turnAway(conn capture.Conn) {
 	resetClose(conn.FD)
@@ -277,9 +371,9 @@ func (d *Daemon) turnAway(conn capture.Conn) {
 }
 
 // drain waits for the sessions that are going on, as long as the
-// configuration says. What connects meanwhile is refused at once.
+// configuration says. Whatever connects all the same is turned away at once.
 func (d *Daemon) drain() {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.config.Limits.Drain))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Duration(d.inForce.Load().config.Limits.Drain))
 	defer cancel()
 	go func() { defer cancel(); d.live.Wait() }() // stopLoops waits for the same
 	for {
@@ -295,28 +389,6 @@ func (d *Daemon) drain() {
 	}
 }
 
-// follow captures the workloads that the configuration names and that are
-// there.
-func (d *Daemon) follow() error {
-	for _, w := range d.config.Capture.Workloads {
-		if err := d.captureWorkload(w); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return fmt.Errorf("capture %s: %w", w.Name, err)
-		}
-	}
-	return nil
-}
-
-// captureWorkload captures a configured workload as it is now; one that is
-// captured already is left alone.
-func (d *Daemon) captureWorkload(w WorkloadConfig) error {
-	dir, err := w.dir(d.capture.Hierarchy())
-	if err != nil {
-		return err
-	}
-	_, err = d.capture.Add(capture.Workload{Cgroup: dir, Name: w.Name, Source: w.source(), WhenDown: d.config.Capture.WhenDown})
-	return err
-}
-
 // reconcile keeps capture in step with what comes and goes.
 func (d *Daemon) reconcile(ctx context.Context) error {
 	ticker := time.NewTicker(reconcileEvery)
@@ -327,15 +399,21 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 			return nil
 		case <-ticker.C:
 		}
+		if err := watchdog(); err != nil {
+			d.log.Warn("tell the service manager that agentd is well", "error", err)
+		}
 		d.runs.sweep()
 		d.names.Tidy(capture.Clock(), d.isCaptured)
-		err := errors.Join(d.capture.Reconcile(), d.follow())
+		err := errors.Join(d.capture.Reconcile(), d.follower.catchUp())
 		before := d.counts.problem.Swap(&err)
 		if err != nil && (before == nil || fmt.Sprint(*before) != err.Error()) { // said once, not every second
 			d.log.Error("capture", "error", err)
 		}
 	}
 }
+
+// targets are the targets in force.
+func (d *Daemon) targets() Targets { return d.inForce.Load().config.Targets }
 
 func (c *Config) logFolder() string { return filepath.Join(c.State, "log") }
 func (c *Config) keyFile() string   { return filepath.Join(c.State, "keys", "node.key") }

@@ -8,8 +8,8 @@ import (
 // A group runs the parts of the daemon until one of them fails or their
 // context ends; then it ends them all.
 type group struct {
-	ctx    context.Context // lives as long as the group, which lives within one call of work
-	cancel context.CancelFunc
+	ctx    context.Context         // lives as long as the group, which lives within one call of work
+	cancel context.CancelCauseFunc // with the first part's error
 	wg     sync.WaitGroup
 
 	once sync.Once
@@ -17,7 +17,7 @@ type group struct {
 }
 
 func newGroup(ctx context.Context) *group {
-	ctx, cancel := context.WithCancel(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	return &group{ctx: ctx, cancel: cancel}
 }
 
@@ -26,7 +26,7 @@ func (g *group) run(part func(context.Context) error) {
 	g.wg.Go(func() {
 		if err := part(g.ctx); err != nil {
 			g.once.Do(func() { g.err = err })
-			g.cancel()
+			g.cancel(err)
 		}
 	})
 }
@@ -34,6 +34,6 @@ func (g *group) run(part func(context.Context) error) {
 // wait returns once all parts have, with the first error.
 func (g *group) wait() error {
 	g.wg.Wait()
-	g.cancel()
+	g.cancel(nil)
 	return g.err
 }

@@ -78,7 +78,7 @@ func TestATargetIsWhereDNSSaysItsHostIs(t *testing.T) {
 	var targets []control.Target
 	for deadline := time.Now().Add(20 * time.Second); len(targets) == 0 || targets[0].Problem == ""; { // it asks once a second
 		turnedAway(t, agentd, psqlAt("127.0.2.3", server, question))
-		ask(t, agentd, &targets, "targets")
+		reported(t, agentd, &targets, "targets")
 		if time.Now().After(deadline) {
 			t.Fatalf("targets say %+v, want that DNS does not answer", targets)
 		}

@@ -21,3 +21,11 @@ func notify(state string) error {
 	_, err = conn.Write([]byte(state))
 	return err
 }
+
+// watchdog says that the daemon is well, if somebody wants to hear it.
+func watchdog() error {
+	if os.Getenv("WATCHDOG_USEC") == "" {
+		return nil
+	}
+	return notify("WATCHDOG=1")
+}

@@ -30,10 +30,11 @@ var runName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 type runs struct {
 	root    string // cgroup directory
 	capture *capture.Capture
-	down    capture.Down
 	log     *slog.Logger
+	taken   taken
 
-	mu   sync.Mutex // guards live
+	mu   sync.Mutex // guards what is below
+	down capture.Down
 	live map[string]*run
 }
 
@@ -45,8 +46,9 @@ type run struct {
 }
 
 // adopt takes over the runs that an earlier daemon left. Those in which
-// something runs are captured, again if need be; the others are removed.
-func (r *runs) adopt() error {
+// something runs are captured, again if need be; the others are removed, unless
+// the daemon lives, and has said that their callers are about to use them.
+func (r *runs) adopt(from *inheritance) error {
 	folder := filepath.Join(r.root, runsFolder)
 	entries, err := os.ReadDir(folder)
 	if errors.Is(err, os.ErrNotExist) {
@@ -67,8 +69,13 @@ func (r *runs) adopt() error {
 		if run.captured, err = cgroup.ID(dir); err != nil {
 			return fmt.Errorf("adopt run %s: %w", run.ID, err)
 		}
+		r.taken.begin(run.captured)
 		r.live[run.ID] = run
-		if r.reap(run); r.live[run.ID] == nil {
+		run.caller = from.caller(run.ID)
+		if run.caller == nil {
+			r.reap(run)
+		}
+		if r.live[run.ID] == nil {
 			continue
 		}
 		if _, err := r.capture.Add(r.workload(run)); err != nil {
@@ -78,7 +85,14 @@ func (r *runs) adopt() error {
 	return nil
 }
 
-// workload is what a run is to capture.
+// use makes later runs those that down applies to while agentd is away.
+func (r *runs) use(down capture.Down) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.down = down
+}
+
+// workload is what a run is to capture. The caller holds r.mu.
 func (r *runs) workload(run *run) capture.Workload {
 	return capture.Workload{Cgroup: run.Cgroup, Name: run.Name, Source: "run", WhenDown: r.down}
 }
@@ -116,14 +130,30 @@ func (r *runs) StartRun(_ context.Context, req control.RunRequest) (control.Run,
 		return control.Run{}, fmt.Errorf("make the run's cgroup: %w", err)
 	}
 	run := &run{Run: control.Run{ID: id, Name: req.Name, Cgroup: dir}, caller: caller}
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if run.captured, err = r.capture.Add(r.workload(run), netns); err != nil {
 		caller.Close()
 		return control.Run{}, errors.Join(fmt.Errorf("capture the run: %w", err), os.Remove(dir))
 	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
+	r.taken.begin(run.captured)
 	r.live[id] = run
 	return run.Run, nil
+}
+
+// RunStatus implements control.RunReporter.
+func (r *runs) RunStatus(_ context.Context, id string) (control.RunStatus, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	run, ok := r.live[id]
+	if !ok {
+		return control.RunStatus{}, noRun(id)
+	}
+	return control.RunStatus{Run: run.Run, Connections: r.taken.of(run.captured)}, nil
+}
+
+func noRun(id string) error {
+	return &control.Error{Code: http.StatusNotFound, Message: fmt.Sprintf("there is no run %q", id)}
 }
 
 // EndRun implements control.Runs.
@@ -132,7 +162,7 @@ func (r *runs) EndRun(_ context.Context, id string, _ control.Peer) error {
 	defer r.mu.Unlock()
 	run, ok := r.live[id]
 	if !ok {
-		return &control.Error{Code: http.StatusNotFound, Message: fmt.Sprintf("there is no run %q", id)}
+		return noRun(id)
 	}
 	run.forget()
 	r.reap(run)
@@ -161,17 +191,49 @@ func (r *runs) reap(run *run) {
 	if err := r.capture.Remove(run.captured); err != nil {
 		r.log.Warn("release run", "run", run.ID, "error", err)
 	}
+	r.taken.end(run.captured)
 	delete(r.live, run.ID)
 }
 
+// bequest returns the runs for the daemon that takes over.
+func (r *runs) bequest() (all []inheritedRun) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, run := range r.live {
+		all = append(all, inheritedRun{run.Run, run.caller})
+	}
+	return all
+}
+
+// caller returns what watches the caller of a run that was handed over, nil if
+// it is gone or the run was not.
+func (in *inheritance) caller(id string) (caller *os.File) {
+	if in == nil {
+		return nil
+	}
+	for i := range in.runs {
+		if in.runs[i].ID == id {
+			caller, in.runs[i].caller = in.runs[i].caller, nil
+			return caller
+		}
+	}
+	return nil
+}
+
 // close ends every run, and leaves the cgroups of those that still run
-// something to the next daemon's adopt.
-func (r *runs) close() error {
+// something to the next daemon's adopt. If the runs are another daemon's, it
+// only stops watching.
+func (r *runs) close(theirs bool) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, run := range r.live {
 		run.forget()
-		r.reap(run)
+		if !theirs {
+			r.reap(run)
+		}
+	}
+	if theirs {
+		return nil
 	}
 	_ = os.Remove(filepath.Join(r.root, runsFolder)) // refused while a run is left
 	return nil

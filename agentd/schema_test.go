@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"agentd.dev/agentd/selection"
 	"agentd.dev/decoders/all"
 	"agentd.dev/policy/document"
 )
@@ -45,6 +46,7 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 	}{
 		{"the file", c.keys(""), root},
 		{"capture", c.Capture.keys(""), root.Properties["capture"]},
+		{"select", selectKeys(new(selection.Rule)), root.Properties["capture"].Properties["select"].Items},
 		{"workloads", w.keys(), root.Properties["capture"].Properties["workloads"].Items},
 		{"targets", target.keys(), root.Properties["targets"].Items},
 		{"record", c.Record.keys(), root.Properties["record"]},
@@ -95,7 +97,7 @@ func TestTheSchemaHasTheDefaults(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := defaults()
-	want.Node = got.Node
+	want.Node, want.File = got.Node, path
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
@@ -115,15 +117,15 @@ func collect(s *schema, into map[string]any) {
 }
 
 func TestTheExampleSaysWhatItSays(t *testing.T) {
-	got, err := LoadConfig("../deploy/agentd.yaml")
+	got, err := LoadConfig("../deploy/examples/agentd.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Targets) != 1 || len(got.Capture.Workloads) != 1 || !slices.Equal(got.Policies, []string{"../deploy/policies"}) {
+	if len(got.Targets) != 1 || len(got.Capture.Workloads) != 1 || !slices.Equal(got.Policies, []string{"../deploy/examples/policies"}) {
 		t.Errorf("got %+v, want a target, a workload and the policies beside it", got)
 	}
 	want := defaults()
-	want.Node, want.Targets, want.Policies, want.Capture.Workloads = got.Node, got.Targets, got.Policies, got.Capture.Workloads
+	want.File, want.Node, want.Targets, want.Policies, want.Capture.Workloads = got.File, got.Node, got.Targets, got.Policies, got.Capture.Workloads
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the rest is not the defaults: got  %+v\nwant %+v", got, want)
 	}

@@ -57,6 +57,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if err != nil {
 		return fmt.Errorf("identify pid %d: %w", conn.Peer.TGID, err)
 	}
+	by := d.inForce.Load()
 	asked := d.asked(conn)
 	target, protocol, err := d.target(ctx, conn, asked)
 	target.Host = asked
@@ -65,6 +66,12 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if protocol.Name == opaque.Protocol.Name {
 		session.Scope = "opaque"
 	}
+	d.sessions.add(session.ID) // first: a handover in between counts one too many, not one too few
+	defer func() {
+		if err != nil {
+			d.sessions.remove(session.ID)
+		}
+	}()
 	log, e := d.open(session)
 	if e != nil {
 		return fmt.Errorf("%w: %w", errRecord, e) // no record, no connection
@@ -76,16 +83,14 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if err != nil {
 		return d.reject(log, err)
 	}
-	rules := d.policy.For(session)
-	want := rules.Want()
-	want.MaxText = d.config.Limits.Statement.Int()
+	judge := d.newJudge(session, by)
 	kept = d.relay(&relay.Session{
 		Client:  conn.FD,
 		Server:  server,
-		Decoder: protocol.New(want),
-		Judge:   rules,
+		Decoder: protocol.New(judge.want),
+		Judge:   judge,
 		Log:     log,
-		Done:    func(recorder.End) { d.ended() },
+		Done:    func(recorder.End) { d.sessionEnded(session.ID) },
 	})
 	if !kept {
 		resetClose(server)
@@ -117,21 +122,24 @@ func (d *Daemon) target(ctx context.Context, conn capture.Conn, asked string) (p
 			return target, protocol, fmt.Errorf("target %s: there is no protocol %q", target.Name, target.Protocol)
 		}
 		return target, protocol, nil
-	case d.config.Unlisted == UnlistedRefuse:
+	case d.inForce.Load().config.Unlisted == UnlistedRefuse:
 		return unlisted(conn.Dest, ""), decoders.Protocol{}, errUnlisted
 	}
 	protocol := sniff(ctx, conn.FD)
 	return unlisted(conn.Dest, protocol.Name), protocol, nil
 }
 
+// unlistedName is what such a target is called. A configured one may not be.
+const unlistedName = "unlisted"
+
 // lookup finds the target at an address. If there is none, it asks DNS again
 // for the hosts that could be there, and waits for the answer: no connection
 // but this one does. That the client asked for a name decides nothing; it only
 // says which of the hosts that match a pattern to look up. See
-// docs/decisions/0007-targets-by-name.md.
+// docs/decisions/0013-targets-by-name.md.
 func (d *Daemon) lookup(ctx context.Context, dest netip.AddrPort, asked string) (policy.Target, bool) {
-	target, listed := d.targets.Lookup(dest, d.hosts.Has)
-	possible := d.targets.hosts(dest.Port())
+	target, listed := d.targets().Lookup(dest, d.hosts.Has)
+	possible := d.targets().hosts(dest.Port())
 	if listed || len(possible) == 0 {
 		return target, listed
 	}
@@ -142,14 +150,14 @@ func (d *Daemon) lookup(ctx context.Context, dest netip.AddrPort, asked string) 
 		looking.Go(func() { d.hosts.Again(ctx, host, asked) })
 	}
 	looking.Wait()
-	return d.targets.Lookup(dest, d.hosts.Has)
+	return d.targets().Lookup(dest, d.hosts.Has)
 }
 
 // unlisted is the target that stands for an address no target names. Where
 // such addresses are only observed, everything is let through and recorded.
 func unlisted(dest netip.AddrPort, protocol string) policy.Target {
 	return policy.Target{
-		Name:         "unlisted",
+		Name:         unlistedName,
 		Address:      dest,
 		Protocol:     protocol,
 		Default:      policy.Allowing,

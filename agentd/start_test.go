@@ -26,27 +26,8 @@ func TestStartsWithinASecond(t *testing.T) {
 		best = min(best, time.Since(start))
 		agentd.Process.Stop(unix.SIGTERM)
 	}
-	if best > time.Second {
-		t.Errorf("agentd was ready after %v, want less than a second", best)
-	}
-}
-
-func TestSecondDaemonRefusesToStart(t *testing.T) {
-	t.Parallel()
-	server := lab.Postgres(t)
-	agentd := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server})
-	first := agentd.Process
-	err := agentd.Start(t)
-	if err == nil || !strings.Contains(err.Error(), "already running") {
-		t.Errorf("second start: %v, want it refused as already running", err)
-	}
-	select {
-	case <-first.Done():
-		t.Error("the first daemon ended")
-	default:
-	}
-	if got := output(t, agentd.Captured(t, psql(server, "select 'served';"))); got != "served\n" {
-		t.Errorf("psql printed %q after the second start", got)
+	if most := time.Second * time.Duration(lab.Slower(t)); best > most {
+		t.Errorf("agentd was ready after %v, want less than %v", best, most)
 	}
 }
 
@@ -74,6 +55,12 @@ func TestWhatIsMissingIsNamed(t *testing.T) {
 				edit(t, a, func(config string) string { return strings.ReplaceAll(config, "root: "+a.Root.Path+",", "") })
 			},
 			want: []string{"cgroup"},
+		},
+		{
+			name:  "a kernel that does not describe its types",
+			wrap:  []string{"unshare", "--mount", "sh", "-c", `mount -t tmpfs none /sys/kernel/btf; exec "$@"`, "sh"},
+			spoil: func(*testing.T, *lab.Agentd) {},
+			want:  []string{"CONFIG_DEBUG_INFO_BTF=y"},
 		},
 		{
 			name: "pins on no bpffs",

@@ -21,7 +21,8 @@ import (
 var Version = "dev"
 
 // Status implements control.Reporter.
-func (d *Daemon) Status(context.Context) control.Status {
+func (d *Daemon) Status(ctx context.Context) control.Status {
+	d.verify(ctx)
 	s := d.snapshot()
 	stats := d.recorder.Stats()
 	return control.Status{
@@ -32,7 +33,9 @@ func (d *Daemon) Status(context.Context) control.Status {
 		Uptime:    control.Seconds(time.Since(d.started) / time.Second),
 		Capture:   d.captureStatus(),
 		Sessions:  control.SessionCount{Live: s.Live, Total: s.Sessions},
+		Draining:  d.draining(),
 		Verdicts:  s.Statements,
+		Config:    d.configStatus(),
 		Policy:    d.policyStatus(),
 		Workloads: d.workloadStatus(),
 		Targets:   d.targetStatus(),
@@ -61,8 +64,13 @@ func (d *Daemon) captureStatus() control.Capture {
 		problems = append(problems, (*err).Error())
 	}
 	for _, w := range d.capture.Workloads() {
-		if w.Problem != "" {
-			problems = append(problems, w.Name+": "+w.Problem)
+		if _, err := d.verdict(&w); err != nil {
+			problems = append(problems, w.Name+": "+err.Error())
+		}
+	}
+	if d.containers != nil {
+		if s := d.containers.Status(); s.Problem != "" {
+			problems = append(problems, s.Problem)
 		}
 	}
 	if d.config.Capture.Takeover == capture.Destroy {
@@ -76,20 +84,34 @@ func (d *Daemon) captureStatus() control.Capture {
 
 func (d *Daemon) workloadStatus() []control.Workload {
 	list := []control.Workload{}
+	places := d.places()
 	for _, w := range d.capture.Workloads() {
+		path := strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy())
+		seen, problem := d.verdict(&w)
 		list = append(list, control.Workload{
 			Name:       w.Name,
 			Source:     w.Source,
-			Cgroup:     strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy()),
+			Cgroup:     path,
+			Namespace:  places[path].Pod.Namespace,
+			Pod:        places[path].Pod.Name,
+			Container:  places[path].Name,
 			Processes:  w.Processes,
 			Namespaces: w.Namespaces,
 			Earlier:    d.earlier(w.ID),
 			WhenDown:   downs[w.WhenDown],
-			Verified:   w.Problem == "",
-			Problem:    w.Problem,
+			Verified:   problem == nil,
+			Seen:       seen,
+			Problem:    text(problem),
 		})
 	}
 	return list
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // What the configuration calls these.
@@ -99,12 +121,26 @@ var (
 )
 
 func (d *Daemon) policyStatus() control.Policy {
-	return control.Policy{Files: d.policy.Files(), Rules: len(d.policy.Rules()), Loaded: d.policy.Loaded()}
+	engine := d.inForce.Load().policy
+	p := control.Policy{Files: engine.Files(), Rules: len(engine.Rules()), Loaded: engine.Loaded()}
+	if refused := d.reloads.problem.Load(); refused != nil && refused.policy != nil {
+		p.Error = refused.policy.Error()
+	}
+	return p
+}
+
+func (d *Daemon) configStatus() control.Config {
+	now := d.inForce.Load()
+	c := control.Config{File: now.config.File, Loaded: now.since, Pending: pending(d.config, now.config)}
+	if refused := d.reloads.problem.Load(); refused != nil && refused.config != nil {
+		c.Error = refused.config.Error()
+	}
+	return c
 }
 
 func (d *Daemon) targetStatus() []control.Target {
 	list := []control.Target{}
-	for _, t := range d.targets {
+	for _, t := range d.targets() {
 		addresses, problem := d.where(&t)
 		list = append(list, control.Target{
 			Name:         t.Name,
@@ -132,6 +168,9 @@ func (d *Daemon) snapshot() control.Snapshot {
 		RecordFailures: stats.Failures,
 		Checkpoints:    stats.Checkpoints,
 		Refused:        map[string]int64{},
+		Reloads:        d.reloads.done.Load(),
+		ReloadFailures: d.reloads.failed.Load(),
+		ConfigLoaded:   d.inForce.Load().since.Unix(),
 		Capture:        d.capture.Counters(),
 		Workloads:      int64(len(d.capture.Workloads())),
 		Verified:       d.captureStatus().Verified,

@@ -96,9 +96,9 @@ func TestTakeover(t *testing.T) {
 				t.Fatal(err)
 			}
 			var connections []control.Connection
-			ask(t, agentd, &connections, "connections")
+			reported(t, agentd, &connections, "connections")
 			var workloads []control.Workload
-			ask(t, agentd, &workloads, "workloads")
+			reported(t, agentd, &workloads, "workloads")
 			if len(connections) != tt.earlier || len(workloads) != 1 || workloads[0].Earlier != tt.earlier {
 				t.Errorf("there are %+v, and the workload is %+v, want %d connections from before", connections, workloads, tt.earlier)
 			}
@@ -118,8 +118,8 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
-// ask runs an agentctl command that prints JSON.
-func ask(t *testing.T, a *lab.Agentd, to any, args ...string) {
+// reported runs an agentctl command that prints JSON.
+func reported(t *testing.T, a *lab.Agentd, to any, args ...string) {
 	t.Helper()
 	out, err := a.Ctl(t, append(args, "-o", "json")...)
 	if err != nil {

@@ -59,6 +59,15 @@ func (t Targets) Lookup(dest netip.AddrPort, has func(host string, a netip.Addr)
 	}, true
 }
 
+// named returns the target of that name.
+func (t Targets) named(name string) (TargetConfig, bool) {
+	i := slices.IndexFunc(t, func(c TargetConfig) bool { return c.Name == name })
+	if i < 0 {
+		return TargetConfig{}, false
+	}
+	return t[i], true
+}
+
 // hosts are the hosts of the targets at a port, of all if it is 0.
 func (t Targets) hosts(port uint16) (all []string) {
 	for i := range t {
@@ -78,6 +87,9 @@ func (t *Targets) read(v document.Value) {
 	v.List(func(v document.Value) {
 		var c TargetConfig
 		v.Map(c.keys())
+		if c.Name == unlistedName {
+			v.Problem("%q is what agentd calls an address that no target names: choose another name", c.Name)
+		}
 		if c.Name != "" && names[c.Name] {
 			v.Problem("target %q again: names must differ", c.Name)
 		}

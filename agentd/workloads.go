@@ -2,13 +2,12 @@ package agentd
 
 import (
 	"fmt"
-	"io/fs"
-	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
 	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/selection"
 	"agentd.dev/policy/document"
 )
 
@@ -65,47 +64,13 @@ func (w *WorkloadConfig) keys() []document.Key {
 	}
 }
 
-// source says what gave the workload its name.
-func (w *WorkloadConfig) source() string {
+// rule is what selects the workload.
+func (w *WorkloadConfig) rule() selection.Rule {
+	r := selection.Rule{Name: w.Name, Listed: true}
 	if w.Unit != "" {
-		return "unit"
+		r.Unit = []string{selection.Literal(w.Unit)}
+	} else {
+		r.Cgroup = []string{selection.Literal(w.Cgroup)}
 	}
-	return "cgroup"
-}
-
-// dir finds the workload's cgroup directory below the top of the hierarchy.
-// The error matches fs.ErrNotExist if a unit is not there now.
-func (w *WorkloadConfig) dir(hierarchy string) (string, error) {
-	if w.Unit == "" {
-		return filepath.Join(hierarchy, w.Cgroup), nil
-	}
-	usual := filepath.Join(hierarchy, "system.slice", w.Unit)
-	if s, err := os.Stat(usual); err == nil && s.IsDir() {
-		return usual, nil
-	}
-	return findUnit(hierarchy, w.Unit)
-}
-
-// findUnit looks for a unit where systemd puts them: in slices, which may
-// hold others, and in those of user managers.
-func findUnit(dir, unit string) (string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return "", err
-	}
-	for _, entry := range entries {
-		if entry.IsDir() && entry.Name() == unit {
-			return filepath.Join(dir, unit), nil
-		}
-	}
-	for _, entry := range entries {
-		slice := strings.HasSuffix(entry.Name(), ".slice") || strings.HasPrefix(entry.Name(), "user@")
-		if !entry.IsDir() || !slice {
-			continue
-		}
-		if found, err := findUnit(filepath.Join(dir, entry.Name()), unit); err == nil {
-			return found, nil
-		}
-	}
-	return "", fmt.Errorf("unit %s has no cgroup: %w", unit, fs.ErrNotExist)
+	return r
 }

@@ -5,7 +5,7 @@
 #include "workload.h"
 
 /* A daemon that has not said for this long that it is alive is hung. */
-#define HUNG_NS (10ULL * 1000 * 1000 * 1000)
+#define HUNG_NS (3ULL * 1000 * 1000 * 1000)
 
 static __always_inline struct daemon *running(void)
 {

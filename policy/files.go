@@ -8,6 +8,9 @@ import (
 	"strings"
 )
 
+// Files returns the files that Load would read.
+func Files(paths []string) []string { return expand(paths) }
+
 // expand returns the files that paths name, each once: files as they are
 // given, folders by what they hold, in the order of names. A folder may be empty:
 // then the targets' defaults decide.

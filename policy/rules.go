@@ -65,6 +65,16 @@ func (e *Engine) For(s *Session) *Rules {
 	return r
 }
 
+// Renew returns the rules of e for a session that another engine's rules have
+// judged so far. What its login said stays known.
+func (e *Engine) Renew(s *Session, before *Rules) *Rules {
+	r := e.For(s)
+	if before.scope.loggedIn {
+		r.login(before.scope.login)
+	}
+	return r
+}
+
 // maxFolded is how many kinds of sessions the engine remembers.
 const maxFolded = 256
 

@@ -12,11 +12,18 @@ import (
 // known is left at its zero value.
 type Identity struct {
 	Workload string  // the name people use: of the run, the unit or the configured workload
-	Source   string  // what gave the name: run, unit, cgroup
+	Source   string  // what gave the name: run, unit, cgroup, pod
 	Cgroup   string  // path below the cgroup-v2 root, as "/system.slice/agent.service"
 	CgroupID uint64  // the socket's owner's cgroup when it connected
 	Unit     string  // systemd unit in Cgroup, "" if none
 	Process  Process // the process that called connect
+
+	// Of a container that a runtime on this node knows; of a pod's sandbox
+	// and of what runs beside its containers all but the first three.
+	Container, ContainerID, Image          string
+	Namespace, Pod, PodUID, ServiceAccount string
+	Owner                                  string            // what made the pod, as "ReplicaSet/web-5d9"
+	Labels                                 map[string]string // of the pod; never changed
 }
 
 // A Process is one process, told apart from a later one with the same pid by

@@ -55,6 +55,8 @@ func orders() *policy.Session {
 		ID: "s",
 		Identity: policy.Identity{
 			Workload: "reporter", Source: "run", Cgroup: "/agentd-runs/reporter", Unit: "",
+			Namespace: "agents", Pod: "reporter-7d9f", Container: "main", Image: "registry/reporter:1",
+			ServiceAccount: "reporter", Owner: "ReplicaSet/reporter-7d", Labels: map[string]string{"app": "reporter"},
 			Process: policy.Process{PID: 42, UID: 1000, Comm: "psql", Exe: "/usr/bin/psql"},
 		},
 		Target: policy.Target{

@@ -58,8 +58,8 @@ func (c *compiler) namespace(word string) bool {
 }
 
 func testAdvice(name string) string {
-	if name == "target.labels" {
-		return `has() is not needed: a label that a target does not have is ""; compare with that, or write "name" in target.labels`
+	if owner, ok := strings.CutSuffix(name, ".labels"); ok {
+		return fmt.Sprintf(`has() is not needed: a label that a %s does not have is ""; compare with that, or write "name" in %s`, owner, name)
 	}
 	return "has() is not needed: every field has a value"
 }

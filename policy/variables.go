@@ -23,6 +23,13 @@ var variables = []variable{
 	{"workload.pid", cel.IntType, func(s *Session) any { return int64(s.Identity.Process.PID) }},
 	{"workload.uid", cel.IntType, func(s *Session) any { return int64(s.Identity.Process.UID) }},
 	{"workload.comm", cel.StringType, func(s *Session) any { return s.Identity.Process.Comm }},
+	{"workload.namespace", cel.StringType, func(s *Session) any { return s.Identity.Namespace }},
+	{"workload.pod", cel.StringType, func(s *Session) any { return s.Identity.Pod }},
+	{"workload.container", cel.StringType, func(s *Session) any { return s.Identity.Container }},
+	{"workload.image", cel.StringType, func(s *Session) any { return s.Identity.Image }},
+	{"workload.service_account", cel.StringType, func(s *Session) any { return s.Identity.ServiceAccount }},
+	{"workload.owner", cel.StringType, func(s *Session) any { return s.Identity.Owner }},
+	{"workload.labels", cel.MapType(cel.StringType, cel.StringType), func(s *Session) any { return newLabels(s.Identity.Labels) }},
 	{"workload.exe", cel.StringType, func(s *Session) any { return s.Identity.Process.Exe }},
 }
 
@@ -33,7 +40,7 @@ type variable struct {
 	of   func(*Session) any
 }
 
-// labels are a target's labels. One that the target does not have is "", so
+// labels are those of a target or of a pod. One that it does not have is "", so
 // that a condition on it is false and not an error.
 type labels struct{ traits.Mapper }
 

@@ -8,7 +8,6 @@ import (
 // run signs a checkpoint whenever there is something new, until Close, and
 // tries to record again when recording is broken and nobody commits.
 func (r *Recorder) run() {
-	defer r.running.Done()
 	tick := time.NewTicker(r.opts.Interval)
 	defer tick.Stop()
 	for {

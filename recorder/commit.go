@@ -15,11 +15,15 @@ func (r *Recorder) Commit(t *Turn) error {
 		return nil
 	}
 	r.mu.Lock()
-	err := ErrClosed
-	if !r.closed {
+	r.awaitThaw()
+	away, err := r.away, ErrClosed
+	if !r.closed && away == nil {
 		err = r.commit(t)
 	}
 	r.mu.Unlock()
+	if away != nil {
+		err = r.commitAway(away, t)
+	}
 	t.reset()
 	return err
 }

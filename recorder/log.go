@@ -1,6 +1,8 @@
 package recorder
 
 import (
+	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -43,6 +45,7 @@ func newLog(t *Turn, s *policy.Session) *Log {
 	t.str("cgroup", id.Cgroup)
 	t.int("cgroup_id", int64(id.CgroupID))
 	t.str("unit", id.Unit)
+	pod(t, id)
 	t.int("pid", int64(p.PID))
 	t.time("pid_start", p.Start)
 	t.key("uid", "")
@@ -58,6 +61,26 @@ func newLog(t *Turn, s *policy.Session) *Log {
 	t.str("scope", s.Scope)
 	t.close()
 	return l
+}
+
+// pod appends which container of which pod it was. Of the pod's labels, the
+// record has them all: rules may have gone by any.
+func pod(t *Turn, id *policy.Identity) {
+	t.str("container", id.Container)
+	t.str("container_id", id.ContainerID)
+	t.str("image", id.Image)
+	t.str("namespace", id.Namespace)
+	t.str("pod", id.Pod)
+	t.str("pod_uid", id.PodUID)
+	t.str("service_account", id.ServiceAccount)
+	t.str("owner", id.Owner)
+	if len(id.Labels) > 0 {
+		t.object("labels", func(attr func(key, value string)) {
+			for _, key := range slices.Sorted(maps.Keys(id.Labels)) {
+				attr(key, id.Labels[key])
+			}
+		})
+	}
 }
 
 // open starts a record of this session.

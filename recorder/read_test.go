@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
 	"sync"
@@ -52,7 +53,7 @@ func conversation(t *testing.T, l *aLog, id string) {
 	l.commit(t, &turn)
 }
 
-func open(t *testing.T, l *aLog) *Folder {
+func open(t testing.TB, l *aLog) *Folder {
 	t.Helper()
 	f, err := OpenFolder(l.opts.Dir)
 	if err != nil {
@@ -241,5 +242,34 @@ func TestLoopsCommitWhileOthersReadAndVerify(t *testing.T) {
 	r, err := Verify(l.opts.Dir, verifier, VerifyOptions{Progress: func(int64, int64) {}})
 	if want := int64(2 + loops*sessions*22); err != nil || !r.OK || r.Records != want {
 		t.Errorf("got %+v, %v, %v, want %d records", r, r.Bad, err, want)
+	}
+}
+
+func TestAPodIsKnownByEverythingThatWasKnownOfIt(t *testing.T) {
+	l := begin(t)
+	l.work(t, "POD", 1)
+	want := aSession("POD").Identity
+	s, err := open(t, l).Session("POD")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := (Place{
+		Container: want.Container, ContainerID: want.ContainerID, Image: want.Image, Namespace: want.Namespace, Pod: want.Pod,
+		PodUID: want.PodUID, ServiceAccount: want.ServiceAccount, Owner: want.Owner, Labels: want.Labels,
+	}); !reflect.DeepEqual(s.Place, got) {
+		t.Errorf("got %+v, want %+v", s.Place, got)
+	}
+	for _, tt := range []struct {
+		filter Filter
+		want   int
+	}{
+		{Filter{Namespace: "agents"}, 1},
+		{Filter{Namespace: "agents", Pod: "reporter-7d9f"}, 1},
+		{Filter{Namespace: "others"}, 0},
+		{Filter{Pod: "reporter"}, 0},
+	} {
+		if list, err := open(t, l).Sessions(tt.filter); err != nil || len(list) != tt.want {
+			t.Errorf("%+v: got %d sessions, %v, want %d", tt.filter, len(list), err, tt.want)
+		}
 	}
 }

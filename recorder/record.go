@@ -16,10 +16,11 @@ type record struct {
 	Seq     uint64    `json:"seq"`
 	Ref     uint64    `json:"ref"`
 
-	Workload string    `json:"workload"`
-	Source   string    `json:"source"`
-	Cgroup   string    `json:"cgroup"`
-	Unit     string    `json:"unit"`
+	Workload string `json:"workload"`
+	Source   string `json:"source"`
+	Cgroup   string `json:"cgroup"`
+	Unit     string `json:"unit"`
+	Place
 	PID      int       `json:"pid"`
 	PIDStart time.Time `json:"pid_start"`
 	UID      uint32    `json:"uid"`
@@ -49,6 +50,22 @@ type record struct {
 	Lost   int64     `json:"lost"`
 	Since  time.Time `json:"since"`
 	Signed int64     `json:"signed"`
+
+	Continues bool `json:"continues"`
+}
+
+// A Place is the container and the pod that a session came from, as far as
+// they are known.
+type Place struct {
+	Container      string            `json:"container,omitempty"`
+	ContainerID    string            `json:"container_id,omitempty"`
+	Image          string            `json:"image,omitempty"`
+	Namespace      string            `json:"namespace,omitempty"`
+	Pod            string            `json:"pod,omitempty"`
+	PodUID         string            `json:"pod_uid,omitempty"`
+	ServiceAccount string            `json:"service_account,omitempty"`
+	Owner          string            `json:"owner,omitempty"`
+	Labels         map[string]string `json:"labels,omitempty"` // of the pod
 }
 
 // A Text is what a record keeps of a statement.

@@ -32,6 +32,9 @@ type Options struct {
 	Interval     time.Duration // between checkpoints while there is something new; default 1 s
 	Reserve      int64         // bytes to stay free on the filesystem: Begin refuses below; default 64 MiB
 	Log          *slog.Logger  // default slog.DiscardHandler
+	// Lock is the lock of Dir as HandOver gave it: the log goes on where
+	// another process has left it, with that one's sessions. Nil: take it.
+	Lock *os.File
 }
 
 func (o Options) withDefaults() Options {
@@ -63,6 +66,9 @@ type Recorder struct {
 	lock   *os.File
 	signer note.Signer
 
+	continues bool // the next start is of a log that goes on
+	goesOn    bool // it was handed over to us
+
 	mu      sync.Mutex // guards what follows; held over one write, never over fsync
 	log     chain
 	seg     *segment
@@ -70,6 +76,10 @@ type Recorder struct {
 	broken  *gap       // nil while recording works
 	fatal   error      // recording cannot work again before a restart
 	closed  bool
+	frozen  bool // the log is being handed over: whoever commits waits for thawed
+	thawed  sync.Cond
+	away    Sink // takes the records, nil while this process writes the log
+	takers  map[*taker]struct{}
 
 	signing sync.Mutex // guards notes; held over fsync, taken before mu
 	notes   *checkpointFile
@@ -77,6 +87,7 @@ type Recorder struct {
 	stop    chan struct{}
 	rolled  chan struct{} // told after a segment ended
 	running sync.WaitGroup
+	taking  sync.WaitGroup // calls of Take
 
 	stats counters
 }
@@ -109,17 +120,22 @@ func Open(opts Options) (*Recorder, error) {
 	if err := prepareFolder(opts); err != nil {
 		return nil, err
 	}
-	lock, err := lockFolder(opts.Dir)
-	if err != nil {
-		return nil, err
+	lock, err := opts.Lock, error(nil)
+	if lock == nil {
+		if lock, err = lockFolder(opts.Dir); err != nil {
+			return nil, err
+		}
 	}
-	r := &Recorder{opts: opts, lock: lock, stop: make(chan struct{}), rolled: make(chan struct{}, 1)}
+	r := &Recorder{opts: opts, lock: lock, stop: make(chan struct{}), rolled: make(chan struct{}, 1), takers: map[*taker]struct{}{}}
+	r.thawed.L = &r.mu
+	r.goesOn = opts.Lock != nil
+	r.continues = r.goesOn
 	if err := r.start(); err != nil {
 		r.closeFiles()
 		return nil, err
 	}
-	r.running.Add(1)
-	go r.run()
+	r.running.Go(r.run)
+	r.continues = true // if it is ever opened again
 	return r, nil
 }
 
@@ -143,13 +159,16 @@ func (r *Recorder) start() error {
 		r.opts.Log.Warn("recording was not closed: records are signed now as they were found", "records", n)
 	}
 	var t Turn
-	startRecord(&t, time.Now(), r.opts.Node, found.last)
+	startRecord(&t, time.Now(), r.opts.Node, found.last, r.continues)
 	for _, torn := range found.torn {
 		r.opts.Log.Warn("recording was cut short; the torn tail was kept aside",
 			"file", torn.File, "offset", torn.Offset, "bytes", torn.Bytes, "aside", torn.Aside)
 		recoveredRecord(&t, time.Now(), torn)
 	}
-	if err := r.Commit(&t); err != nil {
+	r.mu.Lock()
+	err = r.commit(&t)
+	r.mu.Unlock()
+	if err != nil {
 		return err
 	}
 	return r.checkpoint()
@@ -199,6 +218,7 @@ func (r *Recorder) Begin(t *Turn, s *policy.Session) (*Log, error) {
 func (r *Recorder) ready() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.awaitThaw()
 	if r.closed {
 		return ErrClosed
 	}
@@ -233,14 +253,20 @@ func (r *Recorder) Stats() Stats {
 // committed after it fails with ErrClosed.
 func (r *Recorder) Close() error {
 	r.mu.Lock()
-	closed := r.closed
-	r.closed = true
+	r.awaitThaw()
+	closed, away := r.closed, r.away
+	r.closed, r.away = true, nil
 	r.mu.Unlock()
 	if closed {
 		return ErrClosed
 	}
-	close(r.stop)
-	r.running.Wait()
+	if away != nil {
+		r.taking.Wait()
+		return away.Close()
+	}
+	r.dismiss()
+	r.taking.Wait()
+	r.halt()
 	err := r.finish()
 	r.closeFiles()
 	return err
@@ -264,6 +290,12 @@ func (r *Recorder) finish() error {
 }
 
 func (r *Recorder) closeFiles() {
+	r.closeLog()
+	r.lock.Close()
+}
+
+// closeLog closes the files, all but the lock.
+func (r *Recorder) closeLog() {
 	for _, s := range append(r.retired, r.seg) {
 		if s != nil {
 			s.trim() // gives space back; the segment is whole without
@@ -273,5 +305,5 @@ func (r *Recorder) closeFiles() {
 	if r.notes != nil {
 		r.notes.f.Close()
 	}
-	r.lock.Close()
+	r.retired, r.seg, r.notes = nil, nil, nil
 }

@@ -63,6 +63,8 @@ func aSession(id string) *policy.Session {
 		ID: id, Start: at, Scope: "plaintext",
 		Identity: policy.Identity{
 			Workload: "agent", Source: "run", Cgroup: "/agents/one", CgroupID: 42,
+			Namespace: "agents", Pod: "reporter-7d9f", PodUID: "1-2", Container: "main", ContainerID: "abc", Image: "registry/reporter:1",
+			ServiceAccount: "reporter", Owner: "ReplicaSet/reporter-7d", Labels: map[string]string{"app": "reporter", "a\"b": "\n"},
 			Process: policy.Process{PID: 4711, Start: at.Add(-time.Hour), UID: 1000, Comm: "psql", Exe: "/usr/bin/psql"},
 		},
 		Target: policy.Target{Name: "orders", Address: netip.MustParseAddrPort("192.0.2.1:5432"), Protocol: "postgres"},

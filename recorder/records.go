@@ -10,13 +10,22 @@ import (
 
 // startRecord says that recording starts, and from which checkpoint: one that
 // vanishes later is missed.
-func startRecord(t *Turn, now time.Time, node string, last checkpoint) {
+func startRecord(t *Turn, now time.Time, node string, last checkpoint, continues bool) {
 	t.open("start", now)
 	t.str("node", node)
 	t.int("signed", last.Size)
 	if last.Size > 0 {
 		t.str("root", base64.StdEncoding.EncodeToString(last.Root[:]))
 	}
+	t.flag("continues", continues)
+	t.close()
+}
+
+// sessionRecord says of a session what its own process no longer can, or what
+// became of that.
+func sessionRecord(t *Turn, now time.Time, kind, session string) {
+	t.open(kind, now)
+	t.str("session", session)
 	t.close()
 }
 
@@ -54,21 +63,29 @@ func noteRecord(t *Turn, now time.Time, kind, text string, attrs []any) {
 	t.open("note", now)
 	t.str("kind", kind)
 	t.str("text", text)
-	t.key("attrs", "")
+	t.object("attrs", func(attr func(key, value string)) {
+		for i := 0; i < len(attrs); i += 2 {
+			var value any = "(no value)"
+			if i+1 < len(attrs) {
+				value = attrs[i+1]
+			}
+			attr(fmt.Sprint(attrs[i]), fmt.Sprint(value))
+		}
+	})
+	t.close()
+}
+
+// object appends a field that is an object of strings: what fields passes to
+// attr, in that order.
+func (t *Turn) object(key string, fields func(attr func(key, value string))) {
+	t.key(key, "")
 	t.buf = append(t.buf, '{')
 	start := len(t.buf)
-	for i := 0; i < len(attrs); i += 2 {
-		var value any = "(no value)"
-		if i+1 < len(attrs) {
-			value = attrs[i+1]
-		}
-		t.attr(fmt.Sprint(attrs[i]), fmt.Sprint(value))
-	}
+	fields(t.attr)
 	if len(t.buf) > start { // each attribute brought a comma before it
 		t.buf = append(t.buf[:start], t.buf[start+1:]...)
 	}
 	t.buf = append(t.buf, '}')
-	t.close()
 }
 
 // attr appends a field whose name is data, too.

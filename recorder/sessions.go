@@ -20,10 +20,11 @@ type Summary struct {
 	Start   time.Time `json:"start"`
 	End     time.Time `json:"end,omitzero"` // of an interrupted session: its last record
 
-	Workload string    `json:"workload"`
-	Source   string    `json:"source,omitempty"`
-	Cgroup   string    `json:"cgroup,omitempty"`
-	Unit     string    `json:"unit,omitempty"`
+	Workload string `json:"workload"`
+	Source   string `json:"source,omitempty"`
+	Cgroup   string `json:"cgroup,omitempty"`
+	Unit     string `json:"unit,omitempty"`
+	Place
 	PID      int       `json:"pid,omitempty"`
 	PIDStart time.Time `json:"pid_start,omitzero"`
 	UID      uint32    `json:"uid"`
@@ -52,6 +53,7 @@ type Summary struct {
 // A Filter chooses sessions; a zero field chooses all.
 type Filter struct {
 	Workload, Target, User, Database, State string
+	Namespace, Pod                          string
 
 	Since, Until time.Time // by the session's start
 	Limit        int       // the latest only
@@ -85,17 +87,24 @@ type listing struct {
 }
 
 func (l *listing) add(payload []byte) error {
-	switch recordType(payload[1:]) {
-	case "start", "stop":
+	kind := recordType(payload[1:])
+	switch kind {
+	case "stop":
 		l.interrupt()
 		return nil
-	case "open", "login", "close":
+	case "start", "open", "login", "close", "interrupted", "resumed":
 	default:
 		return nil
 	}
 	r, err := parseRecord(payload)
 	if err != nil {
 		return nil // whole and checksummed, but no record of ours: Verify names it
+	}
+	if kind == "start" {
+		if !r.Continues {
+			l.interrupt()
+		}
+		return nil
 	}
 	if r.Type == "open" {
 		if s := summaryOf(r); l.filter.admits(s) {
@@ -161,6 +170,8 @@ func (l *listing) result() []Summary {
 func (f *Filter) admits(s *Summary) bool {
 	return (f.Workload == "" || f.Workload == s.Workload) &&
 		(f.Target == "" || f.Target == s.Target) &&
+		(f.Namespace == "" || f.Namespace == s.Namespace) &&
+		(f.Pod == "" || f.Pod == s.Pod) &&
 		(f.Since.IsZero() || !s.Start.Before(f.Since)) &&
 		(f.Until.IsZero() || s.Start.Before(f.Until))
 }
@@ -175,7 +186,7 @@ func (f *Filter) chooses(s *Summary) bool {
 func summaryOf(r *record) *Summary {
 	return &Summary{
 		ID: r.Session, State: Live, Start: r.Time,
-		Workload: r.Workload, Source: r.Source, Cgroup: r.Cgroup, Unit: r.Unit,
+		Workload: r.Workload, Source: r.Source, Cgroup: r.Cgroup, Unit: r.Unit, Place: r.Place,
 		PID: r.PID, PIDStart: r.PIDStart, UID: r.UID, Comm: r.Comm, Exe: r.Exe,
 		Target: r.Target, Address: r.Address, Host: r.Host, Protocol: r.Protocol, Scope: r.Scope,
 	}
@@ -184,6 +195,8 @@ func summaryOf(r *record) *Summary {
 // update takes what a login or a last record says.
 func (s *Summary) update(r *record) {
 	switch r.Type {
+	case "interrupted", "resumed":
+		s.goOn(r.Type == "resumed")
 	case "login":
 		s.User, s.Database, s.Application = r.User, r.Database, r.Application
 	case "close":
@@ -194,8 +207,22 @@ func (s *Summary) update(r *record) {
 	}
 }
 
+// goOn notes whether a session goes on whose agentd is not the one that records.
+func (s *Summary) goOn(on bool) {
+	switch {
+	case s.State == Ended:
+	case on:
+		s.State, s.End = Live, time.Time{}
+	default:
+		s.State = Interrupted
+	}
+}
+
 // count adds what any other record says.
 func (s *Summary) count(r *record) {
+	if r.Type == "interrupted" || r.Type == "resumed" {
+		return
+	}
 	if s.State == Interrupted {
 		s.End = r.Time
 	}

@@ -102,13 +102,19 @@ func (b *transcribing) add(payload []byte) error {
 	if err != nil {
 		return nil // Verify names it
 	}
-	b.latest = r.Time
+	if r.Type != "interrupted" {
+		b.latest = r.Time
+	}
 	switch {
 	case r.Type == "open":
 		b.Transcript = &Transcript{Summary: *summaryOf(r)}
 	case b.Transcript == nil:
 	case r.Type == "close":
 		b.update(r)
+	case r.Type == "interrupted", r.Type == "resumed":
+		if b.update(r); b.State == Interrupted {
+			b.End = b.latest
+		}
 	case r.Type == "outcome":
 		b.count(r)
 		b.done(r)
@@ -146,7 +152,9 @@ func (b *transcribing) meanwhile(payload []byte) {
 			Kind: "gap", Time: r.Since, Answer: Answer{Reason: r.Reason}, Lost: r.Lost,
 		})
 	case "start", "stop":
-		b.State, b.End = Interrupted, b.latest
+		if !r.Continues {
+			b.State, b.End = Interrupted, b.latest
+		}
 	}
 }
 

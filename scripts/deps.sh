@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
-# deps.sh demo|test|bench|generate: see that what the Makefile's target of that
-# name needs is installed, from the distribution (Debian, Ubuntu). Each list
-# holds the ones before it. Installing needs root; without it, the command to
-# run is printed. No service is started or left enabled, and no database
-# cluster is made: everything here runs servers of its own.
+# deps.sh demo|test|bench|generate|vm: see that what the Makefile's target of that
+# name (test-vm for vm) needs is installed, from the distribution (Debian, Ubuntu).
+# Each list holds the ones before it; vm holds test. Installing needs root; without
+# it, the command to run is printed. No service is started or left enabled, and no
+# database cluster is made: everything here runs servers of its own.
 set -euo pipefail
 
 demo=(ca-certificates postgresql postgresql-client)
-test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base containerd runc containernetworking-plugins)
+test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base \
+	containerd runc containernetworking-plugins buildah debootstrap busybox-static)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
+vm=("${test[@]}" qemu-system-x86 kmod cpio xz-utils zstd debian-archive-keyring)
 
 # Services that these packages would start at boot.
 services=(containerd haproxy pgbouncer)
@@ -24,8 +26,9 @@ main() {
 	test) want=("${test[@]}") ;;
 	bench) want=("${bench[@]}") ;;
 	generate) want=("${generate[@]}") ;;
+	vm) want=("${vm[@]}") ;;
 	*)
-		echo "usage: $0 demo|test|bench|generate" >&2
+		echo "usage: $0 demo|test|bench|generate|vm" >&2
 		exit 2
 		;;
 	esac
@@ -50,6 +53,9 @@ check_go() {
 }
 
 installed() {
+	# Docker's package has a containerd and a runc, and gives way to the
+	# distribution's: whoever has it keeps it.
+	[[ $1 == containerd || $1 == runc ]] && command -v "$1" >/dev/null && return
 	[[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]
 }
 

@@ -36,13 +36,13 @@ type Conn struct {
 	origin bpf.CaptureOrigin
 }
 
-// serve hands out what comes to a socket of l until that is closed.
+// serve hands out what comes to a socket of l until that is closed or paused.
 func (c *Capture) serve(l *listener, s *socket, family uint16) {
 	local := netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), l.ports.V4)
 	if family == unix.AF_INET6 {
 		local = netip.AddrPortFrom(netip.IPv6Loopback(), l.ports.V6)
 	}
-	c.working.Go(func() {
+	c.accepting.Go(func() {
 		raw, err := s.SyscallConn()
 		if err != nil {
 			return // closed
@@ -71,7 +71,7 @@ func accept(raw syscall.RawConn) (fd int, client netip.AddrPort, err error) {
 		fd, addr, err = unix.Accept4(int(s), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		return !errors.Is(err, unix.EAGAIN)
 	})
-	if closed != nil { // the only way a wait without a deadline fails
+	if closed != nil { // or Pause has set a deadline
 		return -1, client, os.ErrClosed
 	}
 	if err != nil {

@@ -13,10 +13,15 @@ import (
 )
 
 // adopt makes the maps an earlier agentd may have left ours: its listeners are
-// gone, and with them the connections that waited there.
-func (c *Capture) adopt() error {
+// gone, and with them the connections that waited there, unless it has handed
+// them over.
+func (c *Capture) adopt(from *Inheritance) error {
 	maps := &c.kernel.CaptureMaps
-	if err := errors.Join(clearMap[uint64, bpf.CapturePorts](maps.AgentdPorts), clearMap[bpf.CaptureFlow, bpf.CaptureOrigin](maps.AgentdFlows)); err != nil {
+	if from != nil {
+		if err := c.inherit(from); err != nil {
+			return err
+		}
+	} else if err := errors.Join(clearMap[uint64, bpf.CapturePorts](maps.AgentdPorts), clearMap[bpf.CaptureFlow, bpf.CaptureOrigin](maps.AgentdFlows)); err != nil {
 		return err
 	}
 	if err := c.sayAlive(); err != nil {
@@ -24,7 +29,7 @@ func (c *Capture) adopt() error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.restore(); err != nil {
+	if err := c.restore(from); err != nil {
 		return err
 	}
 	return c.freeOwn()
@@ -48,7 +53,7 @@ func (c *Capture) freeOwn() error {
 
 // restore makes the workloads ours that an earlier agentd had captured, as the
 // kernel side has kept them. The caller holds c.mu.
-func (c *Capture) restore() error {
+func (c *Capture) restore(from *Inheritance) error {
 	var (
 		id    uint64
 		entry bpf.CaptureWorkload
@@ -73,7 +78,7 @@ func (c *Capture) restore() error {
 		if entry.Down == bpf.CaptureDownBYPASS_DOWN {
 			w.WhenDown = Bypass
 		}
-		c.workloads[id] = &workload{Workload: w, id: id, given: map[uint64]bool{}}
+		c.workloads[id] = &workload{Workload: w, id: id, given: from.givenTo(id)}
 		errs = append(errs, c.listenForRestored(c.workloads[id]))
 	}
 	gone := deleteWhere(c.kernel.AgentdWorkload, func(id *uint64, _ *bpf.CaptureWorkload) bool { return !c.inherited[*id] })
@@ -89,7 +94,7 @@ func (c *Capture) restore() error {
 // network namespace if there are none.
 func (c *Capture) listenForRestored(w *workload) error {
 	used, _, err := c.listenWhereUsed(w)
-	if err != nil || len(used) > 0 {
+	if err != nil || len(used)+len(w.given) > 0 {
 		return err
 	}
 	l, err := c.listenIn(c.host, 0)

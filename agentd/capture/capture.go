@@ -52,12 +52,16 @@ type Options struct {
 	// UDP are the ports that captured workloads may send datagrams to. Other
 	// datagrams are refused: nobody would see what they carry.
 	UDP []uint16
-	Log *slog.Logger
+	// From is what a running agentd gave up for this one, nil if none did.
+	// Capture is then paused until Resume, and changes nothing that the
+	// other could not go on from.
+	From *Inheritance
+	Log  *slog.Logger
 }
 
 // beatEvery is how often the kernel side hears that agentd is alive. It holds
-// agentd for hung after ten seconds (HUNG_NS in bpf/listener.h).
-const beatEvery = time.Second
+// agentd for hung after three seconds (HUNG_NS in bpf/listener.h).
+const beatEvery = 500 * time.Millisecond
 
 // A Capture is the kernel side, attached, and its listeners. Its methods may
 // be called concurrently.
@@ -79,9 +83,15 @@ type Capture struct {
 	wants     *ringbuf.Reader
 	done      chan struct{}  // closed by Close and Detach
 	working   sync.WaitGroup // goroutines
+	accepting sync.WaitGroup // those that end with Pause
+
+	beating sync.Mutex // guards going; held over a beat
+	going   bool       // GoAway was called
 
 	mu        sync.Mutex // guards what is below
 	closed    bool
+	paused    bool                 // nothing is taken from the listeners
+	theirs    bool                 // the kernel side is another agentd's: left as it is when we go
 	workloads map[uint64]*workload // captured, by cgroup id
 	decided   map[uint64]decided   // free or watched
 	inherited map[uint64]bool      // decisions of an earlier agentd, not made again
@@ -131,8 +141,8 @@ func (c *Capture) open(o *Options) (err error) {
 	if c.host, c.hostID, err = hostNamespace(); err != nil {
 		return err
 	}
-	c.choose()
-	if c.kernel, err = attach(c.root, c.pins); err != nil {
+	c.choose(o.From)
+	if c.kernel, err = attach(c.root, c.pins, o.From); err != nil {
 		return err
 	}
 	if o.Heard != nil {
@@ -143,23 +153,25 @@ func (c *Capture) open(o *Options) (err error) {
 	if err := c.SetUDP(o.UDP); err != nil {
 		return err
 	}
-	if c.wants, err = ringbuf.NewReader(c.kernel.AgentdWants); err != nil {
-		return fmt.Errorf("read what the kernel side wants: %w", err)
-	}
-	if err := c.adopt(); err != nil {
+	if err := c.adopt(o.From); err != nil {
 		return fmt.Errorf("take over what was captured: %w", err)
 	}
 	if c.hearing != nil {
 		c.working.Go(c.hear)
 	}
 	c.working.Go(c.beat)
-	c.working.Go(c.attend)
-	return nil
+	return c.readWants()
 }
 
-// choose picks the tag of our sockets and the port to listen on. Ports from
-// there on are not handed out by the kernel, see ip_local_port_range in ip(7).
-func (c *Capture) choose() {
+// choose picks the tag of our sockets and the port to listen on, those of an
+// agentd that we take over from if there is one. Ports from there on are not
+// handed out by the kernel, see ip_local_port_range in ip(7).
+func (c *Capture) choose(from *Inheritance) {
+	if from != nil {
+		c.nonce, c.port = from.Nonce, from.Port
+		c.paused, c.theirs = true, true
+		return
+	}
 	const first, ports = 15000, 15000
 	var random [16]byte
 	rand.Read(random[:])
@@ -192,10 +204,20 @@ func (c *Capture) beat() {
 			return
 		case <-ticker.C:
 		}
-		if err := c.sayAlive(); err != nil {
+		if err := c.sayStill(); err != nil {
 			c.log.Error("connections will be refused: cannot tell the kernel that agentd is alive", "error", err)
 		}
 	}
+}
+
+// sayStill is sayAlive until GoAway.
+func (c *Capture) sayStill() error {
+	c.beating.Lock()
+	defer c.beating.Unlock()
+	if c.going {
+		return nil
+	}
+	return c.sayAlive()
 }
 
 func (c *Capture) sayAlive() error {
@@ -269,8 +291,12 @@ func (c *Capture) Close() error {
 }
 
 // Detach ends capture on purpose: nothing of the kernel side is left, pinned
-// or not. Connections that were accepted go on.
+// or not. Connections that were accepted go on. What another agentd has taken
+// over is left to it.
 func (c *Capture) Detach() error {
+	if c.theirs {
+		return c.Close()
+	}
 	c.stop()
 	return c.kernel.detach()
 }
@@ -285,7 +311,11 @@ func (c *Capture) stop() {
 	c.closed = true
 	close(c.done)
 	for _, l := range c.listeners {
-		c.shut(l)
+		if c.theirs {
+			l.close(c)
+		} else {
+			c.shut(l)
+		}
 	}
 	c.mu.Unlock()
 	if c.hearing != nil {
@@ -296,6 +326,7 @@ func (c *Capture) stop() {
 	if c.wants != nil {
 		c.wants.Close()
 	}
+	c.accepting.Wait()
 	c.working.Wait()
 	if c.host != nil {
 		c.host.Close()

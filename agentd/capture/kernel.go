@@ -52,15 +52,20 @@ var attachments = []struct {
 }
 
 // attach loads the kernel side and attaches it to the cgroup directory root,
-// taking over what is pinned in the folder pins ("": nothing is or will be).
-func attach(root, pins string) (_ *kernel, err error) {
+// taking over what is pinned in the folder pins ("": nothing is or will be). The
+// lock of that folder may come from another agentd.
+func attach(root, pins string, from *Inheritance) (_ *kernel, err error) {
 	k := &kernel{root: root}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, k.close())
 		}
 	}()
-	if pins != "" {
+	if from != nil {
+		if k.pins, err = from.pinsFolder(pins); err != nil {
+			return nil, err
+		}
+	} else if pins != "" {
 		if k.pins, err = lockPins(pins); err != nil {
 			return nil, err
 		}

@@ -88,10 +88,7 @@ func (c *Capture) listenIn(ns *os.File, by uint64) (*listener, error) {
 		return nil, fmt.Errorf("listen in %s: %w", ns.Name(), err)
 	}
 	c.listeners[l.cookie] = l
-	c.serve(l, l.v4, unix.AF_INET)
-	if l.v6 != nil {
-		c.serve(l, l.v6, unix.AF_INET6)
-	}
+	c.take(l)
 	return l, nil
 }
 

@@ -30,7 +30,7 @@ func TestTenThousandConnectionsLeaveNothing(t *testing.T) {
 	await(t, "the first connection to end", func() bool { return entries(t, f.root) == 0 })
 	files, goroutines := openFiles(t), runtime.NumGoroutine()
 
-	const n = 10_000
+	n := 10_000 / lab.Slower(t)
 	if got := c.do(t, request{Dest: s.addr, Count: n, At: 64}); got.Err != "" {
 		t.Fatal(got.Err)
 	}

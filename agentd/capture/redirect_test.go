@@ -75,7 +75,7 @@ func TestAConnectionIsAttributedToItsProcess(t *testing.T) {
 	if got := c.do(t, request{Dest: serve(t, "127.0.0.1", nil).addr}); got.Err != "" {
 		t.Fatal(got.Err)
 	}
-	id, err := identity.Of(context.Background(), identity.Sources(f.Names), f.accepted(t).Peer)
+	id, err := identity.Of(context.Background(), identity.Sources(f.Names, nil), f.accepted(t).Peer)
 	if err != nil {
 		t.Fatal(err)
 	}

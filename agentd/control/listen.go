@@ -75,6 +75,10 @@ func takeLock(path string) (*os.File, error) {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}
+	if err := claim(f); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("note our pid in %s: %w", path, err)
+	}
 	return f, nil
 }
 

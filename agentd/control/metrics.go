@@ -21,6 +21,9 @@ type Snapshot struct {
 	RecordFailures int64
 	Checkpoints    int64
 	Refused        map[string]int64 // connections, by reason
+	Reloads        int64            // of configuration and policies
+	ReloadFailures int64            // readings of them that were wrong
+	ConfigLoaded   int64            // when those in force were read, in seconds since 1970
 	Capture        map[string]int64 // connections by what the kernel side did with them, as "redirected"
 	Workloads      int64            // captured now
 	Verified       bool             // every workload was seen to be captured
@@ -58,6 +61,9 @@ var metrics = []metric{
 	{desc: desc("record_failures_total", "Writes to the log that failed; their sessions were stopped."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.RecordFailures }},
 	{desc: desc("checkpoints_total", "Checkpoints of the log that were signed."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Checkpoints }},
 	{desc: desc("connections_refused_total", "Captured connections that agentd refused, by reason.", "reason"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Refused }},
+	{desc: desc("reloads_total", "Changes of configuration and policies that came into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Reloads }},
+	{desc: desc("reload_failures_total", "Changes of configuration and policies that did not come into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.ReloadFailures }},
+	{desc: desc("config_loaded_timestamp_seconds", "When the configuration and policies in force were read."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.ConfigLoaded }},
 	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},
 	{desc: desc("capture_verified", "1 if every workload was seen to be captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return one(s.Verified) }},
 }

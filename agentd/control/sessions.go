@@ -171,11 +171,13 @@ func parseFilter(q url.Values) (f SessionFilter, err error) {
 // texts are the fields that are texts, by their names in a query.
 func (f *SessionFilter) texts() map[string]*string {
 	return map[string]*string{
-		"workload": &f.Workload,
-		"target":   &f.Target,
-		"user":     &f.User,
-		"database": &f.Database,
-		"state":    &f.State,
+		"workload":  &f.Workload,
+		"target":    &f.Target,
+		"user":      &f.User,
+		"database":  &f.Database,
+		"state":     &f.State,
+		"namespace": &f.Namespace,
+		"pod":       &f.Pod,
 	}
 }
 

@@ -11,7 +11,9 @@ type Status struct {
 	Uptime    Seconds          `json:"uptimeSeconds"`
 	Capture   Capture          `json:"capture"`
 	Sessions  SessionCount     `json:"sessions"`
-	Verdicts  map[string]int64 `json:"verdicts"` // by the verdict's name
+	Draining  []Draining       `json:"draining,omitempty"` // daemons that this one has taken over from
+	Verdicts  map[string]int64 `json:"verdicts"`           // by the verdict's name
+	Config    Config           `json:"config"`
 	Policy    Policy           `json:"policy"`
 	Log       Log              `json:"log"`
 	Workloads []Workload       `json:"workloads"`
@@ -39,6 +41,22 @@ type SessionCount struct {
 	Total int64 `json:"total"`
 }
 
+// Config is the configuration in force.
+type Config struct {
+	File   string    `json:"file"`
+	Loaded time.Time `json:"loaded"`
+	// Pending are the keys that were changed and take effect at the next start.
+	Pending []string `json:"pending,omitempty"`
+	// Error is why the file as it is now is not in force, "" if it is.
+	Error string `json:"error,omitempty"`
+}
+
+// Draining is a daemon that was taken over from and still has sessions.
+type Draining struct {
+	PID      int `json:"pid"`
+	Sessions int `json:"sessions"`
+}
+
 // Policy is the rule set in force.
 type Policy struct {
 	Files  []string  `json:"files"`
@@ -62,14 +80,20 @@ type Log struct {
 // A Workload is a captured cgroup and all below it.
 type Workload struct {
 	Name       string `json:"name"`
-	Source     string `json:"source"` // run, unit or cgroup
+	Source     string `json:"source"` // run, unit, cgroup, pod or container
 	Cgroup     string `json:"cgroup"`
+	Namespace  string `json:"namespace,omitempty"` // of the pod that it is, or is a container of
+	Pod        string `json:"pod,omitempty"`
+	Container  string `json:"container,omitempty"`
 	Processes  int    `json:"processes"`  // in the cgroup and below
 	Namespaces int    `json:"namespaces"` // network namespaces they are in, each with a listener
 	Earlier    int    `json:"earlier"`    // connections it has beside agentd, but for those it accepted
 	WhenDown   string `json:"whenDown"`   // what the kernel does while agentd is away: refuse or bypass
 	Verified   bool   `json:"verified"`
-	Problem    string `json:"problem,omitempty"`
+	// Seen is when a connection that agentd had made from inside last came to
+	// it, zero if none did: where no process runs, none is made.
+	Seen    time.Time `json:"seen,omitzero"`
+	Problem string    `json:"problem,omitempty"`
 }
 
 // A Target is a service the configuration names.

@@ -64,12 +64,31 @@ type host struct {
 func New(resolver Resolver, names []string) *Hosts {
 	h := &Hosts{resolver: resolver, lookups: make(chan struct{}, maxLookups), hosts: map[string]*host{}}
 	h.ctx, h.end = context.WithCancel(context.Background())
+	h.Set(names)
+	return h
+}
+
+// Set takes the names and patterns given in place of those given before. What
+// is known of a name that stays is kept; a new one is looked up with the others
+// or when somebody connects to it.
+func (h *Hosts) Set(names []string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for name, host := range h.hosts {
+		if !slices.ContainsFunc(names, func(n string) bool { return n == name || host.learned && matches(n, name) }) {
+			delete(h.hosts, name)
+		}
+	}
 	for _, name := range names {
-		if !IsPattern(name) {
+		if IsPattern(name) {
+			continue
+		}
+		if known := h.hosts[name]; known != nil {
+			known.learned = false
+		} else {
 			h.hosts[name] = &host{}
 		}
 	}
-	return h
 }
 
 // ResolverAt returns a resolver that asks the DNS server at an address, "" for
@@ -173,7 +192,7 @@ func (h *host) has(address netip.Addr) bool {
 	return true
 }
 
-// Again looks up name, one of those given to New, because somebody connects
+// Again looks up name, one of those given to New or Set, because somebody connects
 // to an address that is not known: DNS may have changed. If name is a pattern,
 // asked is looked up if it matches. Again waits for the answer, until ctx ends.
 //

@@ -8,6 +8,7 @@ package identity
 import (
 	"context"
 
+	"agentd.dev/agentd/pods"
 	"agentd.dev/policy"
 )
 
@@ -33,11 +34,13 @@ type Source interface {
 
 // Sources is every source, in the order they are asked: a later one sees what
 // the earlier ones have found. Names gives the name of a captured cgroup and
-// where that name is from, "" if it has none.
-func Sources(names func(id uint64) (name, source string)) []Source {
+// where that name is from, "" if it has none; containers, nil if there are
+// none, the container of a cgroup by its path.
+func Sources(names func(id uint64) (name, source string), containers func(ctx context.Context, cgroupPath string) (pods.Container, bool)) []Source {
 	return []Source{
 		&Process{},
 		&Cgroup{},
+		Pod{Lookup: containers},
 		Workload{Names: names},
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -14,6 +15,7 @@ import (
 	"agentd.dev/agentd/cgroup"
 	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/internal/lab"
+	"agentd.dev/agentd/pods"
 	"agentd.dev/policy"
 )
 
@@ -105,7 +107,7 @@ func TestACgroupThatIsGoneHasOnlyItsID(t *testing.T) {
 	if err := source.Identify(context.Background(), identity.Peer{Cgroup: gone.ID}, &id); err != nil {
 		t.Fatal(err)
 	}
-	if want := (policy.Identity{CgroupID: gone.ID}); id != want {
+	if want := (policy.Identity{CgroupID: gone.ID}); !reflect.DeepEqual(id, want) {
 		t.Errorf("it is %+v, want %+v", id, want)
 	}
 }
@@ -132,6 +134,37 @@ func TestAWorkloadIsNamedByTheBestThatIsKnown(t *testing.T) {
 		}
 		if tt.id.Workload != tt.name || tt.id.Source != tt.source {
 			t.Errorf("captured by %d: named %q from %q, want %q from %q", tt.captured, tt.id.Workload, tt.id.Source, tt.name, tt.source)
+		}
+	}
+}
+
+func TestAPodIsKnownByItsContainersCgroup(t *testing.T) {
+	lookup := func(_ context.Context, path string) (pods.Container, bool) {
+		return pods.Container{
+			ID: "abc", Name: "main", Image: "registry/x:1",
+			Pod: pods.Pod{UID: "1-2", Namespace: "agents", Name: "web", ServiceAccount: "sa", Owner: "ReplicaSet/web", Labels: map[string]string{"a": "b"}},
+		}, path == "/kubepods/pod1-2/abc"
+	}
+	source := identity.Pod{Lookup: lookup}
+	for _, tt := range []struct {
+		source identity.Pod
+		cgroup string
+		want   policy.Identity
+	}{
+		{source, "/kubepods/pod1-2/abc", policy.Identity{
+			Cgroup: "/kubepods/pod1-2/abc", Container: "main", ContainerID: "abc", Image: "registry/x:1",
+			Namespace: "agents", Pod: "web", PodUID: "1-2", ServiceAccount: "sa", Owner: "ReplicaSet/web", Labels: map[string]string{"a": "b"},
+		}},
+		{source, "/elsewhere", policy.Identity{Cgroup: "/elsewhere"}},
+		{source, "", policy.Identity{}},
+		{identity.Pod{}, "/kubepods/pod1-2/abc", policy.Identity{Cgroup: "/kubepods/pod1-2/abc"}},
+	} {
+		id := policy.Identity{Cgroup: tt.cgroup}
+		if err := tt.source.Identify(context.Background(), identity.Peer{}, &id); err != nil {
+			t.Fatal(err)
+		}
+		if !reflect.DeepEqual(id, tt.want) {
+			t.Errorf("%q: got %+v, want %+v", tt.cgroup, id, tt.want)
 		}
 	}
 }

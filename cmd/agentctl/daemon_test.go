@@ -63,11 +63,13 @@ func sampleStatus(folder string) control.Status {
 		Version: "v0.1.0", Node: "node-1", PID: 4711, Uptime: control.Seconds((3*time.Hour + 5*time.Minute) / time.Second),
 		Capture:  control.Capture{Verified: true, Root: "/sys/fs/cgroup"},
 		Sessions: control.SessionCount{Live: 1, Total: 12},
+		Draining: []control.Draining{{PID: 4242, Sessions: 2}},
 		Verdicts: map[string]int64{"deny": 1, "allow": 40},
+		Config:   control.Config{File: "/etc/agentd/agentd.yaml", Pending: []string{"state", "limits.loops"}},
 		Policy:   control.Policy{Files: []string{"a.yaml"}, Rules: 2},
 		Log:      control.Log{Folder: folder, Key: folder + ".pub", Records: 99},
 		Workloads: []control.Workload{
-			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Processes: 3, Namespaces: 1, Earlier: 1, WhenDown: "refuse", Verified: true},
+			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Namespace: "agents", Pod: "reporter-7d9f", Processes: 3, Namespaces: 1, Earlier: 1, WhenDown: "refuse", Verified: true, Seen: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)},
 			{Name: "evil\x1b[2J\nname", Source: "run", WhenDown: "open", Problem: "a synthetic connection was not redirected"},
 		},
 		Targets: []control.Target{

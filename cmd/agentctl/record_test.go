@@ -40,14 +40,18 @@ func recordFolder(dir string) error {
 
 // session begins the log of a session.
 func session(r *recorder.Recorder, turn *recorder.Turn, id, workload string, start time.Time) (*recorder.Log, error) {
-	return r.Begin(turn, &policy.Session{
+	return r.Begin(turn, someSession(id, workload, start))
+}
+
+func someSession(id, workload string, start time.Time) *policy.Session {
+	return &policy.Session{
 		ID: id, Start: start, Scope: "plaintext",
 		Identity: policy.Identity{
 			Workload: workload, Source: "run", Cgroup: "/agentd-runs/" + workload,
 			Process: policy.Process{PID: 4711, Start: start.Add(-time.Minute), UID: 1000, Comm: "psql", Exe: "/usr/bin/psql"},
 		},
 		Target: policy.Target{Name: "orders", Address: netip.MustParseAddrPort("192.0.2.1:5432"), Host: "db.shop.internal", Protocol: "postgres"},
-	})
+	}
 }
 
 // facts are those of a login.
@@ -117,7 +121,12 @@ func recordAttack(r *recorder.Recorder) error {
 // recordQuiet records a session that does not end.
 func recordQuiet(r *recorder.Recorder) error {
 	var t recorder.Turn
-	if _, err := session(r, &t, "ATTICAAAAAAAAAAAAAAAAAAAAA", "quiet", at.Add(2*time.Hour)); err != nil {
+	s := someSession("ATTICAAAAAAAAAAAAAAAAAAAAA", "quiet", at.Add(2*time.Hour))
+	id := &s.Identity
+	id.Namespace, id.Pod, id.PodUID, id.ServiceAccount, id.Owner = "agents", "quiet-7d9f", "0f3c", "quiet", "ReplicaSet/quiet-7d"
+	id.Container, id.ContainerID, id.Image = "main", "5ca1ab1e", "registry/quiet:1"
+	id.Labels = map[string]string{"app": "quiet", "tier": "night"}
+	if _, err := r.Begin(&t, s); err != nil {
 		return err
 	}
 	return r.Commit(&t)

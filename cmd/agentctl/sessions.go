@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -43,6 +44,7 @@ much, and how many statements were refused or failed.
 2006-01-02 or 2006-01-02T15:04:05Z.`,
 		Example: `  agentctl sessions list
   agentctl sessions list --denied --since 1h
+  agentctl sessions list --namespace agents --pod reporter-7d9f
   agentctl sessions list --workload nightly-report --target orders -o json`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -53,11 +55,19 @@ much, and how many statements were refused or failed.
 			if f.Limit < 0 {
 				return &exitError{usage, fmt.Errorf("--limit %d: give 0 for all, or how many", f.Limit)}
 			}
+			if namespace, name, ok := strings.Cut(f.Pod, "/"); ok {
+				if f.Namespace != "" && f.Namespace != namespace {
+					return &exitError{usage, fmt.Errorf("--pod %s is not in --namespace %s: give one of them", f.Pod, f.Namespace)}
+				}
+				f.Namespace, f.Pod = namespace, name
+			}
 			return a.listSessions(cmd.Context(), f)
 		},
 	}
 	flags := cmd.Flags()
 	flags.StringVar(&f.Workload, "workload", "", "only sessions of this workload or run")
+	flags.StringVar(&f.Namespace, "namespace", "", "only sessions from pods in this namespace")
+	flags.StringVar(&f.Pod, "pod", "", "only sessions from this pod: NAME, or NAMESPACE/NAME")
 	flags.StringVar(&f.Target, "target", "", "only sessions to this target")
 	flags.StringVar(&since, "since", "", "only sessions that started since then")
 	flags.BoolVar(&f.Denied, "denied", false, "only sessions in which something was refused")
@@ -108,7 +118,7 @@ func damaged(why string) error {
 }
 
 func (a *app) writeSessions(list []recorder.Summary) {
-	t := &table{head: []string{"ID", "START", "TOOK", "WORKLOAD", "PID", "TARGET", "HOST", "USER", "STATEMENTS", "DENIED", "FAILED", "ROWS", "MASKED", "STATE"}}
+	t := &table{head: []string{"ID", "START", "TOOK", "WORKLOAD", "POD", "PID", "TARGET", "HOST", "USER", "STATEMENTS", "DENIED", "FAILED", "ROWS", "MASKED", "STATE"}}
 	ids := make([]string, len(list))
 	for i := range list {
 		ids[i] = list[i].ID
@@ -116,20 +126,28 @@ func (a *app) writeSessions(list []recorder.Summary) {
 	ids = shorten(ids)
 	for i := range list {
 		s := &list[i]
-		row := t.add(ids[i], moment(s.Start), took(s), s.Workload, strconv.Itoa(s.PID), s.Target, s.Host, s.User,
+		row := t.add(ids[i], moment(s.Start), took(s), s.Workload, pod(&s.Place), strconv.Itoa(s.PID), s.Target, s.Host, s.User,
 			number(s.Statements), number(s.Denied), number(s.Failed), number(s.Rows), number(s.Masked), state(s))
 		if s.Denied > 0 {
-			row[9].style = red
+			row[10].style = red
 		}
 		if s.Failed > 0 {
-			row[10].style = yellow
+			row[11].style = yellow
 		}
-		row[13].style = stateStyles[s.State]
+		row[14].style = stateStyles[s.State]
 	}
 	a.write(t)
 	if len(list) == 0 {
 		a.note("no session fits")
 	}
+}
+
+// pod names the pod that something came from, "" if it was none.
+func pod(p *recorder.Place) string {
+	if p.Pod == "" {
+		return p.Namespace
+	}
+	return p.Namespace + "/" + p.Pod
 }
 
 // stateStyles says at a glance which sessions did not just end.

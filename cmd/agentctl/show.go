@@ -55,6 +55,8 @@ func (a *app) writeSummary(s *recorder.Summary) {
 	a.fact("state", stateStyles[s.State], "%s", state(s))
 	a.fact("time", plain, "%s", strings.TrimSuffix(moment(s.Start)+", took "+took(s), ", took "))
 	a.fact("workload", plain, "%s", joined(s.Workload, named("by", s.Source), named("unit", s.Unit), named("cgroup", s.Cgroup)))
+	a.fact("pod", plain, "%s", joined(pod(&s.Place), named("container", s.Container), s.Image, named("account", s.ServiceAccount), named("of", s.Owner)))
+	a.fact("labels", plain, "%s", labels(s.Labels))
 	a.fact("process", plain, "%s", joined(named("pid", number(int64(s.PID))), s.Exe, named("uid", number(int64(s.UID)))))
 	a.fact("target", plain, "%s", joined(s.Target, named("asked for as", s.Host), s.Address, s.Protocol, named("seen as", s.Scope)))
 	a.fact("login", plain, "%s", joined(named("user", s.User), named("database", s.Database), named("application", s.Application)))

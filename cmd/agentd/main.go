@@ -6,15 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
 	"agentd.dev/agentd"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/synthetic"
 )
 
 // Exit codes, the same as agentctl's.
@@ -23,48 +21,88 @@ const (
 	exitUsage  = 2
 )
 
-func main() {
-	var (
-		config string
-		level  slog.LevelVar
-	)
-	started := false
-	root := &cobra.Command{
-		Use:   "agentd --config FILE",
-		Short: "Capture, judge and record what the agents on this node do",
-		Long: `agentd redirects the connections of chosen workloads into itself, understands
-their protocol, asks the policy about every statement, and records sessions
-that can be replayed and cannot be altered unnoticed.
+// An app is what the commands share.
+type app struct {
+	config  string // path
+	started bool   // the arguments were understood
+}
 
-It needs root, a kernel with cgroup v2 and BTF, and a configuration file.
-SIGTERM drains: sessions may finish, for as long as limits.drain says.`,
-		Example:       "  agentd --config /etc/agentd/agentd.yaml\n  agentd --config agentd.yaml --log-level debug",
-		Version:       agentd.Version,
-		Args:          cobra.NoArgs,
-		SilenceUsage:  true,
-		SilenceErrors: true,
+func main() {
+	a := &app{}
+	err := a.root().ExecuteContext(context.Background())
+	if err == nil {
+		return
+	}
+	fmt.Fprintln(os.Stderr, "agentd:", err)
+	if errors.Is(err, control.ErrRunning) {
+		fmt.Fprintln(os.Stderr, "Ask the one that runs with `agentctl status`, or stop it first.")
+	}
+	if !a.started {
+		os.Exit(exitUsage)
+	}
+	os.Exit(exitFailed)
+}
+
+// root is `agentd serve` with the other commands below it.
+func (a *app) root() *cobra.Command {
+	root := a.serve()
+	root.Use = "agentd [serve] --config FILE"
+	root.Version = agentd.Version
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.PersistentFlags().StringVar(&a.config, "config", "/etc/agentd/agentd.yaml", "configuration file")
+	root.AddCommand(a.serve(), a.detach(), a.version(), a.probe())
+	root.CompletionOptions.DisableDefaultCmd = true
+	return root
+}
+
+func (a *app) detach() *cobra.Command {
+	var force bool
+	cmd := &cobra.Command{
+		Use:   "detach",
+		Short: "Remove every trace of agentd from the node",
+		Long: `Detach removes what agentd has attached and pinned in the kernel, the cgroups
+of runs that are over, and its sockets, so that everything connects as if agentd
+had never been. The record and the keys stay.
+
+It works when no agentd runs and when the one that does hangs. It refuses while
+one is well: stop that, which detaches too.`,
+		Example: "  agentd detach\n  agentd detach --config agentd.yaml --force",
+		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			started = true
-			ctx, stop := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			c, err := agentd.LoadConfig(config)
+			a.started = true
+			c, err := agentd.LoadConfig(a.config)
 			if err != nil {
 				return err
 			}
-			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &level}))
-			return agentd.Run(ctx, c, log)
+			return agentd.Detach(cmd.Context(), c, cmd.OutOrStdout(), force)
 		},
 	}
-	root.Flags().StringVar(&config, "config", "/etc/agentd/agentd.yaml", "configuration file")
-	root.Flags().TextVar(&level, "log-level", &level, "least level that is logged: debug, info, warn or error")
-	if err := root.ExecuteContext(context.Background()); err != nil {
-		fmt.Fprintln(os.Stderr, "agentd:", err)
-		if errors.Is(err, control.ErrRunning) {
-			fmt.Fprintln(os.Stderr, "Ask the one that runs with `agentctl status`, or stop it first.")
-		}
-		if !started {
-			os.Exit(exitUsage)
-		}
-		os.Exit(exitFailed)
+	cmd.Flags().BoolVar(&force, "force", false, "detach even under an agentd that is well")
+	return cmd
+}
+
+// probe is what agentd starts inside of workloads, to see that they are
+// captured.
+func (a *app) probe() *cobra.Command {
+	return &cobra.Command{
+		Use:    synthetic.Command,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			a.started = true
+			return synthetic.Main(os.Stdin, os.Stdout)
+		},
+	}
+}
+
+func (a *app) version() *cobra.Command {
+	return &cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  agentd version",
+		Args:    cobra.NoArgs,
+		Run: func(cmd *cobra.Command, _ []string) {
+			fmt.Fprintln(cmd.OutOrStdout(), "agentd", agentd.Version)
+		},
 	}
 }

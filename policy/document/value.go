@@ -140,6 +140,18 @@ func (v Value) Int() (int, bool) {
 	return n, true
 }
 
+// Bool reads true or false.
+func (v Value) Bool() (value, ok bool) {
+	if v.node.Kind != yaml.ScalarNode || v.node.Tag != "!!bool" {
+		v.wrong("true or false")
+		return false, false
+	}
+	return v.node.Value == "true" || v.node.Value == "True" || v.node.Value == "TRUE", true
+}
+
+// IsList reports whether v is a sequence.
+func (v Value) IsList() bool { return v.node.Kind == yaml.SequenceNode }
+
 // Choice reads one of choices and returns its index.
 func (v Value) Choice(choices []string) (int, bool) {
 	if v.node.Kind != yaml.ScalarNode {

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -18,9 +19,12 @@ type Agentd struct {
 	Log     string  // folder of the record
 	Key     string  // public key of the record
 	Root    *Cgroup // what it is attached to
+	In      *Cgroup // where Start puts the daemon; nil for the test's own cgroup
+	Config  string  // path of its configuration
 	Process *Process
+	Args    []string // of the daemon, besides its configuration
+	Wrap    []string // what the daemon is started through, as setpriv
 
-	config string // path
 	daemon string // program
 }
 
@@ -58,7 +62,7 @@ func NewAgentd(t testing.TB, setup Setup) *Agentd {
 		Log:    filepath.Join(setup.State, "log"),
 		Key:    filepath.Join(setup.State, "keys", "node.key.pub"),
 		Root:   NewCgroup(t),
-		config: filepath.Join(dir, "agentd.yaml"),
+		Config: filepath.Join(dir, "agentd.yaml"),
 		daemon: Binary(t, "./cmd/agentd", setup.Flags...),
 	}
 	pins := Pins(t)
@@ -80,7 +84,7 @@ func NewAgentd(t testing.TB, setup Setup) *Agentd {
 		fmt.Fprintf(&config, "targets: [{name: orders, address: %q, protocol: postgres, default: allow, unclassified: %s}]\n", s.Addr, unclassified)
 	}
 	config.WriteString(setup.Config)
-	a.write(t, a.config, config.String())
+	a.write(t, a.Config, config.String())
 	return a
 }
 
@@ -102,7 +106,8 @@ func (a *Agentd) Start(t testing.TB) error {
 	}
 	defer os.Remove(path)
 	defer ready.Close()
-	cmd := exec.Command(a.daemon, "--config", a.config)
+	args := append(append(slices.Clone(a.Wrap), a.daemon, "--config", a.Config), a.Args...)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+path)
 	said, err := os.OpenFile(filepath.Join(a.Dir, "stderr"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
@@ -110,6 +115,9 @@ func (a *Agentd) Start(t testing.TB) error {
 	}
 	defer said.Close()
 	cmd.Stdout, cmd.Stderr = said, said
+	if a.In != nil {
+		a.In.Put(cmd)
+	}
 	a.Process = Start(t, cmd, "", syscall.SIGTERM)
 	if err := awaitReady(ready, a.Process); err != nil {
 		return fmt.Errorf("start agentd: %w\n%s", err, a.Said())

@@ -15,15 +15,25 @@ import (
 // Binary builds the command in the module's folder pkg, as "./cmd/agentd",
 // with the flags given, as "-race", and returns the program's path. What was
 // built for the same sources before, by this test or another, is used again.
+//
+// A machine that is too slow to build on (scripts/vm-test.sh) says in
+// AGENTD_LAB_PROGRAMS which folder holds what was built for it elsewhere.
 func Binary(t testing.TB, pkg string, flags ...string) string {
 	t.Helper()
+	base := strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "-") + strings.Join(flags, "")
+	if dir := os.Getenv("AGENTD_LAB_PROGRAMS"); dir != "" {
+		program := filepath.Join(dir, base)
+		if _, err := os.Stat(program); err != nil {
+			t.Fatalf("a program of AGENTD_LAB_PROGRAMS: %v", err)
+		}
+		return program
+	}
 	root := Root(t)
 	cache, err := cacheDir()
 	if err != nil {
 		t.Fatal(err)
 	}
-	name := strings.ReplaceAll(strings.Trim(root, "/"), "/", "-") + strings.Join(flags, "")
-	dir := filepath.Join(cache, "bin", name)
+	dir := filepath.Join(cache, "bin", strings.ReplaceAll(strings.Trim(root, "/"), "/", "-"))
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +43,7 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 	}
 	defer unlock()
 
-	program := filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(pkg, "./"), "/", "-"))
+	program := filepath.Join(dir, base)
 	build := exec.Command("go", append([]string{"build", "-o", program}, append(flags, pkg)...)...)
 	build.Dir = root
 	if out, err := build.CombinedOutput(); err != nil {
@@ -42,14 +52,22 @@ func Binary(t testing.TB, pkg string, flags ...string) string {
 	return program
 }
 
-// Root returns the folder of the module that the test belongs to.
+// Root returns the folder of the module that the test belongs to. Tests run in
+// the folder of their package.
 func Root(t testing.TB) string {
 	t.Helper()
-	out, err := exec.Command("go", "env", "GOMOD").Output()
+	dir, err := os.Getwd()
 	if err != nil {
-		t.Fatalf("go env GOMOD: %v", err)
+		t.Fatal(err)
 	}
-	return filepath.Dir(strings.TrimSpace(string(out)))
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "go.mod")); err == nil {
+			return at
+		}
+		if at == filepath.Dir(at) {
+			t.Fatalf("no go.mod in %s or above", dir)
+		}
+	}
 }
 
 // cacheDir returns the folder for what is costly to make and the same for

@@ -89,6 +89,17 @@ func Connect(t testing.TB, a *Netns, aAddr string, b *Netns, bAddr string) strin
 	return name
 }
 
+// Route makes what a namespace sends to a network, as 10.77.0.0/16, go through
+// an address on one of its cables.
+func (n *Netns) Route(t testing.TB, network, via string) {
+	t.Helper()
+	to, err := netlink.ParseIPNet(network)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.Do(t, func() error { return netlink.RouteAdd(&netlink.Route{Dst: to, Gw: net.ParseIP(via)}) })
+}
+
 // address gives an interface an address and puts it up.
 func address(name, text string) error {
 	addr, err := netip.ParseAddr(text)

@@ -54,3 +54,24 @@ func TestPodsOfTheHostsNetworkShareTheRuntimesNamespace(t *testing.T) {
 		t.Errorf("the container is in %s (%v), want %s", got, err, want)
 	}
 }
+
+func TestPodsReachAServerInAnotherNamespaceFromTheirOwnAddress(t *testing.T) {
+	runtime := lab.StartContainerd(t, lab.NewCgroup(t))
+	database := lab.NewNetns(t)
+	lab.Connect(t, runtime.Netns, "10.78.0.1", database, "10.78.0.2")
+	database.Route(t, lab.PodNetwork, "10.78.0.1")
+	server := lab.Postgres(t, lab.InNetns(database.Path), lab.ListenOn("10.78.0.2"))
+	url := "postgres://" + server.User + ":" + server.Password + "@10.78.0.2/" + server.Database
+
+	pod := runtime.Pod(t, lab.PodSpec{Namespace: "agents", Name: "web"})
+	host := runtime.Pod(t, lab.PodSpec{Namespace: "agents", Name: "node", HostNetwork: true})
+	for _, tt := range []struct {
+		*lab.Pod
+		want string
+	}{{pod, pod.Addr.String()}, {host, "10.78.0.1"}} {
+		got, err := tt.Container(t, "main").Run(t, "psql", "-XqAt", url, "-c", "SELECT inet_client_addr()")
+		if strings.TrimSpace(got) != tt.want || err != nil {
+			t.Errorf("pod %s connects from %q (%v), want %s", tt.Name, got, err, tt.want)
+		}
+	}
+}

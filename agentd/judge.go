@@ -1,0 +1,79 @@
+package agentd
+
+import (
+	"slices"
+
+	"agentd.dev/decoders"
+	"agentd.dev/policy"
+)
+
+// A judge judges one session by the rules in force at each event: rules that
+// change bite at the session's next statement. It belongs to the session's
+// loop.
+//
+// What the decoder looks for is settled when a session begins. A session that
+// new rules need more of, as columns to mask, cannot be judged by them, and
+// neither can one whose target is none any more: it is closed, fail closed,
+// and the client may connect again.
+type judge struct {
+	daemon  *Daemon
+	session policy.Session
+	listed  bool // the target is one that the configuration names
+	want    decoders.Want
+
+	by    *inForce // whose rules are
+	rules *policy.Rules
+	over  *policy.Verdict // why the session cannot go on, nil if it can
+}
+
+// newJudge returns the judge of a session that begins.
+// By is what was in force before its target was looked up.
+func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
+	j := &judge{daemon: d, session: *s, listed: s.Target.Name != unlistedName, by: by}
+	j.rules = j.by.policy.For(&j.session)
+	j.want = j.rules.Want()
+	j.want.MaxText = j.by.config.Limits.Statement.Int()
+	return j
+}
+
+// Decide implements relay.Judge.
+func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
+	if now := j.daemon.inForce.Load(); now != j.by {
+		j.renew(now)
+	}
+	if j.over != nil {
+		return *j.over
+	}
+	return j.rules.Decide(ev)
+}
+
+// renew goes over to other rules.
+func (j *judge) renew(now *inForce) {
+	j.by = now
+	switch target, found := now.config.Targets.named(j.session.Target.Name); {
+	case j.listed && (!found || target.Protocol != j.session.Target.Protocol):
+		j.close("The target of this session was removed from agentd's configuration.")
+		return
+	case j.listed:
+		t := &j.session.Target
+		t.Labels, t.Default, t.Unclassified = target.Labels, target.Default, target.Unclassified
+	case now.config.Unlisted == UnlistedRefuse:
+		j.close("Targets that agentd's configuration does not name are refused now.")
+		return
+	}
+	j.rules = now.policy.Renew(&j.session, j.rules)
+	if !sees(j.want, j.rules.Want()) {
+		j.close("The rules have changed in a way that this session cannot follow.")
+	}
+}
+
+func (j *judge) close(reason string) {
+	j.over = &policy.Verdict{Outcome: policy.Close, Rule: "reload", Reason: reason, Hint: "Connect again."}
+}
+
+// sees reports whether a decoder that looks for what had says sees all that
+// want asks for.
+func sees(had, want decoders.Want) bool {
+	return want.Kinds&^had.Kinds == 0 &&
+		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) })
+}
