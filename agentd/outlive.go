@@ -26,7 +26,7 @@ func (d *Daemon) outlive(ctx context.Context) {
 		d.live.Wait()
 		close(ended)
 	}()
-	limit := time.NewTimer(time.Duration(d.config.Limits.Handover))
+	limit := time.NewTimer(time.Duration(d.inForce.Load().config.Limits.Handover))
 	defer limit.Stop()
 	told, over := !d.config.Stay || ctx.Err() != nil, false // perhaps it was told meanwhile
 	for asked := false; !told || !over; {
