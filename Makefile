@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 
-.PHONY: build demo test test-vm bench generate lint fuzz clean
+.PHONY: build demo test test-vm test-k8s bench generate lint fuzz clean
 
 build:
 	CGO_ENABLED=0 go build -trimpath -o bin/ ./cmd/...
@@ -25,6 +25,12 @@ VM_KERNEL ?= 6.1 6.12
 test-vm: root
 	@scripts/deps.sh vm
 	@TESTFLAGS='$(TESTFLAGS)' scripts/vm-test.sh $(VM_KERNEL)
+
+# What an operator does with deploy/ and kubectl, on a Kubernetes node of its own.
+# The first time, Kubernetes itself is built: ten minutes, kept in ~/.cache/agentd.
+test-k8s: root
+	@scripts/deps.sh test
+	go test $(TESTFLAGS) -tags k8s -count=1 -timeout 1h -v ./agentd/internal/cluster
 
 # BENCHFLAGS goes to scripts/bench, as in: make bench BENCHFLAGS='-rounds 1 -time 2s'
 bench: root

@@ -34,7 +34,7 @@ func TestConfigHasDefaults(t *testing.T) {
 		File: path, Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
 		Capture: agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
 		Record:  agentd.RecordConfig{Segment: 64 << 20, Checkpoint: agentd.Duration(time.Second), Reserve: 256 << 20},
-		Limits:  agentd.LimitsConfig{Statement: 16 << 20, Drain: agentd.Duration(10 * time.Second)},
+		Limits:  agentd.LimitsConfig{Statement: 16 << 20, Drain: agentd.Duration(10 * time.Second), Handover: agentd.Duration(24 * time.Hour)},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -86,7 +86,7 @@ targets:
   - {name: others, address: "[fd00::/8]:5432", protocol: postgres}
 unlisted: observe
 record: {segment: 1MiB, checkpoint: 250ms, reserve: 1.5GiB}
-limits: {statement: 1MB, loops: 2, drain: 0s}
+limits: {statement: 1MB, loops: 2, drain: 0s, handover: 1h}
 `)
 	if err != nil {
 		t.Fatal(err)
@@ -118,7 +118,7 @@ limits: {statement: 1MB, loops: 2, drain: 0s}
 		},
 		Unlisted: agentd.UnlistedObserve,
 		Record:   agentd.RecordConfig{Segment: 1 << 20, Checkpoint: agentd.Duration(250 * time.Millisecond), Reserve: 3 << 29},
-		Limits:   agentd.LimitsConfig{Statement: 1e6, Loops: 2},
+		Limits:   agentd.LimitsConfig{Statement: 1e6, Loops: 2, Handover: agentd.Duration(time.Hour)},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -21,7 +21,9 @@ import (
 	"agentd.dev/agentd/hosts"
 	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/names"
+	"agentd.dev/agentd/pods/kube"
 	"agentd.dev/agentd/relay"
+	"agentd.dev/agentd/synthetic"
 	"agentd.dev/decoders"
 	"agentd.dev/recorder"
 )
@@ -48,6 +50,9 @@ type Daemon struct {
 	follower *follower
 	// containers are those of the node, nil without a runtime.
 	containers containers
+	// api is what the API server says of them, nil outside of Kubernetes.
+	api      *kube.API
+	verifier *synthetic.Verifier
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads
@@ -113,6 +118,9 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.releaseCapture)
+	if d.verifier, err = newVerifier(d.capture.Hierarchy()); err != nil {
+		return err
+	}
 	endContainers, err := d.openContainers()
 	if err != nil {
 		return err
@@ -320,6 +328,10 @@ func (d *Daemon) accept(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("accept: %w", err)
 		}
+		if d.verifier.Answer(conn.FD, conn.Peer.TGID, conn.Dest) {
+			continue
+		}
+		d.runs.taken.note(conn.Peer.Captured, conn.Dest)
 		places <- struct{}{}
 		d.counts.sessions.Add(1)
 		d.live.Add(1)

@@ -48,7 +48,7 @@ func TestDetachRemovesEveryTrace(t *testing.T) {
 					t.Errorf("%s %s is left after detach:\n%s", o.kind, o.id, out)
 				}
 			}
-			k.kill() // its connection is gone, or never will be
+			k.kill()                                    // its connection is gone, or never will be
 			if out, err := detach(agentd); err != nil { // what was in use then
 				t.Errorf("detach again: %v\n%s", err, out)
 			}

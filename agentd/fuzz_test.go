@@ -12,7 +12,7 @@ import (
 
 // Any file is a configuration or is refused with a place.
 func FuzzLoadConfig(f *testing.F) {
-	example, err := os.ReadFile("../deploy/agentd.yaml")
+	example, err := os.ReadFile("../deploy/examples/agentd.yaml")
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -31,6 +31,7 @@ type runs struct {
 	root    string // cgroup directory
 	capture *capture.Capture
 	log     *slog.Logger
+	taken   taken
 
 	mu   sync.Mutex // guards what is below
 	down capture.Down
@@ -68,6 +69,7 @@ func (r *runs) adopt(from *inheritance) error {
 		if run.captured, err = cgroup.ID(dir); err != nil {
 			return fmt.Errorf("adopt run %s: %w", run.ID, err)
 		}
+		r.taken.begin(run.captured)
 		r.live[run.ID] = run
 		run.caller = from.caller(run.ID)
 		if run.caller == nil {
@@ -134,8 +136,24 @@ func (r *runs) StartRun(_ context.Context, req control.RunRequest) (control.Run,
 		caller.Close()
 		return control.Run{}, errors.Join(fmt.Errorf("capture the run: %w", err), os.Remove(dir))
 	}
+	r.taken.begin(run.captured)
 	r.live[id] = run
 	return run.Run, nil
+}
+
+// RunStatus implements control.RunReporter.
+func (r *runs) RunStatus(_ context.Context, id string) (control.RunStatus, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	run, ok := r.live[id]
+	if !ok {
+		return control.RunStatus{}, noRun(id)
+	}
+	return control.RunStatus{Run: run.Run, Connections: r.taken.of(run.captured)}, nil
+}
+
+func noRun(id string) error {
+	return &control.Error{Code: http.StatusNotFound, Message: fmt.Sprintf("there is no run %q", id)}
 }
 
 // EndRun implements control.Runs.
@@ -144,7 +162,7 @@ func (r *runs) EndRun(_ context.Context, id string, _ control.Peer) error {
 	defer r.mu.Unlock()
 	run, ok := r.live[id]
 	if !ok {
-		return &control.Error{Code: http.StatusNotFound, Message: fmt.Sprintf("there is no run %q", id)}
+		return noRun(id)
 	}
 	run.forget()
 	r.reap(run)
@@ -173,6 +191,7 @@ func (r *runs) reap(run *run) {
 	if err := r.capture.Remove(run.captured); err != nil {
 		r.log.Warn("release run", "run", run.ID, "error", err)
 	}
+	r.taken.end(run.captured)
 	delete(r.live, run.ID)
 }
 

@@ -117,11 +117,11 @@ func collect(s *schema, into map[string]any) {
 }
 
 func TestTheExampleSaysWhatItSays(t *testing.T) {
-	got, err := LoadConfig("../deploy/agentd.yaml")
+	got, err := LoadConfig("../deploy/examples/agentd.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Targets) != 1 || len(got.Capture.Workloads) != 1 || !slices.Equal(got.Policies, []string{"../deploy/policies"}) {
+	if len(got.Targets) != 1 || len(got.Capture.Workloads) != 1 || !slices.Equal(got.Policies, []string{"../deploy/examples/policies"}) {
 		t.Errorf("got %+v, want a target, a workload and the policies beside it", got)
 	}
 	want := defaults()

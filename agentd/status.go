@@ -21,7 +21,8 @@ import (
 var Version = "dev"
 
 // Status implements control.Reporter.
-func (d *Daemon) Status(context.Context) control.Status {
+func (d *Daemon) Status(ctx context.Context) control.Status {
+	d.verify(ctx)
 	s := d.snapshot()
 	stats := d.recorder.Stats()
 	return control.Status{
@@ -63,14 +64,17 @@ func (d *Daemon) captureStatus() control.Capture {
 		problems = append(problems, (*err).Error())
 	}
 	for _, w := range d.capture.Workloads() {
-		if w.Problem != "" {
-			problems = append(problems, w.Name+": "+w.Problem)
+		if _, err := d.verdict(&w); err != nil {
+			problems = append(problems, w.Name+": "+err.Error())
 		}
 	}
 	if d.containers != nil {
 		if s := d.containers.Status(); s.Problem != "" {
 			problems = append(problems, s.Problem)
 		}
+	}
+	if d.api != nil && d.api.Problem() != "" {
+		problems = append(problems, "labels and owners of pods may be old: "+d.api.Problem())
 	}
 	if d.config.Capture.Takeover == capture.Destroy {
 		if err := d.capture.CanDestroy(); err != nil {
@@ -86,6 +90,7 @@ func (d *Daemon) workloadStatus() []control.Workload {
 	places := d.places()
 	for _, w := range d.capture.Workloads() {
 		path := strings.TrimPrefix(w.Cgroup, d.capture.Hierarchy())
+		seen, problem := d.verdict(&w)
 		list = append(list, control.Workload{
 			Name:       w.Name,
 			Source:     w.Source,
@@ -97,11 +102,19 @@ func (d *Daemon) workloadStatus() []control.Workload {
 			Namespaces: w.Namespaces,
 			Earlier:    d.earlier(w.ID),
 			WhenDown:   downs[w.WhenDown],
-			Verified:   w.Problem == "",
-			Problem:    w.Problem,
+			Verified:   problem == nil,
+			Seen:       seen,
+			Problem:    text(problem),
 		})
 	}
 	return list
+}
+
+func text(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // What the configuration calls these.

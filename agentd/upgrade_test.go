@@ -249,7 +249,7 @@ func TestAnAgentdThatStaysWaitsToBeTold(t *testing.T) {
 	}
 	old.Stop(syscall.SIGTERM)
 	if err := old.Wait(); err != nil {
-		t.Errorf("the old agentd ended with %v", err)
+		t.Errorf("the old agentd ended with %v:\n%s", err, agentd.Said())
 	}
 }
 

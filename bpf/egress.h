@@ -8,14 +8,29 @@
 #include "maps.h"
 #include "workload.h"
 
+#define LOOPBACK_IFINDEX 1 /* in every network namespace */
 #define KEEP 1
 #define DROP 0	    /* the sender is told EPERM */
 #define DROP_LOST 2 /* as if it were lost on the way */
 
-/* syn decides on the SYN of a connection, each time it is sent. */
-static __always_inline int syn(struct __sk_buff *skb, struct bpf_sock *sk)
+/* to_agentd reports whether a packet of a redirected connection goes to agentd:
+ * over loopback, to a loopback address. A source route (IP_OPTIONS, IPV6_RTHDR)
+ * puts another address into it, which any process may ask for; rules and routes
+ * of the workload's own may do so too, also later. */
+static __always_inline int to_agentd(struct __sk_buff *skb, struct origin *o)
 {
-	struct origin *o = bpf_sk_storage_get(&agentd_origins, sk, 0, 0);
+	__u32 addr[4];
+
+	if (skb->ifindex != LOOPBACK_IFINDEX)
+		return 0;
+	if (o->v4)
+		return !bpf_skb_load_bytes(skb, 16, addr, 4) && addr[0] == bpf_htonl(0x7f000001);
+	return !bpf_skb_load_bytes(skb, 24, addr, 16) && !addr[0] && !addr[1] && !addr[2] && addr[3] == bpf_htonl(1);
+}
+
+/* syn decides on the SYN of a connection, each time it is sent. */
+static __always_inline int syn(struct __sk_buff *skb, struct bpf_sock *sk, struct origin *o)
+{
 	struct standing s = {};
 
 	if (o) {
@@ -93,6 +108,7 @@ SEC("cgroup_skb/egress")
 int agentd_egress(struct __sk_buff *skb)
 {
 	struct bpf_sock *sk = skb->sk;
+	struct origin *o;
 
 	if (!sk)
 		return KEEP;
@@ -101,5 +117,10 @@ int agentd_egress(struct __sk_buff *skb)
 		return KEEP;
 	if (sk->type != SOCK_STREAM || sk->protocol != IPPROTO_TCP)
 		return datagram(skb, sk);
-	return sk->state == BPF_TCP_SYN_SENT ? syn(skb, sk) : KEEP;
+	o = bpf_sk_storage_get(&agentd_origins, sk, 0, 0);
+	if (o && !to_agentd(skb, o)) {
+		COUNT(packets);
+		return DROP;
+	}
+	return sk->state == BPF_TCP_SYN_SENT ? syn(skb, sk, o) : KEEP;
 }

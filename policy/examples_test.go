@@ -9,11 +9,11 @@ import (
 	"agentd.dev/policy"
 )
 
-// The policies under deploy/policies do what they say, to statements as the
+// The policies under deploy/examples/policies do what they say, to statements as the
 // real decoder reads them.
 
 func TestExamplesJudgeStatements(t *testing.T) {
-	const readOnly, destructive = "../deploy/policies/readonly.yaml", "../deploy/policies/no-destructive-sql.yaml"
+	const readOnly, destructive = "../deploy/examples/policies/readonly.yaml", "../deploy/examples/policies/no-destructive-sql.yaml"
 	for _, tt := range []struct{ file, text, want string }{
 		{readOnly, "select * from orders where id = 1", "default"},
 		{readOnly, "with x as (select 1) select * from x", "default"},
@@ -57,7 +57,7 @@ func TestExamplesJudgeStatements(t *testing.T) {
 }
 
 func TestExamplesMaskColumns(t *testing.T) {
-	e := example(t, "../deploy/policies/mask-pii.yaml")
+	e := example(t, "../deploy/examples/policies/mask-pii.yaml")
 	for _, tt := range []struct {
 		workload, table, column string
 		want                    policy.Outcome
@@ -82,7 +82,7 @@ func TestExamplesMaskColumns(t *testing.T) {
 }
 
 func TestExamplesAreOneSet(t *testing.T) {
-	rules, err := policy.Check([]string{"../deploy/policies"}, all.Protocols)
+	rules, err := policy.Check([]string{"../deploy/examples/policies"}, all.Protocols)
 	if err != nil || len(rules) != 8 {
 		t.Errorf("got %d rules, %v, want 8", len(rules), err)
 	}

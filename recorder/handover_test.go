@@ -319,7 +319,7 @@ func TestWithoutAnAnswerNothingIsRecorded(t *testing.T) {
 		_, _ = theirs.Read(make([]byte, 1<<10))
 		theirs.Close()
 		for theirs := range dials {
-			defer theirs.Close()
+			theirs.Close()
 		}
 	}()
 	err := remote.Append([]byte("a turn"))

@@ -7,7 +7,8 @@
 set -euo pipefail
 
 demo=(ca-certificates postgresql postgresql-client)
-test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base containerd runc containernetworking-plugins)
+test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base \
+	containerd runc containernetworking-plugins buildah debootstrap busybox-static)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
 vm=("${test[@]}" qemu-system-x86 kmod cpio xz-utils zstd debian-archive-keyring)
@@ -52,6 +53,9 @@ check_go() {
 }
 
 installed() {
+	# Docker's package has a containerd and a runc, and gives way to the
+	# distribution's: whoever has it keeps it.
+	[[ $1 == containerd || $1 == runc ]] && command -v "$1" >/dev/null && return
 	[[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]
 }
 

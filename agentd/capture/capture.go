@@ -71,11 +71,12 @@ type Capture struct {
 	pins      string
 	log       *slog.Logger
 	kernel    *kernel
-	host      *os.File // our own network namespace
-	hostID    uint64   // its cookie
-	nonce     uint64   // tags our sockets
-	port      uint16   // the one to listen on in a namespace, where it is free
-	hearing   *hearing // nil if nobody listens
+	host      *os.File      // our own network namespace
+	hostID    uint64        // its cookie
+	nonce     uint64        // tags our sockets
+	port      uint16        // the one to listen on in a namespace, where it is free
+	heard     func(*Answer) // nil if nobody listens
+	hearing   *hearing      // nil if nobody listens, or capture has been paused from the start
 	takeover  Takeover
 
 	conns     chan Conn
@@ -145,22 +146,15 @@ func (c *Capture) open(o *Options) (err error) {
 	if c.kernel, err = attach(c.root, c.pins, o.From); err != nil {
 		return err
 	}
-	if o.Heard != nil {
-		if c.hearing, err = openHearing(c.kernel.AgentdAnswers, o.Heard); err != nil {
-			return err
-		}
-	}
+	c.heard = o.Heard
 	if err := c.SetUDP(o.UDP); err != nil {
 		return err
 	}
 	if err := c.adopt(o.From); err != nil {
 		return fmt.Errorf("take over what was captured: %w", err)
 	}
-	if c.hearing != nil {
-		c.working.Go(c.hear)
-	}
 	c.working.Go(c.beat)
-	return c.readWants()
+	return c.readRings()
 }
 
 // choose picks the tag of our sockets and the port to listen on, those of an

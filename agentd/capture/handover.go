@@ -84,9 +84,14 @@ func (c *Capture) Pause() error {
 	if err := c.pause(); err != nil {
 		return err
 	}
+	var err error
+	if c.hearing != nil {
+		err = c.hearing.close()
+	}
 	c.wants.Close()
 	c.accepting.Wait()
-	return nil
+	c.hearing = nil
+	return err
 }
 
 // pause ends every wait for a connection.
@@ -136,7 +141,7 @@ func (c *Capture) Resume() error {
 		return os.ErrClosed
 	}
 	c.paused, c.theirs = false, false
-	errs := []error{c.sayAlive(), c.freeOwn(), c.readWants()}
+	errs := []error{c.sayAlive(), c.freeOwn(), c.readRings()}
 	for _, a := range c.kernel.links {
 		errs = append(errs, a.link.Update(a.program))
 	}
@@ -270,8 +275,9 @@ func (c *Capture) take(l *listener) {
 	}
 }
 
-// readWants starts to see to what waits in the kernel, unless capture is paused.
-func (c *Capture) readWants() (err error) {
+// readRings starts to read what the kernel side has put down, unless capture is
+// paused: a ring has one reader.
+func (c *Capture) readRings() (err error) {
 	if c.paused {
 		return nil
 	}
@@ -279,6 +285,13 @@ func (c *Capture) readWants() (err error) {
 		return fmt.Errorf("read what the kernel side wants: %w", err)
 	}
 	c.accepting.Go(c.attend)
+	if c.heard == nil {
+		return nil
+	}
+	if c.hearing, err = openHearing(c.kernel.AgentdAnswers, c.heard); err != nil {
+		return err
+	}
+	c.accepting.Go(c.hear)
 	return nil
 }
 

@@ -13,7 +13,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -34,7 +33,7 @@ func Hierarchy() (string, error) {
 	}
 	if len(mounts) > 0 {
 		return "", fmt.Errorf("%s shows only a part of the cgroup-v2 hierarchy: "+
-			"run agentd in the host's cgroup namespace (in a container: the host's, not a private one)", mounts[0])
+			"run agentd in the host's cgroup namespace, or mount the host's /sys/fs/cgroup in its container", mounts[0])
 	}
 	return "", errors.New("no cgroup-v2 hierarchy is mounted: " +
 		"boot with systemd.unified_cgroup_hierarchy=1, or mount -t cgroup2 none /sys/fs/cgroup/unified")
@@ -125,56 +124,6 @@ func Dir(hierarchy string, id uint64) (string, error) {
 		return "", fmt.Errorf("cgroup %d: %w", id, fs.ErrNotExist)
 	}
 	return dir, nil
-}
-
-// Own returns the directory of the cgroup this process is in. In a cgroup
-// namespace of its own, as a container's, a process is told that it is in the
-// root, so that is only believed if the root knows the process; else the
-// hierarchy is searched.
-func Own(hierarchy string) (string, error) {
-	text, err := os.ReadFile("/proc/self/cgroup")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(text)) {
-		path, ok := strings.CutPrefix(line, "0::")
-		if !ok {
-			continue
-		}
-		dir := filepath.Join(hierarchy, strings.TrimSuffix(path, "\n"))
-		if holds(dir, os.Getpid()) {
-			return dir, nil
-		}
-		return search(hierarchy, os.Getpid())
-	}
-	return "", errors.New("/proc/self/cgroup names no cgroup of the v2 hierarchy")
-}
-
-// holds reports whether a process is in the cgroup with directory dir itself.
-func holds(dir string, pid int) bool {
-	text, err := os.ReadFile(filepath.Join(dir, "cgroup.procs"))
-	return err == nil && slices.Contains(strings.Fields(string(text)), strconv.Itoa(pid))
-}
-
-// search returns the directory of the cgroup that a process is in.
-func search(hierarchy string, pid int) (string, error) {
-	found := ""
-	err := filepath.WalkDir(hierarchy, func(path string, d fs.DirEntry, err error) error {
-		switch {
-		case errors.Is(err, fs.ErrNotExist) && path != hierarchy:
-			return nil // removed meanwhile
-		case err != nil:
-			return err
-		case d.IsDir() && holds(path, pid):
-			found = path
-			return fs.SkipAll
-		}
-		return nil
-	})
-	if err == nil && found == "" {
-		err = fmt.Errorf("no cgroup below %s holds process %d: run agentd in the host's pid namespace (hostPID)", hierarchy, pid)
-	}
-	return found, err
 }
 
 // Processes returns the processes in the cgroup with directory dir and in

@@ -81,6 +81,11 @@ func (c *Client) StartRun(ctx context.Context, name string) (Run, error) {
 	return ask[Run](ctx, c, http.MethodPost, "/v1/runs", RunRequest{Name: name})
 }
 
+// RunStatus asks what came of a run so far.
+func (c *Client) RunStatus(ctx context.Context, id string) (RunStatus, error) {
+	return ask[RunStatus](ctx, c, http.MethodGet, "/v1/runs/"+url.PathEscape(id), nil)
+}
+
 // EndRun says that the program of a run is over.
 func (c *Client) EndRun(ctx context.Context, id string) error {
 	_, err := ask[struct{}](ctx, c, http.MethodDelete, "/v1/runs/"+url.PathEscape(id), nil)

@@ -13,6 +13,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"net/netip"
 )
 
 // DefaultSocket is where agentd listens when nothing else is configured.
@@ -40,6 +41,19 @@ type Reporter interface {
 type Runs interface {
 	StartRun(context.Context, RunRequest) (Run, error)
 	EndRun(ctx context.Context, id string, by Peer) error
+}
+
+// A RunReporter is Runs that can say what came of one.
+type RunReporter interface {
+	RunStatus(ctx context.Context, id string) (RunStatus, error)
+}
+
+// A RunStatus is how a run is at one moment.
+type RunStatus struct {
+	Run
+	// Connections counts those that came to agentd, by where they were going,
+	// whatever then became of them.
+	Connections map[netip.AddrPort]int `json:"connections"`
 }
 
 // A RunRequest asks for a run.

@@ -90,6 +90,7 @@ func (s *Server) endpoints() map[string]endpoint {
 		"POST /v1/runs":         s.startRun,
 		"GET /v1/sessions":      s.sessions,
 		"GET /v1/sessions/{id}": s.session,
+		"GET /v1/runs/{id}":     s.run,
 		"DELETE /v1/runs/{id}":  s.endRun,
 	}
 }
@@ -197,6 +198,14 @@ func (s *Server) startRun(r *http.Request, by Peer) (any, error) {
 	}
 	s.Log.Info("run started", "run", run.ID, "name", run.Name, "by", by.String())
 	return run, nil
+}
+
+func (s *Server) run(r *http.Request, _ Peer) (any, error) {
+	reporter, ok := s.Runs.(RunReporter)
+	if !ok {
+		return nil, notFound("this agentd does not say what came of a run")
+	}
+	return reporter.RunStatus(r.Context(), r.PathValue("id"))
 }
 
 func (s *Server) endRun(r *http.Request, by Peer) (any, error) {

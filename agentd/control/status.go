@@ -90,7 +90,10 @@ type Workload struct {
 	Earlier    int    `json:"earlier"`    // connections it has beside agentd, but for those it accepted
 	WhenDown   string `json:"whenDown"`   // what the kernel does while agentd is away: refuse or bypass
 	Verified   bool   `json:"verified"`
-	Problem    string `json:"problem,omitempty"`
+	// Seen is when a connection that agentd had made from inside last came to
+	// it, zero if none did: where no process runs, none is made.
+	Seen    time.Time `json:"seen,omitzero"`
+	Problem string    `json:"problem,omitempty"`
 }
 
 // A Target is a service the configuration names.

@@ -69,7 +69,7 @@ func sampleStatus(folder string) control.Status {
 		Policy:   control.Policy{Files: []string{"a.yaml"}, Rules: 2},
 		Log:      control.Log{Folder: folder, Key: folder + ".pub", Records: 99},
 		Workloads: []control.Workload{
-			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Namespace: "agents", Pod: "reporter-7d9f", Processes: 3, Namespaces: 1, Earlier: 1, WhenDown: "refuse", Verified: true},
+			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Namespace: "agents", Pod: "reporter-7d9f", Processes: 3, Namespaces: 1, Earlier: 1, WhenDown: "refuse", Verified: true, Seen: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)},
 			{Name: "evil\x1b[2J\nname", Source: "run", WhenDown: "open", Problem: "a synthetic connection was not redirected"},
 		},
 		Targets: []control.Target{

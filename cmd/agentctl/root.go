@@ -50,7 +50,7 @@ failed, a policy has errors); 2 wrong usage. run exits with its command's code.`
 	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		newRun(a),
-		newStatus(a), newWorkloads(a), newConnections(a), newTargets(a),
+		newDoctor(a), newStatus(a), newWorkloads(a), newConnections(a), newTargets(a),
 		newSessions(a), newPolicy(a), newAudit(a),
 		newVersion(a),
 	)

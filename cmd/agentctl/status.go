@@ -1,9 +1,11 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strings"
 	"time"
@@ -14,14 +16,19 @@ import (
 )
 
 func newStatus(a *app) *cobra.Command {
-	return &cobra.Command{
+	var here bool
+	cmd := &cobra.Command{
 		Use:   "status",
 		Short: "Say how agentd is",
 		Long: `Status says what agentd captures, as it verified it and not as it was
 configured, and how its policy and its log are.
 
 It exits with 1 if something is wrong: a workload that is not captured, a
-configuration or policies that do not load, a log that cannot be written.`,
+configuration or policies that do not load, a log that cannot be written.
+
+With --here, it exits with 1 too if the agentd that answers is not in the
+control group of agentctl. In a container that means: it is another one's, as
+while one takes over from the other. Probes ask so.`,
 		Example: "  agentctl status\n  agentctl status -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -34,12 +41,32 @@ configuration or policies that do not load, a log that cannot be written.`,
 			if err := a.show(s, func() { a.writeStatus(&s) }); err != nil {
 				return err
 			}
+			if here {
+				if err := besideUs(s.PID); err != nil {
+					return err
+				}
+			}
 			if s.Capture.Problem != "" || s.Config.Error != "" || s.Policy.Error != "" || s.Log.Problem != "" {
 				return saidNo
 			}
 			return nil
 		},
 	}
+	cmd.Flags().BoolVar(&here, "here", false, "insist on the agentd of this container")
+	return cmd
+}
+
+// besideUs returns an error if the process is not in our control group.
+func besideUs(pid int) error {
+	ours, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return err
+	}
+	theirs, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil || !bytes.Equal(ours, theirs) {
+		return fmt.Errorf("the agentd that answers is another one's: pid %d is not in this control group", pid)
+	}
+	return nil
 }
 
 func (a *app) writeStatus(s *control.Status) {

@@ -12,6 +12,7 @@ import (
 
 	"agentd.dev/agentd"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/synthetic"
 )
 
 // Exit codes, the same as agentctl's.
@@ -49,7 +50,7 @@ func (a *app) root() *cobra.Command {
 	root.Version = agentd.Version
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.PersistentFlags().StringVar(&a.config, "config", "/etc/agentd/agentd.yaml", "configuration file")
-	root.AddCommand(a.serve(), a.detach(), a.version())
+	root.AddCommand(a.serve(), a.detach(), a.version(), a.caller())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
@@ -88,6 +89,19 @@ func (a *app) version() *cobra.Command {
 		Args:    cobra.NoArgs,
 		Run: func(cmd *cobra.Command, _ []string) {
 			fmt.Fprintln(cmd.OutOrStdout(), "agentd", agentd.Version)
+		},
+	}
+}
+
+// caller is the process that agentd verifies its workloads with.
+func (a *app) caller() *cobra.Command {
+	return &cobra.Command{
+		Use:    synthetic.Command,
+		Hidden: true,
+		Args:   cobra.NoArgs,
+		RunE: func(*cobra.Command, []string) error {
+			a.started = true
+			return synthetic.Main(os.Stdin, os.Stdout)
 		},
 	}
 }

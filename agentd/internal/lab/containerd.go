@@ -64,7 +64,7 @@ func startContainerd(t testing.TB, root *Cgroup, bin string) *Containerd {
 		t.Fatal(err)
 	}
 	c := &Containerd{
-		Socket:  filepath.Join(dir, "cri.sock"),
+		Socket:  filepath.Join(dir, "containerd.sock"),
 		Parent:  filepath.Join("/", filepath.Base(root.Path), "kubepods"),
 		Netns:   NewNetns(t),
 		dir:     dir,
@@ -135,15 +135,20 @@ rm -rf "$1"`
 }
 
 // hold makes the mount namespace. It outlives a restart of containerd, as a
-// host's does. What containerd keeps at places of the host's is in memory there.
+// host's does. What containerd keeps at places of the host's is in memory there,
+// and its socket is where it is on any host, as are pins of the lab's own.
 func (c *Containerd) hold(t testing.TB) {
 	t.Helper()
 	const script = `set -e
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
+mount -t bpf bpf /sys/fs/bpf
+mkdir /run/containerd
+mount --bind "$1" /run/containerd
+mount --make-rshared /
 echo ready
 exec sleep infinity`
-	cmd := c.runtime.Put(exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", script))
+	cmd := c.runtime.Put(exec.Command("unshare", "--mount", "--propagation", "private", "sh", "-c", script, "sh", c.dir))
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)

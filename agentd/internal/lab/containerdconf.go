@@ -33,7 +33,7 @@ state = "DIR/state"
 disabled_plugins = ["io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
 
 [grpc]
-address = "DIR/cri.sock"
+address = "DIR/containerd.sock"
 
 [plugins."io.containerd.internal.v1.opt"]
 path = "DIR/opt"
@@ -62,7 +62,7 @@ state = "DIR/state"
 disabled_plugins = ["io.containerd.snapshotter.v1.blockfile", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.erofs", "io.containerd.snapshotter.v1.zfs"]
 
 [grpc]
-address = "DIR/cri.sock"
+address = "DIR/containerd.sock"
 
 [plugins."io.containerd.internal.v1.opt"]
 path = "DIR/opt"
