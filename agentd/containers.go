@@ -2,24 +2,36 @@ package agentd
 
 import (
 	"context"
+	"errors"
 
 	"agentd.dev/agentd/pods"
+	"agentd.dev/agentd/pods/kube"
 	"agentd.dev/agentd/pods/nri"
 	"agentd.dev/agentd/selection"
 )
 
 // openContainers begins to follow the containers of this node, if there is a
-// runtime to ask. What it returns ends that.
+// runtime to ask. What it returns ends that. In a Kubernetes pod, the API server
+// is asked too: labels that change reach no runtime.
 func (d *Daemon) openContainers() (end func() error, err error) {
 	if d.config.Capture.Runtime == "" {
 		return func() error { return nil }, nil
 	}
-	node, err := pods.Open(pods.Options{Runtime: d.config.Capture.Runtime, Root: d.capture.Root(), Log: d.log})
+	options := pods.Options{Runtime: d.config.Capture.Runtime, Root: d.capture.Root(), Log: d.log}
+	forget := func() {}
+	switch api, err := kube.InCluster(d.log); {
+	case err == nil:
+		options.Source, d.api, forget = api, api, api.Close
+	case !errors.Is(err, kube.ErrNotInCluster):
+		return nil, err
+	}
+	node, err := pods.Open(options)
 	if err != nil {
+		forget()
 		return nil, err
 	}
 	d.containers = node
-	return func() error { node.Close(); return nil }, nil
+	return func() error { node.Close(); forget(); return nil }, nil
 }
 
 // hearContainers is told of containers before they run, if the runtime offers

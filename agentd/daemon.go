@@ -21,6 +21,7 @@ import (
 	"agentd.dev/agentd/hosts"
 	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/names"
+	"agentd.dev/agentd/pods/kube"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/agentd/synthetic"
 	"agentd.dev/decoders"
@@ -49,7 +50,9 @@ type Daemon struct {
 	follower *follower
 	// containers are those of the node, nil without a runtime.
 	containers containers
-	verifier   *synthetic.Verifier
+	// api is what the API server says of them, nil outside of Kubernetes.
+	api      *kube.API
+	verifier *synthetic.Verifier
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads

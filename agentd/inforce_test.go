@@ -11,7 +11,7 @@ import (
 var live = []string{
 	"policies", "targets", "unlisted",
 	"capture.onStop", "capture.whenDown", "capture.unknown", "capture.strict", "capture.udp", "capture.workloads", "capture.select",
-	"limits.statement", "limits.drain",
+	"limits.statement", "limits.drain", "limits.handover",
 }
 
 // No change of a key is ignored in silence: it holds at once, or is said to

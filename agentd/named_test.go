@@ -146,7 +146,9 @@ func TestAConnectionThatWaitsForDNSHoldsUpNoOther(t *testing.T) {
 	if _, _, err := silent.ReadFrom(make([]byte, 512)); err != nil { // agentd asks for its sake
 		t.Fatal(err)
 	}
-	served(t, agentd, psqlAt("127.0.4.1", server, question))
+	if got := output(t, agentd.Captured(t, psqlAt("127.0.4.1", server, question))); got != "served\n" {
+		t.Errorf("psql printed %q", got)
+	}
 	if err := waiting.Wait(); err == nil {
 		t.Error("psql connected to where no target is")
 	}

@@ -26,6 +26,16 @@ func (d *Daemon) outlive(ctx context.Context) {
 		d.live.Wait()
 		close(ended)
 	}()
+	// Rules that change hold for these sessions, too.
+	judging, end := context.WithCancel(context.WithoutCancel(ctx))
+	reloading := make(chan struct{})
+	go func() {
+		defer close(reloading)
+		if err := d.reloadRules(judging); err != nil {
+			d.log.Error("the sessions that are left keep the rules they have", "error", err)
+		}
+	}()
+	defer func() { end(); <-reloading }()
 	limit := time.NewTimer(time.Duration(d.inForce.Load().config.Limits.Handover))
 	defer limit.Stop()
 	told, over := !d.config.Stay || ctx.Err() != nil, false // perhaps it was told meanwhile

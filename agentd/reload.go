@@ -56,8 +56,12 @@ func (d *Daemon) reload(ctx context.Context) error {
 	})
 }
 
-// reloadWith is reload for a daemon that may make only some of it hold: one
-// whose capture is another's has no more than its sessions to judge.
+// reloadRules is reload for a daemon that was taken over: only its sessions
+// are left to be judged, and capture is another's.
+func (d *Daemon) reloadRules(ctx context.Context) error {
+	return d.reloadWith(ctx, func(*CaptureConfig) error { return nil })
+}
+
 func (d *Daemon) reloadWith(ctx context.Context, apply func(*CaptureConfig) error) error {
 	hangup := make(chan os.Signal, 1)
 	signal.Notify(hangup, unix.SIGHUP)

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -203,4 +204,41 @@ func TestSelectionChangesWithoutARestart(t *testing.T) {
 	}
 	edit(t, a, func(string) string { return config })
 	eventually(t, a, "nothing", func(s control.Status) bool { return len(s.Workloads) == 0 })
+}
+
+// A session that an agentd keeps after another has taken over is judged by the
+// rules of now, too.
+func TestANewRuleBitesInASessionFromBeforeAnUpgrade(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	a := lab.StartAgentd(t, lab.Setup{Policy: lawful, Target: server})
+	c := converse(t, a, server)
+	c.says(t, "before")
+	old := a.Process
+	if err := a.Start(t); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(a.Dir, "policies", "policy.yaml"), denyOther)
+	eventually(t, a, "a rule is new", func(s control.Status) bool { return s.Policy.Rules == 1 })
+	for end := time.Now().Add(20 * time.Second); ; { // the old one does not say when it has read it
+		got := c.say(t, "select 'other' as other_name;")
+		if strings.Contains(got, "Not that.") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("got %q, want it refused\n%s", got, a.Said())
+		}
+	}
+	c.says(t, "after")
+	if err := old.Cmd.Process.Signal(unix.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	c.says(t, "after SIGHUP")
+	c.ends(t)
+	if err := old.Wait(); err != nil {
+		t.Errorf("the old agentd ended with %v\n%s", err, a.Said())
+	}
+	if out, err := a.Ctl(t, "audit", "verify"); err != nil {
+		t.Errorf("audit verify: %v\n%s", err, out)
+	}
 }

@@ -73,6 +73,9 @@ func (d *Daemon) captureStatus() control.Capture {
 			problems = append(problems, s.Problem)
 		}
 	}
+	if d.api != nil && d.api.Problem() != "" {
+		problems = append(problems, "labels and owners of pods may be old: "+d.api.Problem())
+	}
 	if d.config.Capture.Takeover == capture.Destroy {
 		if err := d.capture.CanDestroy(); err != nil {
 			problems = append(problems, "capture.takeover: "+err.Error())

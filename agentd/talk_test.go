@@ -80,8 +80,10 @@ func (c *talk) ends(t *testing.T) {
 	}
 }
 
-// kill ends psql as it does not expect.
+// kill ends psql as it does not expect. Of a run only agentctl is killed: psql
+// itself ends with its input.
 func (c *talk) kill() {
 	_ = c.cmd.Process.Kill() // it may have ended
+	c.in.Close()
 	<-c.ended
 }

@@ -74,7 +74,7 @@ machine() {
 		-machine q35 -accel "${VM_ACCEL:-tcg,thread=multi}" -cpu max,la57=off
 		-smp "${VM_CPUS:-$(nproc)}" -m "${VM_MEMORY:-3G}"
 		-kernel "$kernel/vmlinuz" -initrd "$work/initramfs.img"
-		-append "console=ttyS0 loglevel=5 panic=-1 oops=panic no_timer_check mitigations=off audit=0 random.trust_cpu=on"
+		-append "console=ttyS0 loglevel=5 panic=-1 oops=panic no_timer_check mitigations=off audit=0 random.trust_cpu=on transparent_hugepage=never init_on_alloc=0 tsc=reliable"
 		-serial "file:$work/console"
 		-virtfs "local,path=/,mount_tag=root,$share"
 		-virtfs "local,path=$kernel/modules,mount_tag=modules,$share"

@@ -222,6 +222,10 @@ func (c *Capture) reconcile() error {
 			continue
 		}
 		used, _, err := c.listenWhereUsed(w)
+		if errors.Is(err, fs.ErrNotExist) { // gone meanwhile
+			errs = append(errs, c.remove(id))
+			continue
+		}
 		errs = append(errs, err)
 		maps.Copy(used, w.given)
 		c.guardAll(w, used)

@@ -3,6 +3,7 @@ package hosts_test
 import (
 	"context"
 	"fmt"
+	"net"
 	"net/netip"
 	"sync"
 	"testing"
@@ -100,4 +101,36 @@ func TestManyWhoAskAtOnceShareALookup(t *testing.T) {
 	}
 	all.Wait()
 	has(t, h, "a.x.internal", "10.0.0.1", "10.0.0.2") // where it was, it still is for a while
+}
+
+func TestWhoWaitsForDNSHoldsUpNobody(t *testing.T) {
+	d := lab.StartDNS(t, "host-record=a.x.internal,10.0.0.1")
+	h := start(t, d, "a.x.internal", "b.x.internal")
+	d.Stop()
+	silent, err := net.ListenPacket("udp", d.Addr.String()) // listens, and does not answer
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer silent.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	waiting := make(chan struct{})
+	go func() {
+		h.Again(ctx, "a.x.internal", "a.x.internal")
+		close(waiting)
+	}()
+	if _, _, err := silent.ReadFrom(make([]byte, 512)); err != nil {
+		t.Fatal(err)
+	}
+	has(t, h, "a.x.internal", "10.0.0.1")
+	h.Again(soon(t), "b.x.internal", "")
+	if all, _ := h.Addresses("a.x.internal"); len(all) != 1 {
+		t.Errorf("addresses are %v, want one", all)
+	}
+	select {
+	case <-waiting:
+		t.Error("who waits for DNS does not wait")
+	default:
+	}
+	cancel()
+	<-waiting
 }

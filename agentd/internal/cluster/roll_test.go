@@ -3,6 +3,7 @@
 package cluster_test
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -47,11 +48,20 @@ func (o *operator) roll(t *testing.T) {
 	o.awaitFifty(t, "first", 1)
 
 	o.kubectl(t, "--namespace", "agentd", "rollout", "restart", "daemonset/agentd")
-	o.kubectl(t, "--namespace", "agentd", "rollout", "status", "--timeout=120s", "daemonset/agentd")
-	if got := o.daemon(t); got == pid {
-		t.Errorf("agentd still has pid %d, want another one", pid)
-	}
+	o.Await(t, "another agentd", func() error {
+		out, err := o.Kubectl(t, "--namespace", "agentd", "exec", "daemonset/agentd", "--", "agentctl", "status", "--here", "--output=json")
+		if err != nil {
+			return err
+		}
+		var status struct{ PID int }
+		decode(t, out, &status)
+		if status.PID == pid {
+			return errors.New("it is the old one")
+		}
+		return nil
+	})
 	o.awaitNews(t)
+	o.awaitPods(t, 2) // the old one is told to stop, and does not while it has sessions
 
 	if _, err := o.inClient(t, "touch", "/tmp/stop"); err != nil {
 		t.Fatal(err)
@@ -62,13 +72,8 @@ func (o *operator) roll(t *testing.T) {
 	o.awaitFifty(t, "last", 1)
 	o.awaitFifty(t, "exit 0", 1)
 	o.newOnesHeld(t)
-	o.Await(t, "the end of the old pod", func() error {
-		pods := strings.Fields(o.kubectl(t, "--namespace", "agentd", "get", "pods", "--output=name"))
-		if len(pods) != 1 {
-			return fmt.Errorf("there are %v", pods)
-		}
-		return nil
-	})
+	o.awaitPods(t, 1)
+	o.kubectl(t, "--namespace", "agentd", "rollout", "status", "--timeout=60s", "daemonset/agentd")
 	o.agentctl(t, "status", "--here")
 	o.agentctl(t, "audit", "verify")
 	for _, s := range o.sessions(t) {
@@ -76,6 +81,20 @@ func (o *operator) roll(t *testing.T) {
 			t.Errorf("session %s is %s (%s), want ended", s.ID, s.State, s.Outcome)
 		}
 	}
+}
+
+// awaitPods waits until there are so many pods of agentd's, of which all but
+// one have been told to stop.
+func (o *operator) awaitPods(t *testing.T, want int) {
+	t.Helper()
+	o.Await(t, fmt.Sprintf("%d pods", want), func() error {
+		told := strings.Fields(o.kubectl(t, "--namespace", "agentd", "get", "pods", "--output=jsonpath={.items[*].metadata.deletionTimestamp}"))
+		pods := strings.Fields(o.kubectl(t, "--namespace", "agentd", "get", "pods", "--output=name"))
+		if len(pods) != want || len(told) != want-1 {
+			return fmt.Errorf("there are %v, told to stop at %v", pods, told)
+		}
+		return nil
+	})
 }
 
 // awaitFifty waits until each session has printed a line so many times.
