@@ -123,6 +123,7 @@ func (o *operator) label(t *testing.T) {
 	if got.Labels["app"] != client || got.Target != "orders" || got.User != o.db.User {
 		t.Errorf("labels %v, target %q, user %q; want app=%s, orders and %s", got.Labels, got.Target, got.User, client, o.db.User)
 	}
+	o.agentctl(t, "status") // fails unless a connection from inside of the pod came to agentd
 	if table := o.agentctl(t, "sessions", "list"); !strings.Contains(table, client) {
 		t.Errorf("sessions list does not name the pod:\n%s", table)
 	}
