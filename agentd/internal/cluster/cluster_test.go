@@ -91,6 +91,13 @@ func (o *operator) apply(t *testing.T) {
 	o.kubectl(t, "apply", "--filename", o.deploy)
 	o.kubectl(t, "--namespace", "agentd", "rollout", "status", "--timeout=90s", "daemonset/agentd")
 	o.agentctl(t, "status", "--here")
+	o.kubectl(t, "diff", "--kustomize", o.deploy) // fails if that were another way
+	after := o.snapshot(t)
+	for _, kind := range []string{"pins", "programs", "listeners", "processes", "cgroups", "mounts"} {
+		if len(without(after[kind], o.before[kind])) == 0 {
+			t.Errorf("a snapshot does not see %s of agentd", kind)
+		}
+	}
 }
 
 func (o *operator) askUnlabelled(t *testing.T) {
