@@ -154,7 +154,7 @@ func dissect(frame []byte) (f flow, to uint16) {
 	}
 	f.protocol = protocolName(protocol)
 	switch protocol {
-	case unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE:
+	case unix.IPPROTO_TCP, unix.IPPROTO_UDP, unix.IPPROTO_UDPLITE, unix.IPPROTO_SCTP, unix.IPPROTO_DCCP:
 		if len(packet) < 4 {
 			break
 		}
@@ -183,6 +183,10 @@ func protocolName(p byte) string {
 		return "UDP"
 	case unix.IPPROTO_UDPLITE:
 		return "UDP-Lite"
+	case unix.IPPROTO_SCTP:
+		return "SCTP"
+	case unix.IPPROTO_DCCP:
+		return "DCCP"
 	case unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6:
 		return "ICMP"
 	}

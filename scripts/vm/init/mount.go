@@ -123,6 +123,13 @@ func mounts(keep []string) error {
 		}
 		unix.Close(kept[i])
 	}
+	// Devices whose modules are loaded when they are opened, as kmod lists them.
+	if err := os.Mkdir("/dev/net", 0o755); err != nil {
+		return err
+	}
+	if err := unix.Mknod("/dev/net/tun", unix.S_IFCHR|0o666, int(unix.Mkdev(10, 200))); err != nil {
+		return fmt.Errorf("make /dev/net/tun: %w", err)
+	}
 	for link, target := range map[string]string{"fd": "/proc/self/fd", "stdin": "fd/0", "stdout": "fd/1", "stderr": "fd/2"} {
 		if err := os.Symlink(target, filepath.Join("/dev", link)); err != nil {
 			return err
