@@ -245,7 +245,8 @@ func (s *scene) start(cmd *exec.Cmd, cgroup string) error {
 	if cmd.Env == nil {
 		cmd.Env = os.Environ()
 	}
-	cmd.Env = append(cmd.Env, sceneEnv+"="+string(text))
+	// The runtime's own signals would interrupt a connect that takes a while.
+	cmd.Env = append(cmd.Env, sceneEnv+"="+string(text), "GODEBUG=asyncpreemptoff=1")
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: int(dir.Fd())}
 	return cmd.Start()
 }
