@@ -64,6 +64,7 @@ type Result string
 const (
 	Unset    Result = ""
 	Captured Result = "captured" // came to agentd, and to the target only from there
+	Unserved Result = "captured, and lost" // came to agentd, whose own connection is stopped
 	Refused  Result = "refused"  // the call failed, and nothing reached the target
 	Dropped  Result = "dropped"  // the call did not fail, and nothing reached the target
 	Allowed  Result = "allowed"  // reached the target, as it should
@@ -73,10 +74,14 @@ const (
 )
 
 // meets reports whether got is what a vector with the Want r expects. The
-// target cannot tell what should reach it from what should not.
+// target cannot tell what should reach it from what should not, nor agentd who
+// stops it.
 func (r Result) meets(got Result) bool {
-	if r == Allowed {
+	switch r {
+	case Allowed:
 		return got == Open
+	case Unserved:
+		return got == Captured
 	}
 	return r == got
 }
