@@ -63,14 +63,14 @@ type Result string
 
 const (
 	Unset    Result = ""
-	Captured Result = "captured" // came to agentd, and to the target only from there
+	Captured Result = "captured"           // came to agentd, and to the target only from there
 	Unserved Result = "captured, and lost" // came to agentd, whose own connection is stopped
-	Refused  Result = "refused"  // the call failed, and nothing reached the target
-	Dropped  Result = "dropped"  // the call did not fail, and nothing reached the target
-	Allowed  Result = "allowed"  // reached the target, as it should
-	Open     Result = "open"     // reached the target without agentd
-	Lacking  Result = "lacking"  // the kernel has no such thing
-	Broken   Result = "broken"   // could not be tried: it does not work outside of the workload either
+	Refused  Result = "refused"            // the call failed, and nothing reached the target
+	Dropped  Result = "dropped"            // the call did not fail, and nothing reached the target
+	Allowed  Result = "allowed"            // reached the target, as it should
+	Open     Result = "open"               // reached the target without agentd
+	Lacking  Result = "lacking"            // the kernel has no such thing
+	Broken   Result = "broken"             // could not be tried: it does not work outside of the workload either
 )
 
 // meets reports whether got is what a vector with the Want r expects. The
