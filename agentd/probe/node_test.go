@@ -2,6 +2,9 @@ package probe
 
 import (
 	"crypto/rand"
+	"errors"
+	"io/fs"
+	"os"
 	"strings"
 
 	"github.com/vishvananda/netlink"
@@ -14,6 +17,13 @@ import (
 func NewNodeStage() (*Stage, error) { return newStage((*Stage).layByNode) }
 
 func (s *Stage) layByNode() error {
+	// Nothing else is to drop what is not as it should be.
+	for _, family := range []string{"ip", "ip6"} {
+		err := os.WriteFile("/proc/sys/net/bridge/bridge-nf-call-"+family+"tables", []byte("0"), 0)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	name := strings.ToLower(rand.Text()[:8])
 	bridge := &netlink.Bridge{LinkAttrs: netlink.LinkAttrs{Name: "br" + name}}
 	if err := netlink.LinkAdd(bridge); err != nil {
