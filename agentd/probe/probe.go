@@ -11,7 +11,11 @@
 // anywhere else, and nothing is left when the Stage is closed.
 package probe
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // A Vector is one way to try.
 type Vector struct {
@@ -26,6 +30,9 @@ type Vector struct {
 	// capture.root too, which the kernel side does not see; Unset if that
 	// changes nothing.
 	Apart Result
+	// Since is the version of Linux that can do what Want says; earlier ones
+	// leave it open. Zero: all.
+	Since [2]int
 	// Why says what the workload needs for it, and of an open one why it is
 	// open.
 	Why string
@@ -92,4 +99,19 @@ func (v *Vector) Families() []Family {
 		return []Family{V4, V6}
 	}
 	return v.Over
+}
+
+// tooOld reports whether this kernel is of before v.Since.
+func (v *Vector) tooOld() bool {
+	var (
+		name         unix.Utsname
+		major, minor int
+	)
+	if err := unix.Uname(&name); err != nil {
+		return false
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major < v.Since[0] || major == v.Since[0] && minor < v.Since[1]
 }

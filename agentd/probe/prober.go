@@ -83,6 +83,9 @@ func (p *Prober) row(v *Vector, f Family) Row {
 	if p.Strict && v.Strict != Unset {
 		row.Want = v.Strict
 	}
+	if v.tooOld() {
+		row.Want = Open
+	}
 	return row
 }
 
