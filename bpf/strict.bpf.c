@@ -14,6 +14,8 @@
 #define SHOT 2	  /* TCX_DROP */
 
 #define ETH_P_ARP 0x0806
+#define MAX_ARP 64	   /* with its frame; one that is longer is none */
+#define MAX_NEIGHBOUR 256 /* the same of IPv6, with what it has joined */
 #define IPPROTO_HOPOPTS 0
 #define IPPROTO_ICMPV6 58
 
@@ -67,7 +69,7 @@ static __always_inline int terse(struct __sk_buff *skb, struct packet *p)
 	}
 	if (p->protocol != IPPROTO_ICMPV6 || load(skb, p->at, &byte, 1))
 		return 0;
-	return (byte >= 131 && byte <= 136) || byte == 143;
+	return p->end <= MAX_NEIGHBOUR && ((byte >= 131 && byte <= 136) || byte == 143);
 }
 
 /* stream decides on a packet of a TCP socket that is not agentd's. */
@@ -122,7 +124,7 @@ int agentd_strict(struct __sk_buff *skb)
 	int verdict;
 
 	if (!sk)
-		verdict = skb->protocol == bpf_htons(ETH_P_ARP) ? NEXT : SHOT;
+		verdict = skb->protocol == bpf_htons(ETH_P_ARP) && skb->len <= MAX_ARP ? NEXT : SHOT;
 	else if (read_packet(skb, &p))
 		verdict = SHOT;
 	else if (!(sk = bpf_sk_fullsock(sk)))
