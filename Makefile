@@ -20,11 +20,11 @@ test: root
 
 # The tests that work on the kernel, on Debian's older ones in qemu; on one of
 # them with make test-vm VM_KERNEL=6.1. TESTFLAGS is for test programs here, as
-# in TESTFLAGS='-test.run Refus'; scripts/vm-test.sh has more.
+# in TESTFLAGS='-test.run Refus', and VM_PACKAGES='./agentd/pods/...' narrows it down.
 VM_KERNEL ?= 6.1 6.12
 test-vm: root
 	@scripts/deps.sh vm
-	@TESTFLAGS='$(TESTFLAGS)' scripts/vm-test.sh $(VM_KERNEL)
+	@TESTFLAGS='$(TESTFLAGS)' VM_PACKAGES='$(VM_PACKAGES)' scripts/vm-test.sh $(VM_KERNEL)
 
 # What an operator does with deploy/ and kubectl, on a Kubernetes node of its own.
 # The first time, Kubernetes itself is built: ten minutes, kept in ~/.cache/agentd.

@@ -73,7 +73,8 @@ type Daemon struct {
 	// it: not taken over yet, or handed over. Only Run's goroutine writes it.
 	theirs bool
 
-	counts counts
+	notified sync.Once // whoever started us, that we are ready
+	counts   counts
 }
 
 // Run is agentd from start to stop. It returns when ctx has ended and what
@@ -194,9 +195,11 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts.run(d.reload)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
-	if err := notify(fmt.Sprintf("MAINPID=%d\nREADY=1", os.Getpid())); err != nil {
-		d.log.Warn("start", "error", err)
-	}
+	d.notified.Do(func() { // a takeover that failed is no second start
+		if err := notify(fmt.Sprintf("MAINPID=%d\nREADY=1", os.Getpid())); err != nil {
+			d.log.Warn("start", "error", err)
+		}
+	})
 	if err = parts.wait(); errors.Is(err, errSuccessor) {
 		return err
 	}

@@ -111,7 +111,6 @@ func (s *siege) happen(t *testing.T) {
 	s.hang(t)
 	s.start(t) // which is an upgrade
 	s.restart(t)
-	s.kill(t)
 	s.start(t) // and another, after which it all goes on
 	<-time.After(time.Until(idle.Add(siegeIdle)))
 

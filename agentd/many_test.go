@@ -98,15 +98,7 @@ func TestTenThousandConnectionsLeaveNothingBehind(t *testing.T) {
 func openFiles(t *testing.T, a *lab.Agentd) int {
 	t.Helper()
 	for {
-		out, err := a.Ctl(t, "status", "-o", "json")
-		if err != nil {
-			t.Fatal(err)
-		}
-		var status struct{ Sessions struct{ Live int } }
-		if err := json.Unmarshal([]byte(out), &status); err != nil {
-			t.Fatal(err)
-		}
-		if status.Sessions.Live == 0 {
+		if status(t, a).Sessions.Live == 0 {
 			break
 		}
 	}

@@ -7,7 +7,7 @@
 set -euo pipefail
 
 demo=(ca-certificates postgresql postgresql-client)
-test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base \
+test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base iptables \
 	containerd runc containernetworking-plugins buildah debootstrap busybox-static)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)

@@ -62,7 +62,9 @@ job() {
 	((${#args[@]})) || args=("${SHELL:-/bin/bash}")
 	mkdir "$work/job"
 	printf '%s\0' "${args[@]}" >"$work/job/args"
-	printf '%s\0' "PATH=$PATH" "HOME=$HOME" "TERM=${TERM:-dumb}" "LANG=${LANG:-C.UTF-8}" >"$work/job/env"
+	# Debian's PATH, and Go: what a user has put before them may be slow there.
+	local path=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+	printf '%s\0' "PATH=$path:$(dirname "$(command -v go)")" "HOME=$HOME" "TERM=${TERM:-dumb}" "LANG=${LANG:-C.UTF-8}" >"$work/job/env"
 	printf '%s\0' "$PWD" >"$work/job/dir"
 	# What stays visible though it be below /tmp or /run.
 	printf '%s\0' "$(git rev-parse --show-toplevel 2>/dev/null || pwd)" "${kernel%/*}" >"$work/job/keep"

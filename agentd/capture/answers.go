@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"os"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -68,8 +67,10 @@ func (h *hearing) follow() error {
 		h.drain()
 		return false
 	})
-	if errors.Is(err, os.ErrClosed) || errors.Is(err, syscall.EBADF) {
-		return nil
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.reader == nil {
+		return nil // close was called
 	}
 	return err
 }
@@ -96,12 +97,11 @@ func (h *hearing) drain() {
 }
 
 func (h *hearing) close() error {
-	err := h.wake.Close()
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	err = errors.Join(err, h.reader.Close())
+	err := h.reader.Close()
 	h.reader = nil
-	return err
+	h.mu.Unlock()
+	return errors.Join(err, h.wake.Close())
 }
 
 // parseAnswer reads a record of the kernel side.

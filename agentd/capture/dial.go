@@ -74,8 +74,9 @@ func newSocket(dest netip.Addr) (int, error) {
 	return unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, unix.IPPROTO_TCP)
 }
 
-// keepAlive finds out when a server is gone without a word. The client cannot:
-// its own probes end on loopback.
+// keepAlive are the options of all our connections. They find out when a peer
+// is gone without a word; of a server, the client cannot: its own probes end on
+// loopback.
 var keepAlive = []struct{ level, option, value int }{
 	{unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1},
 	{unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, 60},

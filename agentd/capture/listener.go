@@ -177,9 +177,12 @@ func loopback(family int, addr unix.Sockaddr) (*socket, uint16, error) {
 }
 
 func listenOn(fd int, addr unix.Sockaddr) (uint16, error) {
-	// What is accepted inherits it, which saves a call for each connection.
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return 0, err
+	// What is accepted inherits them, which saves calls for each connection. A
+	// client that has broken its own loopback is gone without a word, too.
+	for _, k := range keepAlive {
+		if err := unix.SetsockoptInt(fd, k.level, k.option, k.value); err != nil {
+			return 0, os.NewSyscallError("setsockopt", err)
+		}
 	}
 	if err := unix.Bind(fd, addr); err != nil {
 		return 0, fmt.Errorf("bind to loopback (is lo up?): %w", err)

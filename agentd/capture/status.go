@@ -2,6 +2,7 @@ package capture
 
 import (
 	"errors"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -25,20 +26,26 @@ func (c *Capture) Workloads() []Status {
 	defer c.mu.Unlock()
 	var all []Status
 	for id, w := range c.workloads {
-		all = append(all, c.status(id, w))
+		if s, ok := c.status(id, w); ok {
+			all = append(all, s)
+		}
 	}
 	slices.SortFunc(all, func(a, b Status) int { return strings.Compare(a.Cgroup, b.Cgroup) })
 	return all
 }
 
-// status asks the kernel about a workload.
-func (c *Capture) status(id uint64, w *workload) Status {
+// status asks the kernel about a workload. It is false for one whose cgroup is
+// gone.
+func (c *Capture) status(id uint64, w *workload) (Status, bool) {
 	s := Status{Workload: w.Workload, ID: id}
 	if c.closed {
 		s.Problem = "agentd is stopping"
-		return s
+		return s, true
 	}
 	used, processes, err := c.listenWhereUsed(w)
+	if errors.Is(err, fs.ErrNotExist) {
+		return s, false
+	}
 	s.Processes, s.Namespaces = processes, len(used)
 	errs := []error{err, w.crowded, w.unguarded, c.kernel.verify()}
 	maps.Copy(used, w.given)
@@ -54,5 +61,5 @@ func (c *Capture) status(id uint64, w *workload) Status {
 	if err := errors.Join(errs...); err != nil {
 		s.Problem = err.Error()
 	}
-	return s
+	return s, true
 }

@@ -26,9 +26,10 @@ configured, and how its policy and its log are.
 It exits with 1 if something is wrong: a workload that is not captured, a
 configuration or policies that do not load, a log that cannot be written.
 
-With --here, it exits with 1 too if the agentd that answers is not in the
-control group of agentctl. In a container that means: it is another one's, as
-while one takes over from the other. Probes ask so.`,
+With --here, which is for the probes of a container, it exits with 1 if the
+agentd that answers is not in the control group of agentctl, and so another
+container's, as while one takes over from the other; or if nothing can be
+recorded. What is wrong with a workload or a file is then no reason.`,
 		Example: "  agentctl status\n  agentctl status -o json",
 		Args:    cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -42,7 +43,7 @@ while one takes over from the other. Probes ask so.`,
 				return err
 			}
 			if here {
-				if err := besideUs(s.PID); err != nil {
+				if err := besideUs(s.PID); err != nil || s.Log.Problem == "" {
 					return err
 				}
 			}

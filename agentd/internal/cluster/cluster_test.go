@@ -91,6 +91,13 @@ func (o *operator) apply(t *testing.T) {
 	o.kubectl(t, "apply", "--filename", o.deploy)
 	o.kubectl(t, "--namespace", "agentd", "rollout", "status", "--timeout=90s", "daemonset/agentd")
 	o.agentctl(t, "status", "--here")
+	o.kubectl(t, "diff", "--kustomize", o.deploy) // fails if that were another way
+	after := o.snapshot(t)
+	for _, kind := range []string{"pins", "programs", "listeners", "processes", "cgroups", "mounts"} {
+		if len(without(after[kind], o.before[kind])) == 0 {
+			t.Errorf("a snapshot does not see %s of agentd", kind)
+		}
+	}
 }
 
 func (o *operator) askUnlabelled(t *testing.T) {
@@ -123,6 +130,7 @@ func (o *operator) label(t *testing.T) {
 	if got.Labels["app"] != client || got.Target != "orders" || got.User != o.db.User {
 		t.Errorf("labels %v, target %q, user %q; want app=%s, orders and %s", got.Labels, got.Target, got.User, client, o.db.User)
 	}
+	o.agentctl(t, "status") // fails unless a connection from inside of the pod came to agentd
 	if table := o.agentctl(t, "sessions", "list"); !strings.Contains(table, client) {
 		t.Errorf("sessions list does not name the pod:\n%s", table)
 	}

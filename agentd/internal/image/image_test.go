@@ -30,7 +30,7 @@ const (
 // the configuration of deploy/config.yaml, captures the psql of a pod.
 func TestTheImageCapturesAnotherPodAsTheDaemonSetSays(t *testing.T) {
 	root := lab.NewCgroup(t)
-	runtime := lab.StartContainerd(t, root)
+	runtime := lab.StartContainerd2(t, root)
 	runtime.Import(t, image.Build(t, image.Agentd))
 	db := besideTheNode(t, runtime)
 	client := runtime.Pod(t, lab.PodSpec{Namespace: "agents", Name: "reporter", Labels: map[string]string{"agentd.dev/capture": "true"}}).Container(t, "main")
@@ -45,12 +45,20 @@ func TestTheImageCapturesAnotherPodAsTheDaemonSetSays(t *testing.T) {
 			t.Errorf("the database sees %s, want %s, the pod's", got, c.Pod.Addr)
 		}
 	}
+	// One that connects as its first act.
+	late := runtime.Pod(t, lab.PodSpec{Namespace: "agents", Name: "late", Labels: map[string]string{"agentd.dev/capture": "true"}})
+	if status, log := late.Container(t, "main", query(db, "SELECT 1")...).Wait(t); status != 0 {
+		t.Errorf("the pod ends with %d, want 0: %s", status, log)
+	}
 	var sessions []recorder.Summary
 	if err := json.Unmarshal([]byte(d.run(t, "agentctl", "sessions", "list", "--output=json")), &sessions); err != nil {
 		t.Fatal(err)
 	}
-	if len(sessions) != 1 || sessions[0].Pod != "reporter" || sessions[0].Namespace != "agents" || sessions[0].Target != "orders" {
-		t.Errorf("sessions are %+v, want one, of agents/reporter to orders", sessions)
+	for i, pod := range []string{"reporter", "late"} {
+		if len(sessions) != 2 || sessions[i].Pod != pod || sessions[i].Namespace != "agents" || sessions[i].Target != "orders" {
+			t.Errorf("sessions are %+v, want one of agents/reporter and one of agents/late, to orders", sessions)
+			break
+		}
 	}
 
 	d.stop(t)
@@ -82,9 +90,14 @@ func besideTheNode(t *testing.T, runtime *lab.Containerd) *lab.Server {
 	return lab.Postgres(t, lab.InNetns(beside.Path), lab.ListenOn(database))
 }
 
+// query is a command that asks db.
+func query(db *lab.Server, statement string) []string {
+	return []string{"env", "PGPASSWORD=" + db.Password, "psql", "-XqAt", "-h", database, "-U", db.User, "-d", db.Database, "-c", statement}
+}
+
 func psql(t *testing.T, c *lab.PodContainer, db *lab.Server, statement string) string {
 	t.Helper()
-	out, err := c.Run(t, "env", "PGPASSWORD="+db.Password, "psql", "-XqAt", "-h", database, "-U", db.User, "-d", db.Database, "-c", statement)
+	out, err := c.Run(t, query(db, statement)...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -136,15 +136,18 @@ rm -rf "$1"`
 
 // hold makes the mount namespace. It outlives a restart of containerd, as a
 // host's does. What containerd keeps at places of the host's is in memory there,
-// and its socket is where it is on any host, as are pins of the lab's own.
+// and its sockets are where they are on any host, as are pins of the lab's own.
 func (c *Containerd) hold(t testing.TB) {
 	t.Helper()
 	const script = `set -e
+# What tests beside this one have mounted is theirs to unmount, for good.
+awk -v tmp="${TMPDIR:-/tmp}/" 'index($2, tmp) == 1 { print $2 }' /proc/self/mounts | xargs -r umount --lazy
 mount -t tmpfs tmpfs /run
 mount -t tmpfs tmpfs /var/lib
 mount -t bpf bpf /sys/fs/bpf
-mkdir /run/containerd
+mkdir /run/containerd /run/nri
 mount --bind "$1" /run/containerd
+mount --bind "$1" /run/nri
 mount --make-rshared /
 echo ready
 exec sleep infinity`
