@@ -18,6 +18,7 @@
 #define MAX_NEIGHBOUR 256 /* the same of IPv6, with what it has joined */
 #define IPPROTO_HOPOPTS 0
 #define IPPROTO_ICMPV6 58
+#define IPPROTO_NOTHING 255 /* reserved */
 
 /* as_connected reports whether a packet of a TCP socket goes where that is
  * connected to: who may change the workload's network could rewrite it on its
@@ -125,12 +126,15 @@ int agentd_strict(struct __sk_buff *skb)
 
 	if (!sk)
 		verdict = skb->protocol == bpf_htons(ETH_P_ARP) && skb->len <= MAX_ARP ? NEXT : SHOT;
-	else if (read_packet(skb, &p))
-		verdict = SHOT;
-	else if (!(sk = bpf_sk_fullsock(sk)))
-		verdict = terse(skb, &p) ? NEXT : SHOT; /* a handshake or the end of a connection, by the kernel */
-	else
-		verdict = from_socket(skb, &p, sk);
+	else {
+		if (read_packet(skb, &p))
+			p.protocol = IPPROTO_NOTHING; /* that a captured workload may send */
+		sk = bpf_sk_fullsock(sk);
+		if (sk)
+			verdict = from_socket(skb, &p, sk);
+		else /* a handshake or the end of a connection, by the kernel */
+			verdict = terse(skb, &p) ? NEXT : SHOT;
+	}
 	if (verdict == SHOT)
 		COUNT(packets);
 	return verdict;
