@@ -113,6 +113,29 @@ func TestWhatAppearsWhereItIsSelectedIsCapturedFromItsFirstConnect(t *testing.T)
 	}
 }
 
+func TestWhatIsBesideAnInnerPlaceStaysWithTheOuterOne(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	a := lab.NewAgentd(t, lab.Setup{Policy: lawful, Target: server})
+	root := below(t, a) // at the top of the hierarchy
+	edit(t, a, func(config string) string {
+		return strings.Replace(config, "capture: {", fmt.Sprintf("capture: {select: [{cgroup: %q, name: outer}, {cgroup: %q, name: inner}], ", root+"*", root+"/a/b/job*"), 1)
+	})
+	inner := a.Root.Child(t, "a").Child(t, "b")
+	job, beside := inner.Child(t, "job-1"), inner.Child(t, "beside")
+	if err := a.Start(t); err != nil {
+		t.Fatal(err)
+	}
+	for _, in := range []*lab.Cgroup{job, beside} {
+		if got := query(t, in, server); got != "served\n" {
+			t.Errorf("%s: got %q, want it served", in.Path, got)
+		}
+	}
+	if got, want := workloadsOf(summaries(t, a)), []string{"inner", "outer"}; !slices.Equal(got, want) {
+		t.Errorf("got sessions of %q, want %q\n%s", got, want, a.Said())
+	}
+}
+
 func TestAgentdThatIsSelectedItselfIsLeftOut(t *testing.T) {
 	t.Parallel()
 	server := lab.Postgres(t)

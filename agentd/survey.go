@@ -33,7 +33,8 @@ func (f *follower) survey() *survey {
 	if f.containers != nil {
 		s.contained(f.containers.Containers())
 	}
-	for _, path := range append(s.rules.Areas(), s.rules.Tops()...) {
+	// From the top: what is below a captured one has to be known as such.
+	for _, path := range append(s.rules.Tops(), s.rules.Areas()...) {
 		s.visit(path, false)
 	}
 	return s

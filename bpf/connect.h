@@ -26,18 +26,20 @@ static __always_inline int pass(struct bpf_sock *sk)
 	return put_tag(sk, PASSED) ? refuse() : ALLOW;
 }
 
-/* without_agentd does what is to be done while agentd is away. */
+/* without_agentd does what is to be done while agentd is away. It is not where
+ * it only does not listen for a family, as a workload that may bring IPv6 up
+ * later can have it: that is refused. */
 static __always_inline int without_agentd(struct bpf_sock *sk, __u64 id, enum listener found)
 {
 	struct workload *w = bpf_map_lookup_elem(&agentd_workload, &id);
 
-	if (found == MISSING)
+	if (found == MISSING || found == UNSERVED)
 		COUNT(no_listener);
 	else if (found == SQUATTER)
 		COUNT(squatter);
 	else
 		COUNT(hung);
-	if (!w || w->down != BYPASS_DOWN)
+	if (!w || w->down != BYPASS_DOWN || found == UNSERVED)
 		return refuse();
 	COUNT(bypassed);
 	return pass(sk);

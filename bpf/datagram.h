@@ -3,14 +3,10 @@
 #pragma once
 
 #include "maps.h"
+#include "packet.h"
 #include "workload.h"
 
 #define DENY 0 /* EPERM */
-
-static __always_inline int listed(__u16 port)
-{
-	return bpf_map_lookup_elem(&agentd_udp, &port) != 0;
-}
 
 /* bound reports whether the calling task is held to the rules for captured
  * workloads. One that is not decided on is not: what it sends is lost, by where

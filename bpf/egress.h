@@ -6,6 +6,7 @@
 #include "datagram.h"
 #include "listener.h"
 #include "maps.h"
+#include "packet.h"
 #include "workload.h"
 
 #define LOOPBACK_IFINDEX 1 /* in every network namespace */
@@ -50,32 +51,6 @@ static __always_inline int syn(struct __sk_buff *skb, struct bpf_sock *sk, struc
 		return KEEP;
 	COUNT(packets);
 	return DROP;
-}
-
-/* to_listed reports whether a packet is UDP to a port that is listed. One that
- * is not as it should be is not. */
-static __always_inline int to_listed(struct __sk_buff *skb)
-{
-	__u8 first, protocol;
-	__u16 port, fragment;
-	__u32 at;
-
-	if (bpf_skb_load_bytes(skb, 0, &first, 1))
-		return 0;
-	if (first >> 4 == 4) {
-		if (bpf_skb_load_bytes(skb, 9, &protocol, 1) || bpf_skb_load_bytes(skb, 6, &fragment, 2))
-			return 0;
-		if (fragment & bpf_htons(0x1fff)) /* it has no ports */
-			return 0;
-		at = (first & 0xf) * 4;
-	} else {
-		if (bpf_skb_load_bytes(skb, 6, &protocol, 1))
-			return 0;
-		at = 40;
-	}
-	if (protocol != IPPROTO_UDP || bpf_skb_load_bytes(skb, at + 2, &port, 2))
-		return 0;
-	return listed(bpf_ntohs(port));
 }
 
 /* datagram decides on everything that is not TCP's. What a workload sends that

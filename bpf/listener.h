@@ -29,8 +29,9 @@ static __always_inline int own(void *sk)
 }
 
 /* What a look at the listener finds. ABSENT: agentd has not listened in this
- * network namespace yet. MISSING: it is not there any more. */
-enum listener { READY, ABSENT, MISSING, SQUATTER, HUNG };
+ * network namespace yet. MISSING: it is not there any more. UNSERVED: it does
+ * not listen for this family, which was not there. */
+enum listener { READY, ABSENT, MISSING, UNSERVED, SQUATTER, HUNG };
 
 /* ours reports whether the socket that a connection to a loopback port would
  * reach is agentd's listener, by looking it up as a packet would. */
@@ -74,10 +75,8 @@ static __always_inline enum listener prove(struct bpf_sock_addr *ctx, int v4, __
 		return hung(d) ? HUNG : ABSENT;
 	}
 	*port = v4 ? ports->v4 : ports->v6;
-	if (!*port)
-		return MISSING;
-	found = ours(ctx, *port, v4);
-	if (found == READY && hung(d))
+	found = *port ? ours(ctx, *port, v4) : UNSERVED;
+	if ((found == READY || found == UNSERVED) && hung(d))
 		return HUNG;
 	return found;
 }

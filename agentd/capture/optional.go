@@ -120,6 +120,8 @@ func (k *kernel) shared(spec *ebpf.CollectionSpec) map[string]*ebpf.Map {
 		"agentd_workload": k.AgentdWorkload,
 		"agentd_outcome":  k.AgentdOutcome,
 		"agentd_tags":     k.AgentdTags,
+		"agentd_origins":  k.AgentdOrigins,
+		"agentd_udp":      k.AgentdUdp,
 		"agentd_daemon":   k.AgentdDaemon,
 	} {
 		if spec.Maps[name] != nil {

@@ -78,7 +78,7 @@ var datagrams = []Vector{
 	})},
 	{Name: "UDP-Lite connect and send", Over: all, Want: Refused, Lacks: []unix.Errno{unix.EPROTONOSUPPORT}, try: sending(unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE, (*scene).connectSend)},
 	{Name: "QUIC (UDP port 443)", Over: all, Port: 443, Want: Refused, try: sending(unix.SOCK_DGRAM, 0, (*scene).connectSend)},
-	{Name: "DNS (UDP port 53)", Over: all, Port: 53, Want: Allowed, Why: "names have to be looked up; a tunnel fits in them", try: sending(unix.SOCK_DGRAM, 0, (*scene).connectSend)},
+	{Name: "DNS (UDP port 53)", Over: all, Port: 53, Want: Allowed, Why: "names have to be looked up, and what is answered is heard; a tunnel fits in them", try: sending(unix.SOCK_DGRAM, 0, (*scene).connectSend)},
 	{
 		Name: "UDP to port 53 by a routing header (IPV6_RTHDR)", Over: []Family{V6}, Port: 53, Want: Refused,
 		Lacks: []unix.Errno{unix.EINVAL, unix.EPERM}, try: sending(unix.SOCK_DGRAM, 0, func(s *scene, fd int) error {

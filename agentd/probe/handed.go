@@ -17,6 +17,8 @@ type thing struct {
 	name string
 	make func(*scene) (int, error)
 	use  func(*scene, int) error
+	// strict is what strict mode makes of what is open without.
+	strict Result
 }
 
 const (
@@ -25,11 +27,11 @@ const (
 )
 
 var (
-	freshTCP = thing{"TCP socket", made(unix.SOCK_STREAM, 0, nil), (*scene).connect}
-	doneTCP  = thing{"connected TCP socket", made(unix.SOCK_STREAM, 0, plug), (*scene).converse}
-	freshUDP = thing{"UDP socket", made(unix.SOCK_DGRAM, 0, nil), (*scene).connectSend}
-	doneUDP  = thing{"connected UDP socket", made(unix.SOCK_DGRAM, 0, plug), (*scene).say}
-	freshRaw = thing{"raw socket", made(unix.SOCK_RAW, experimental, nil), func(s *scene, fd int) error {
+	freshTCP = thing{name: "TCP socket", make: made(unix.SOCK_STREAM, 0, nil), use: (*scene).connect}
+	doneTCP  = thing{name: "connected TCP socket", make: made(unix.SOCK_STREAM, 0, plug), use: (*scene).converse}
+	freshUDP = thing{name: "UDP socket", make: made(unix.SOCK_DGRAM, 0, nil), use: (*scene).connectSend}
+	doneUDP  = thing{name: "connected UDP socket", make: made(unix.SOCK_DGRAM, 0, plug), use: (*scene).say}
+	freshRaw = thing{name: "raw socket", strict: Dropped, make: made(unix.SOCK_RAW, experimental, nil), use: func(s *scene, fd int) error {
 		return unix.Sendto(fd, s.line(), 0, s.portless())
 	}}
 )
@@ -149,7 +151,7 @@ func (s *scene) beCalled() error {
 
 func passedIn(t thing, want Result, why string) Vector {
 	return Vector{
-		Name: t.name + " made outside and passed in (SCM_RIGHTS)", Want: want, Apart: Open, Why: why, Told: true,
+		Name: t.name + " made outside and passed in (SCM_RIGHTS)", Want: want, Strict: t.strict, Apart: Open, Why: why, Told: true,
 		try: func(s *scene) error {
 			fd, err := s.fetch(t.name, s.Outside)
 			if err != nil {
@@ -175,7 +177,7 @@ func passedOut(t thing, want Result) Vector {
 
 func movedIn(t thing, want Result, why string) Vector {
 	return Vector{
-		Name: "moved into the workload with a " + t.name, Want: want, Apart: Open, Why: why, Outside: true, Told: true,
+		Name: "moved into the workload with a " + t.name, Want: want, Strict: t.strict, Apart: Open, Why: why, Outside: true, Told: true,
 		try: func(s *scene) error { return s.moveWith(t, s.Inside) },
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,6 +20,11 @@ var packets = []Vector{
 		return unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1)
 	}, (*scene).frame)},
 	{Name: "AF_PACKET by a ring (PACKET_TX_RING)", Want: Open, Strict: Dropped, Why: beneath, try: (*scene).transmitRing},
+	{Name: "AF_XDP, in copy mode", Want: Open, Strict: Dropped, Why: beneath, Lacks: absent, try: (*scene).express},
+	{
+		Name: "having the kernel answer a ping in the target's name", Want: Open, Strict: Dropped,
+		Why: "needs CAP_NET_RAW; the kernel repeats what it was asked, by a socket that is nobody's: strict mode stops answers to pings", try: (*scene).reflect,
+	},
 }
 
 // kind is the Ethernet type of the scene's packets.
@@ -120,4 +126,52 @@ func (s *scene) transmitRing() error {
 		return errors.New("send: the kernel does not understand the ring")
 	}
 	return nil
+}
+
+// reflect asks itself over loopback, from the target's address.
+func (s *scene) reflect() error {
+	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("socket: %w", err)
+	}
+	ping := s.ping()
+	var packet []byte
+	if s.Family == V4 {
+		packet = ipv4Between(netip.MustParseAddr(outerV4), s.inner(), unix.IPPROTO_ICMP, sealed(ping, 0))
+	} else {
+		from, to := netip.MustParseAddr(outerV6), s.inner()
+		packet = ipv6Between(from, to, unix.IPPROTO_ICMPV6, sealed(ping, pseudo(from, to, unix.IPPROTO_ICMPV6, len(ping))))
+	}
+	to := &unix.SockaddrLinklayer{Protocol: htons(s.kind()), Ifindex: loopbackIndex, Halen: 6}
+	if err := unix.Sendto(fd, packet, 0, to); err != nil {
+		return fmt.Errorf("send: %w", err)
+	}
+	return nil
+}
+
+// loopbackIndex is that of lo in every network namespace.
+const loopbackIndex = 1
+
+// sealed puts the checksum of RFC 1071 into an ICMP message. From is what else
+// it covers.
+func sealed(b []byte, from uint32) []byte {
+	for i, v := range b {
+		from += uint32(v) << (8 * ((i + 1) % 2))
+	}
+	for from > 0xffff {
+		from = from>>16 + from&0xffff
+	}
+	binary.BigEndian.PutUint16(b[2:], ^uint16(from))
+	return b
+}
+
+// pseudo is the sum over what IPv6's checksums cover of the header.
+func pseudo(from, to netip.Addr, protocol, length int) uint32 {
+	sum := uint32(protocol + length)
+	for _, a := range []netip.Addr{from, to} {
+		for b := a.AsSlice(); len(b) > 0; b = b[2:] {
+			sum += uint32(binary.BigEndian.Uint16(b))
+		}
+	}
+	return sum
 }

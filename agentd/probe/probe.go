@@ -11,7 +11,11 @@
 // anywhere else, and nothing is left when the Stage is closed.
 package probe
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+
+	"golang.org/x/sys/unix"
+)
 
 // A Vector is one way to try.
 type Vector struct {
@@ -26,6 +30,9 @@ type Vector struct {
 	// capture.root too, which the kernel side does not see; Unset if that
 	// changes nothing.
 	Apart Result
+	// Since is the version of Linux that can do what Want says; earlier ones
+	// leave it open. Zero: all.
+	Since [2]int
 	// Why says what the workload needs for it, and of an open one why it is
 	// open.
 	Why string
@@ -63,20 +70,25 @@ type Result string
 
 const (
 	Unset    Result = ""
-	Captured Result = "captured" // came to agentd, and to the target only from there
-	Refused  Result = "refused"  // the call failed, and nothing reached the target
-	Dropped  Result = "dropped"  // the call did not fail, and nothing reached the target
-	Allowed  Result = "allowed"  // reached the target, as it should
-	Open     Result = "open"     // reached the target without agentd
-	Lacking  Result = "lacking"  // the kernel has no such thing
-	Broken   Result = "broken"   // could not be tried: it does not work outside of the workload either
+	Captured Result = "captured"           // came to agentd, and to the target only from there
+	Unserved Result = "captured, and lost" // came to agentd, whose own connection is stopped
+	Refused  Result = "refused"            // the call failed, and nothing reached the target
+	Dropped  Result = "dropped"            // the call did not fail, and nothing reached the target
+	Allowed  Result = "allowed"            // reached the target, as it should
+	Open     Result = "open"               // reached the target without agentd
+	Lacking  Result = "lacking"            // the kernel has no such thing
+	Broken   Result = "broken"             // could not be tried: it does not work outside of the workload either
 )
 
 // meets reports whether got is what a vector with the Want r expects. The
-// target cannot tell what should reach it from what should not.
+// target cannot tell what should reach it from what should not, nor agentd who
+// stops it.
 func (r Result) meets(got Result) bool {
-	if r == Allowed {
+	switch r {
+	case Allowed:
 		return got == Open
+	case Unserved:
+		return got == Captured
 	}
 	return r == got
 }
@@ -87,4 +99,19 @@ func (v *Vector) Families() []Family {
 		return []Family{V4, V6}
 	}
 	return v.Over
+}
+
+// tooOld reports whether this kernel is of before v.Since.
+func (v *Vector) tooOld() bool {
+	var (
+		name         unix.Utsname
+		major, minor int
+	)
+	if err := unix.Uname(&name); err != nil {
+		return false
+	}
+	if _, err := fmt.Sscanf(unix.ByteSliceToString(name.Release[:]), "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major < v.Since[0] || major == v.Since[0] && minor < v.Since[1]
 }

@@ -2,9 +2,13 @@ package probe_test
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
+	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -21,7 +25,27 @@ func TestMain(m *testing.M) {
 		probe.Main()
 		return
 	}
+	if os.Getenv(nodeEnv) == "" {
+		if err := becomeNode(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+	}
 	os.Exit(m.Run())
+}
+
+// nodeEnv says that this process is the node.
+const nodeEnv = "PROBE_TEST_NODE"
+
+// becomeNode starts the test binary anew, in its place, in a network namespace
+// of its own, which is the node's of everything here: workloads are cabled to
+// it. It returns only if that fails.
+func becomeNode() error {
+	runtime.LockOSThread() // the program that is started gets this thread's namespaces
+	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
+		return fmt.Errorf("make a network namespace: %w", err)
+	}
+	return unix.Exec("/proc/self/exe", os.Args, append(os.Environ(), nodeEnv+"=1"))
 }
 
 func TestEveryWayAround(t *testing.T) {
@@ -41,22 +65,28 @@ func TestEveryWayAround(t *testing.T) {
 		}
 		relaying.Wait()
 	})
-	inside, outside := root.Child(t, "workload"), root.Child(t, "bystander")
-	shared := newStage(t)
-	w := capture.Workload{Cgroup: inside.Path, Name: "probe", Source: "test"}
-	if _, err := c.Add(w, shared.Inside); err != nil {
-		t.Fatal(err)
+	outside := root.Child(t, "bystander")
+	// place makes a prober in a workload of its own.
+	place := func(name string, strict bool, stage func() (*probe.Stage, error)) *probe.Prober {
+		inside := root.Child(t, name)
+		p := &probe.Prober{
+			Inside: inside.Path, Outside: outside.Path, Captured: taken.to, Strict: strict && stops(c),
+			Command: func() *exec.Cmd { return exec.Command("/proc/self/exe") },
+		}
+		p.Fresh = func(context.Context) (*probe.Prober, func() error, error) {
+			other := *p
+			other.Stage = newStage(t, stage)
+			_, err := c.Add(capture.Workload{Cgroup: inside.Path, Name: name, Source: "test", Strict: strict}, other.Stage.Inside)
+			return &other, other.Stage.Close, err
+		}
+		p, _, err := p.Fresh(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return p
 	}
-	p := &probe.Prober{
-		Stage: shared, Inside: inside.Path, Outside: outside.Path, Captured: taken.to,
-		Command: func() *exec.Cmd { return exec.Command("/proc/self/exe") },
-	}
-	p.Fresh = func(context.Context) (*probe.Prober, func() error, error) {
-		other := *p
-		other.Stage = newStage(t)
-		_, err := c.Add(w, other.Stage.Inside)
-		return &other, other.Stage.Close, err
-	}
+	usual := place("workload", false, probe.NewStage)
+	strict := place("strict", true, probe.NewNodeStage)
 	for i := range probe.Vectors {
 		v := &probe.Vectors[i]
 		for _, family := range v.Families() {
@@ -65,22 +95,40 @@ func TestEveryWayAround(t *testing.T) {
 				name += " over " + string(family)
 			}
 			t.Run(name, func(t *testing.T) {
-				row, err := p.Try(t.Context(), v, family)
-				if err != nil {
-					t.Fatal(err)
+				row := judge(t, v)(usual.Try(t.Context(), v, family))
+				if row.Got == probe.Lacking || !row.OK {
+					return
 				}
-				t.Logf("%s: %s", row.Got, row.Detail)
-				if !row.OK || row.Got == probe.Captured && !row.Served && !v.Local {
-					t.Errorf("%s (%s), want %s", row.Got, row.Detail, row.Want)
-				}
+				judge(t, v)(strict.TryInside(t.Context(), v, family))
 			})
 		}
 	}
 }
 
-func newStage(t *testing.T) *probe.Stage {
+// judge fails the test if a row is not as it should be.
+func judge(t *testing.T, v *probe.Vector) func(probe.Row, error) probe.Row {
+	return func(row probe.Row, err error) probe.Row {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Logf("%s: %s", row.Got, row.Detail)
+		if !row.OK || row.Got == probe.Captured && !v.Local && row.Served != (row.Want == probe.Captured) {
+			t.Errorf("%s (%s), want %s", row.Got, row.Detail, row.Want)
+		}
+		return row
+	}
+}
+
+// stops reports whether this kernel can have strict mode: without tcx it is
+// said, and not done.
+func stops(c *capture.Capture) bool {
+	return !slices.ContainsFunc(c.Lacks(), func(what string) bool { return strings.Contains(what, "strict mode") })
+}
+
+func newStage(t *testing.T, stage func() (*probe.Stage, error)) *probe.Stage {
 	t.Helper()
-	s, err := probe.NewStage()
+	s, err := stage()
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,6 +22,7 @@ type Prober struct {
 	// is not. Both must allow processes.
 	Inside, Outside string
 	Apart           bool // Outside is not below the cgroup that agentd is attached to
+	Strict          bool // the workload is in strict mode
 	// Fresh makes another place for one attempt that changes it, and returns
 	// what to call afterwards.
 	Fresh func(context.Context) (*Prober, func() error, error)
@@ -61,10 +62,7 @@ const attemptTime = 15 * time.Second
 // Try tries v outside of the workload, where it must get through, and then
 // inside. An error means that nothing can be said.
 func (p *Prober) Try(ctx context.Context, v *Vector, f Family) (Row, error) {
-	row := Row{Vector: v.Name, Over: f, Want: v.Want, Why: v.Why}
-	if p.Apart && v.Apart != Unset {
-		row.Want = v.Apart
-	}
+	row := p.row(v, f)
 	free, err := p.attempt(ctx, v, f, true)
 	if err != nil {
 		return row, err
@@ -74,6 +72,28 @@ func (p *Prober) Try(ctx context.Context, v *Vector, f Family) (Row, error) {
 		row.OK = row.Got == Lacking
 		return row, nil
 	}
+	return p.TryInside(ctx, v, f)
+}
+
+func (p *Prober) row(v *Vector, f Family) Row {
+	row := Row{Vector: v.Name, Over: f, Want: v.Want, Why: v.Why}
+	if p.Apart && v.Apart != Unset {
+		row.Want = v.Apart
+	}
+	if p.Strict && v.Strict != Unset {
+		row.Want = v.Strict
+	}
+	if v.tooOld() {
+		row.Want = Open
+	}
+	return row
+}
+
+// TryInside is the second half of Try: for who has seen v get through outside
+// of the workload elsewhere, since strict mode stops it for everybody in the
+// workload's network namespace.
+func (p *Prober) TryInside(ctx context.Context, v *Vector, f Family) (Row, error) {
+	row := p.row(v, f)
 	got, err := p.attempt(ctx, v, f, false)
 	if err != nil {
 		return row, err

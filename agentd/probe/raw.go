@@ -9,7 +9,7 @@ import (
 )
 
 // This file has what package unix has no words for: addresses of no or of the
-// wrong family, sendmmsg, and rings shared with the kernel. It alone uses
+// wrong family, sendmmsg, and memory and rings shared with the kernel. It alone uses
 // unsafe, and everything in it runs only in the process that makes an attempt.
 
 // rawAddr is an address as the kernel wants it, of the family given, which
@@ -134,4 +134,28 @@ func ringEnter(fd int, submit, wait, flags uint32) error {
 func at[T any](shared []byte, offset uint32) *T {
 	_ = shared[int(offset)+int(unsafe.Sizeof(*new(T)))-1]
 	return (*T)(unsafe.Pointer(&shared[offset]))
+}
+
+// lendMemory gives memory to an AF_XDP socket, as one frame. It must stay.
+func lendMemory(fd int, memory []byte) error {
+	size := len(memory)
+	reg := unix.XDPUmemReg{Addr: pointTo(&memory[0]), Len: uint64(size), Size: uint32(size)}
+	// As kernels before the last field want it too.
+	_, _, errno := unix.Syscall6(unix.SYS_SETSOCKOPT, uintptr(fd), unix.SOL_XDP, unix.XDP_UMEM_REG,
+		uintptr(unsafe.Pointer(&reg)), unsafe.Offsetof(reg.Tx_metadata_len), 0)
+	if errno != 0 {
+		return errno
+	}
+	return nil
+}
+
+// ringOffsets says where in the rings of an AF_XDP socket things are.
+func ringOffsets(fd int) (o unix.XDPMmapOffsets, err error) {
+	size := uint32(unsafe.Sizeof(o))
+	_, _, errno := unix.Syscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_XDP, unix.XDP_MMAP_OFFSETS,
+		uintptr(unsafe.Pointer(&o)), uintptr(unsafe.Pointer(&size)), 0)
+	if errno != 0 {
+		return o, errno
+	}
+	return o, nil
 }

@@ -80,7 +80,11 @@ func (s *scene) ipv4(protocol byte, payload []byte) []byte {
 
 // ipv4From is a packet to the target.
 func (s *scene) ipv4From(source netip.Addr, protocol byte, payload []byte) []byte {
-	from, to := source.As4(), netip.MustParseAddr(outerV4).As4()
+	return ipv4Between(source, netip.MustParseAddr(outerV4), protocol, payload)
+}
+
+func ipv4Between(source, dest netip.Addr, protocol byte, payload []byte) []byte {
+	from, to := source.As4(), dest.As4()
 	b := []byte{0x45, 0}
 	b = binary.BigEndian.AppendUint16(b, uint16(20+len(payload)))
 	b = append(b, 0, 1, 0, 0, 64, protocol, 0, 0)
@@ -94,10 +98,13 @@ func (s *scene) ipv4From(source netip.Addr, protocol byte, payload []byte) []byt
 }
 
 func (s *scene) ipv6UDP() []byte {
-	from, to := netip.MustParseAddr(innerV6).As16(), netip.MustParseAddr(outerV6).As16()
-	payload := s.datagram()
+	return ipv6Between(netip.MustParseAddr(innerV6), netip.MustParseAddr(outerV6), unix.IPPROTO_UDP, s.datagram())
+}
+
+func ipv6Between(source, dest netip.Addr, protocol byte, payload []byte) []byte {
+	from, to := source.As16(), dest.As16()
 	b := binary.BigEndian.AppendUint16([]byte{6 << 4, 0, 0, 0}, uint16(len(payload)))
-	b = append(b, unix.IPPROTO_UDP, 64)
+	b = append(b, protocol, 64)
 	b = append(append(b, from[:]...), to[:]...)
 	return append(b, payload...)
 }

@@ -22,7 +22,8 @@ type Stage struct {
 	outside *os.File // that of the target
 	mac     net.HardwareAddr
 	sniffer *sniffer
-	fence   int // socket in the inner namespace that belongs to no workload
+	fence   int          // socket in the inner namespace that belongs to no workload
+	tidy    func() error // nil: what lay made goes with the namespaces
 }
 
 // The cable, the same on every stage: nothing else is in its namespaces.
@@ -35,26 +36,36 @@ const (
 )
 
 // NewStage makes a stage. The caller must not be in a captured workload.
-func NewStage() (*Stage, error) {
+func NewStage() (*Stage, error) { return newStage((*Stage).lay) }
+
+// newStage makes a stage whose cable lay makes.
+func newStage(lay func(*Stage) error) (*Stage, error) {
 	s := &Stage{fence: -1}
-	if err := s.build(); err != nil {
+	if err := s.build(lay); err != nil {
 		return nil, errors.Join(fmt.Errorf("make network namespaces: %w", err), s.Close())
 	}
 	return s, nil
 }
 
-func (s *Stage) build() (err error) {
+// lay lays the cable from the one namespace to the other.
+func (s *Stage) lay() error {
+	return within(s.Inside, func() error {
+		veth := netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: cable}, PeerName: cable, PeerNamespace: netlink.NsFd(s.outside.Fd())}
+		return netlink.LinkAdd(&veth)
+	})
+}
+
+func (s *Stage) build(lay func(*Stage) error) (err error) {
 	if s.Inside, err = newNamespace(); err != nil {
 		return err
 	}
 	if s.outside, err = newNamespace(); err != nil {
 		return err
 	}
+	if err := lay(s); err != nil {
+		return fmt.Errorf("lay a cable: %w", err)
+	}
 	err = within(s.Inside, func() error {
-		veth := netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: cable}, PeerName: cable, PeerNamespace: netlink.NsFd(s.outside.Fd())}
-		if err := netlink.LinkAdd(&veth); err != nil {
-			return fmt.Errorf("lay a cable: %w", err)
-		}
 		if err := plugIn(cable, innerV4, innerV6, outerV4, outerV6); err != nil {
 			return err
 		}
@@ -97,6 +108,10 @@ func (s *Stage) Close() error {
 		if ns != nil {
 			ns.Close()
 		}
+	}
+	if s.tidy != nil {
+		defer func() { s.tidy = nil }()
+		return s.tidy()
 	}
 	return nil
 }
