@@ -1,6 +1,7 @@
 package agentd_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -287,13 +288,16 @@ func TestAnAgentdWithOtherMapsIsNotTakenOver(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer running.Close()
+	served := make(chan struct{})
+	ctx, end := context.WithCancel(t.Context())
+	defer func() { end(); <-served; running.Close() }()
 	config, err := daemon.LoadConfig(filepath.Join(agentd.Dir, "agentd.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
 	go func() {
-		_ = running.Serve(t.Context(), func(conn *handover.Conn) {
+		defer close(served)
+		_ = running.Serve(ctx, func(conn *handover.Conn) {
 			defer conn.Close()
 			var hello map[string]any
 			if _, err := conn.Receive(&hello); err != nil {

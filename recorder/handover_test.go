@@ -315,7 +315,10 @@ func TestWithoutAnAnswerNothingIsRecorded(t *testing.T) {
 		return ours, nil
 	})
 	go func() {
+		// One that goes before it says that it takes turns has seen none.
+		(<-dials).Close()
 		theirs := <-dials
+		_, _ = theirs.Write([]byte{answerReady})
 		_, _ = theirs.Read(make([]byte, 1<<10))
 		theirs.Close()
 		for theirs := range dials {

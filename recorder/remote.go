@@ -81,7 +81,7 @@ func (r *Remote) run() {
 		conn, err := r.dial()
 		if err == nil {
 			l := &line{conn: conn, answers: make(chan answer, 1)}
-			if r.set(l) {
+			if l.ready(r.stop) && r.set(l) {
 				l.read()
 			}
 			r.set(nil)
@@ -109,6 +109,25 @@ func (r *Remote) set(l *line) bool {
 	close(r.changed)
 	r.changed = make(chan struct{})
 	return true
+}
+
+// ready waits until whoever is there takes turns, or stop is closed. False: it
+// does not, and has seen none.
+func (l *line) ready(stop <-chan struct{}) bool {
+	var said [1]byte
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-stop:
+			l.conn.Close()
+		case <-over:
+		}
+	}()
+	_ = l.conn.SetReadDeadline(time.Now().Add(patience))
+	_, err := io.ReadFull(l.conn, said[:])
+	_ = l.conn.SetReadDeadline(time.Time{})
+	return err == nil && said[0] == answerReady
 }
 
 // read takes answers until there can be no more.

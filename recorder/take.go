@@ -11,8 +11,10 @@ import (
 	"time"
 )
 
-// What a Recorder answers to a turn of a predecessor's.
+// What a Recorder says to a predecessor: that it takes turns, and what came of
+// each.
 const (
+	answerReady   = 'b' // the first turn may come
 	answerKept    = 'k' // it is in the file
 	answerMoved   = 'm' // it is not, and will not be: ask who records now
 	answerRefused = 'r' // it is not, because of the text that follows
@@ -79,6 +81,7 @@ func (r *Recorder) Take(conn net.Conn, p *Predecessor) error {
 		return errMoved
 	}
 	defer r.exit(k)
+	k.begin()
 	if err := r.tell("resumed", p.Sessions(), !r.goesOn); err != nil {
 		return err
 	}
@@ -184,6 +187,16 @@ func (k *taker) answer(commit func() error) error {
 		k.say(append(binary.LittleEndian.AppendUint32([]byte{answerRefused}, uint32(len(text))), text...))
 	}
 	return err
+}
+
+// begin tells the predecessor that its turns are taken from here on. Of one
+// that it sends before, it could not know whether it is recorded.
+func (k *taker) begin() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if !k.left {
+		k.say([]byte{answerReady})
+	}
 }
 
 // leave tells the predecessor that the log has moved on.

@@ -82,7 +82,10 @@ type Capture struct {
 	conns     chan Conn
 	strangers chan Stranger
 	wants     *ringbuf.Reader
-	done      chan struct{}  // closed by Close and Detach
+	done      chan struct{}   // closed by Close and Detach
+	ending    context.Context // of dials: ended by Close and Detach
+	end       context.CancelFunc
+	dials     sync.WaitGroup // calls of Dial
 	working   sync.WaitGroup // goroutines
 	accepting sync.WaitGroup // those that end with Pause
 
@@ -117,6 +120,7 @@ func Open(o Options) (*Capture, error) {
 		changed:   make(chan struct{}),
 		listeners: map[uint64]*listener{},
 	}
+	c.ending, c.end = context.WithCancel(context.Background())
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -297,9 +301,11 @@ func (c *Capture) Detach() error {
 
 // stop closes the listeners and waits for everything that goes on.
 func (c *Capture) stop() {
+	c.end()
 	c.mu.Lock()
 	if c.closed {
 		c.mu.Unlock()
+		c.dials.Wait()
 		return
 	}
 	c.closed = true
@@ -322,6 +328,7 @@ func (c *Capture) stop() {
 	}
 	c.accepting.Wait()
 	c.working.Wait()
+	c.dials.Wait()
 	if c.host != nil {
 		c.host.Close()
 	}

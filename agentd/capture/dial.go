@@ -19,11 +19,19 @@ import (
 // then sees the new connection's local address as its own.
 //
 // The socket it returns is as Conn.FD is, and belongs to the caller. Waiting
-// for an answer holds no thread. Dial returns ctx's error if that ends first.
+// for an answer holds no thread. Dial returns ctx's error if that ends first,
+// and context.Canceled if capture ends.
 func (c *Capture) Dial(ctx context.Context, conn Conn) (fd int, err error) {
 	if conn.Direct {
 		return -1, fmt.Errorf("dial %s: the connection was made to agentd itself", conn.Dest)
 	}
+	if !c.enter() {
+		return -1, fmt.Errorf("dial %s: %w", conn.Dest, os.ErrClosed)
+	}
+	defer c.dials.Done()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(c.ending, cancel)()
 	if fd, err = c.socketFor(&conn); err != nil {
 		return -1, fmt.Errorf("dial %s: %w", conn.Dest, err)
 	}
@@ -35,6 +43,18 @@ func (c *Capture) Dial(ctx context.Context, conn Conn) (fd int, err error) {
 		return -1, fmt.Errorf("dial %s: %w", conn.Dest, err)
 	}
 	return fd, nil
+}
+
+// enter keeps the kernel side from being closed until c.dials.Done. False: it
+// is closed, or about to be.
+func (c *Capture) enter() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.ending.Err() != nil {
+		return false
+	}
+	c.dials.Add(1)
+	return true
 }
 
 // socketFor makes the socket for a connection upstream, bound as the client
