@@ -71,7 +71,8 @@ func TestEveryWayAround(t *testing.T) {
 		inside := root.Child(t, name)
 		p := &probe.Prober{
 			Inside: inside.Path, Outside: outside.Path, Captured: taken.to, Strict: strict && stops(c),
-			Command: func() *exec.Cmd { return exec.Command("/proc/self/exe") },
+			Command:  func() *exec.Cmd { return exec.Command("/proc/self/exe") },
+			Patience: 15 * time.Second * time.Duration(lab.Slower(t)),
 		}
 		p.Fresh = func(context.Context) (*probe.Prober, func() error, error) {
 			other := *p

@@ -1,6 +1,7 @@
 package probe
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/json"
@@ -30,7 +31,8 @@ type Prober struct {
 	// been given so far.
 	Captured func(ctx context.Context, port uint16) (int, error)
 	// Command starts this program so that it calls Main.
-	Command func() *exec.Cmd
+	Command  func() *exec.Cmd
+	Patience time.Duration // how long an attempt may take; 15 seconds if not set
 }
 
 // A Row says what came of a vector.
@@ -55,9 +57,6 @@ func (r *Row) Safe() bool {
 	}
 	return r.OK
 }
-
-// attemptTime is how long an attempt may take.
-const attemptTime = 15 * time.Second
 
 // Try tries v outside of the workload, where it must get through, and then
 // inside. An error means that nothing can be said.
@@ -222,7 +221,7 @@ func (p *Prober) here(ctx context.Context, v *Vector, f Family, free bool) (outc
 
 // run has a child play a scene and returns what it says.
 func (p *Prober) run(ctx context.Context, stage *Stage, v *Vector, s *scene) (o outcome, err error) {
-	ctx, cancel := context.WithTimeout(ctx, attemptTime)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.Patience, 15*time.Second))
 	defer cancel()
 	dir := s.Inside
 	if v.Outside {

@@ -10,7 +10,7 @@ failed=0
 while read -r dir package; do
 	start=$EPOCHREALTIME status=0
 	# Each test's result is told at once: it is what is known if the machine dies.
-	(cd "$dir" && "$tests/${package//\//-}.test" -test.v -test.timeout=20m "$@") </dev/null 2>&1 |
+	(cd "$dir" && "$tests/${package//\//-}.test" -test.v -test.timeout=50m "$@") </dev/null 2>&1 |
 		tee /tmp/output | { grep --line-buffered '^--- ' || true; } || status=$?
 	took=$((${EPOCHREALTIME/./} - ${start/./}))
 	if ((status == 0)) && grep -q '^PASS$' /tmp/output; then
