@@ -72,7 +72,7 @@ func newServer() (addr string, err error) {
 	}
 	// The server ends with this process, whatever becomes of that.
 	server := exec.Command(filepath.Join(bin, "postgres"), "-D", data, "-k", dir, "-p", strconv.Itoa(port),
-		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "max_connections=200", "-c", "wal_level=logical")
+		"-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "autovacuum=off", "-c", "max_connections=200", "-c", "wal_level=logical")
 	server.Dir, server.SysProcAttr = dir, attr
 	attr.Pdeathsig = syscall.SIGQUIT
 	log, err := server.StderrPipe()
