@@ -34,7 +34,7 @@ RUN mkdir -p /etc/agentd
 USER root
 # The answer is about the daemon of this container, also when another one runs
 # on the host.
-HEALTHCHECK --interval=10s --timeout=5s --start-period=30s CMD ["agentctl", "status", "--here"]
+HEALTHCHECK --interval=10s --timeout=10s --start-period=30s CMD ["agentctl", "status", "--here"]
 # SIGTERM drains: sessions may finish, for as long as limits.drain says.
 STOPSIGNAL SIGTERM
 ENTRYPOINT ["agentd"]

@@ -102,10 +102,10 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	}
 	undo = append(undo, from.close)
 	d.theirs = from != nil
+	undo = append(undo, d.closeSockets)
 	if err := d.listen(from); err != nil {
 		return err
 	}
-	undo = append(undo, d.closeSockets)
 	if d.recorder, err = d.openRecorder(from); err != nil {
 		return err
 	}

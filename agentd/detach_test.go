@@ -64,6 +64,19 @@ func TestDetachRemovesEveryTrace(t *testing.T) {
 	}
 }
 
+func TestDetachTakesNoDaemonForHungThatVerifiesForLong(t *testing.T) {
+	t.Parallel()
+	agentd := lab.StartAgentd(t, lab.Setup{})
+	for range 4 { // a second each
+		space := lab.NewNetns(t)
+		startRun(t, agentd, space.Path, "cat")
+		cutLoopback(t, space)
+	}
+	if out, err := detach(agentd); err == nil || !strings.Contains(out, "runs and is well") {
+		t.Errorf("detach of a daemon that is well: %v\n%s", err, out)
+	}
+}
+
 func detach(a *lab.Agentd, args ...string) (string, error) {
 	cmd := exec.Command(a.Program(), append([]string{"detach", "--config", filepath.Join(a.Dir, "agentd.yaml")}, args...)...)
 	out, err := cmd.CombinedOutput()

@@ -248,9 +248,11 @@ func (f *follower) apply(path string, v selection.Verdict, netns *os.File) error
 // forget makes a cgroup stand as those above it.
 func (f *follower) forget(path string) error {
 	s := f.stands[path]
-	delete(f.stands, path)
-	if id, err := cgroup.ID(f.dir(path)); err != nil || id != s.id {
-		return nil // gone: capture forgets it by itself
+	if id, err := cgroup.ID(f.dir(path)); err == nil && id == s.id { // else it is gone, and capture forgets it by itself
+		if err := f.capture.Remove(s.id); err != nil {
+			return err
+		}
 	}
-	return f.capture.Remove(s.id)
+	delete(f.stands, path)
+	return nil
 }

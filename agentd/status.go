@@ -38,7 +38,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Config:    d.configStatus(),
 		Policy:    d.policyStatus(),
 		Workloads: d.workloadStatus(),
-		Targets:   d.targetStatus(),
+		Targets:   d.Targets(),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",
@@ -141,7 +141,8 @@ func (d *Daemon) configStatus() control.Config {
 	return c
 }
 
-func (d *Daemon) targetStatus() []control.Target {
+// Targets implements control.Reporter.
+func (d *Daemon) Targets() []control.Target {
 	list := []control.Target{}
 	for _, t := range d.targets() {
 		addresses, problem := d.where(&t)

@@ -80,7 +80,13 @@ func (d *Daemon) answer(ctx context.Context, conn *handover.Conn, ready chan<- *
 		conn.Close()
 		return
 	}
-	if err := conn.SetDeadline(time.Time{}); err != nil || ctx.Err() != nil {
+	// Before the deadline is taken back: the meeting ends as soon as this one is
+	// met, and must not set another.
+	if !stop() {
+		conn.Close()
+		return
+	}
+	if err := conn.SetDeadline(time.Time{}); err != nil {
 		conn.Close()
 		return
 	}

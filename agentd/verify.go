@@ -40,27 +40,28 @@ func newVerifier(hierarchy string) (*synthetic.Verifier, error) {
 // unless that was done just now.
 func (d *Daemon) verify(ctx context.Context) {
 	all := d.capture.Workloads()
-	captured := map[string]bool{}
+	others := map[string]bool{d.verifier.Home: true}
 	for _, w := range all {
-		captured[w.Cgroup] = true
+		others[w.Cgroup] = true
 	}
 	var subjects []synthetic.Subject
 	for _, w := range all {
-		subjects = append(subjects, synthetic.Subject{ID: w.ID, Places: places(w.Cgroup, captured)})
+		subjects = append(subjects, synthetic.Subject{ID: w.ID, Places: places(w.Cgroup, others)})
 	}
 	d.verifier.Verify(ctx, subjects)
 }
 
 // places finds where connections of the workload in dir can be made from: the
-// cgroup of a process for each network namespace, not below another captured
-// cgroup. What cannot be read is left out.
-func places(dir string, captured map[string]bool) (found []synthetic.Place) {
+// cgroup of a process for each network namespace, not below one of the others:
+// captured ones, and agentd's own, which never is. What cannot be read is left
+// out.
+func places(dir string, others map[string]bool) (found []synthetic.Place) {
 	seen := map[uint64]bool{}
 	_ = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		switch {
 		case err != nil || !e.IsDir():
 			return nil // removed meanwhile, or a file
-		case path != dir && captured[path]:
+		case path != dir && others[path]:
 			return fs.SkipDir
 		case len(found) == maxPlaces:
 			return fs.SkipAll

@@ -42,13 +42,7 @@ func TestAWorkloadWhoseConnectionsDoNotComeIsNotVerified(t *testing.T) {
 	a := lab.StartAgentd(t, lab.Setup{})
 	space := lab.NewNetns(t)
 	startRun(t, a, space.Path, "cat")
-	space.Do(t, func() error {
-		lo, err := netlink.LinkByName("lo")
-		if err != nil {
-			return err
-		}
-		return netlink.LinkSetDown(lo)
-	})
+	cutLoopback(t, space)
 	list := workloads(t, a)
 	if len(list) != 1 {
 		t.Fatalf("%d workloads, want 1", len(list))
@@ -73,6 +67,19 @@ func TestSyntheticAddressesAnswerNobodyElse(t *testing.T) {
 	if sessions, err := a.Ctl(t, "sessions", "list"); err != nil || !strings.Contains(sessions, "unlisted") {
 		t.Errorf("sessions are %s (%v), want the one to %s", sessions, err, host)
 	}
+}
+
+// cutLoopback makes every connection to agentd's listener in a namespace wait
+// in vain.
+func cutLoopback(t *testing.T, space *lab.Netns) {
+	t.Helper()
+	space.Do(t, func() error {
+		lo, err := netlink.LinkByName("lo")
+		if err != nil {
+			return err
+		}
+		return netlink.LinkSetDown(lo)
+	})
 }
 
 // startRun starts a program that copies its input to its output as a run of the

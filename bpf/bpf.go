@@ -1,6 +1,6 @@
 // Package bpf is the kernel side of agentd: the programs that send the
-// connections of captured workloads to agentd's listener, and remember where
-// they were going. Package capture loads them and says what is captured.
+// connections of captured workloads to agentd's listener, remember where they
+// were going, and refuse what would go around it. Package capture loads them and says what is captured.
 //
 // The compiled object is in the repository, so that building agentd needs no
 // clang. After a change of the C sources run `go generate ./bpf` (with clang

@@ -26,6 +26,7 @@ type daemonSetup struct {
 	Dial       *request // made by the daemon itself once it is ready
 	Takeover   capture.Takeover
 	Hold       string // address the daemon itself connects to before it captures, and speaks to afterwards
+	Unguard    bool   // capture all once more, without strict mode
 	Netns      string // path of the one that is the daemon's host's; "": ours
 }
 
@@ -79,6 +80,17 @@ func daemonMain() {
 		if _, err := c.Add(w); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
+		}
+	}
+	if setup.Unguard {
+		for _, w := range setup.Workloads {
+			w.Strict = false
+			if _, err := c.Add(w); err != nil {
+				panic(err)
+			}
+		}
+		if err := c.Reconcile(); err != nil {
+			panic(err)
 		}
 	}
 	conns := make(chan capture.Conn, 1000)

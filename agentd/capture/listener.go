@@ -231,9 +231,7 @@ func (c *Capture) shut(l *listener) {
 
 func (l *listener) close(c *Capture) {
 	if !c.closed { // else what is pinned stays, and the rest goes with us
-		for _, g := range l.guards {
-			g.remove()
-		}
+		l.unguard()
 	}
 	for _, s := range []*socket{l.v4, l.v6} {
 		if s != nil {

@@ -120,6 +120,14 @@ func (k *kernel) guardLink(index int) (guard, error) {
 	return g, nil
 }
 
+// unguard ends strict mode in the network namespace of l.
+func (l *listener) unguard() {
+	for _, g := range l.guards {
+		g.remove()
+	}
+	l.guards = nil
+}
+
 // remove takes a guard off. What is left of one whose interface is gone is
 // only its pin.
 func (g guard) remove() {

@@ -41,7 +41,8 @@ else:
 func TestStrictModeStopsPacketSockets(t *testing.T) {
 	const pod, node = "10.77.0.2", "10.77.0.1"
 	stops := !slices.ContainsFunc(start(t, capture.Options{}).Lacks(), func(what string) bool { return strings.Contains(what, "strict mode") })
-	for _, strict := range []bool{false, true} {
+	for _, mode := range []struct{ strict, ended bool }{{false, false}, {true, false}, {true, true}} {
+		strict := mode.strict && !mode.ended
 		host, netns, root := lab.NewNetns(t), lab.NewNetns(t), lab.NewCgroup(t)
 		device := lab.Connect(t, host, node, netns, pod)
 		group := root.Child(t, "agent")
@@ -49,7 +50,8 @@ func TestStrictModeStopsPacketSockets(t *testing.T) {
 		startDaemon(t, nil, daemonSetup{
 			Root:      root.Path,
 			Netns:     host.Path,
-			Workloads: []capture.Workload{{Cgroup: group.Path, Name: "agent", Strict: strict}},
+			Workloads: []capture.Workload{{Cgroup: group.Path, Name: "agent", Strict: mode.strict}},
+			Unguard:   mode.ended,
 		})
 		heard := listenUDP(t, host, net.JoinHostPort(node, "53"))
 		server := serve(t, node, host)
@@ -67,7 +69,7 @@ func TestStrictModeStopsPacketSockets(t *testing.T) {
 			case line := <-heard:
 				said = append(said, line)
 			case <-time.After(10 * time.Second):
-				t.Fatalf("strict %t: heard %q and no more", strict, said)
+				t.Fatalf("%+v: heard %q and no more", mode, said)
 			}
 		}
 		want := []string{"packet", "raw", "bypass", "usual"}
@@ -75,7 +77,7 @@ func TestStrictModeStopsPacketSockets(t *testing.T) {
 			want = []string{"usual"}
 		}
 		if !slices.Equal(said, want) {
-			t.Errorf("strict %t: the node heard %q, want %q", strict, said, want)
+			t.Errorf("%+v: the node heard %q, want %q", mode, said, want)
 		}
 		// Sent elsewhere on its way out, it reaches nobody.
 		elsewhere := serve(t, node, host)
@@ -87,10 +89,10 @@ func TestStrictModeStopsPacketSockets(t *testing.T) {
 		told := netip.AddrPortFrom(server.addr.Addr(), server.addr.Port()+1)
 		got := keeper.do(t, request{Dest: told})
 		if reached := len(elsewhere.asked) > 0; reached != (!strict || !stops) {
-			t.Errorf("strict %t: a connection that is sent elsewhere: %+v, reached somebody: %t", strict, got, reached)
+			t.Errorf("%+v: a connection that is sent elsewhere: %+v, reached somebody: %t", mode, got, reached)
 		}
 		if got := keeper.do(t, request{Dest: server.addr}); got.Err != "" || got.Peer != server.addr || !strings.HasPrefix(got.Seen, pod) {
-			t.Errorf("strict %t: a connection through agentd: %+v, want one of %s", strict, got, pod)
+			t.Errorf("%+v: a connection through agentd: %+v, want one of %s", mode, got, pod)
 		}
 	}
 }

@@ -203,7 +203,8 @@ const staleFlow = 3 * time.Minute
 
 // Reconcile catches up with what happened: it listens in network namespaces
 // that have appeared in captured cgroups, stops where no captured process is
-// left, and forgets cgroups that are gone.
+// left, ends strict mode where nobody wants it any more, and forgets cgroups
+// that are gone.
 func (c *Capture) Reconcile() error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -216,6 +217,7 @@ func (c *Capture) Reconcile() error {
 func (c *Capture) reconcile() error {
 	var errs []error
 	needed := map[uint64]bool{}
+	strict := map[uint64]bool{} // those in which a workload wants strict mode
 	for id, w := range c.workloads {
 		if now, err := cgroup.ID(w.Cgroup); errors.Is(err, fs.ErrNotExist) || err == nil && now != id {
 			errs = append(errs, c.remove(id))
@@ -230,6 +232,9 @@ func (c *Capture) reconcile() error {
 		maps.Copy(used, w.given)
 		c.guardAll(w, used)
 		maps.Copy(needed, used)
+		if w.Strict {
+			maps.Copy(strict, used)
+		}
 	}
 	for id, d := range c.decided {
 		if now, err := cgroup.ID(d.dir); errors.Is(err, fs.ErrNotExist) || err == nil && now != id {
@@ -240,6 +245,8 @@ func (c *Capture) reconcile() error {
 		for id, l := range c.listeners {
 			if !needed[id] && time.Since(l.wanted) > wantedFor {
 				c.shut(l)
+			} else if !strict[id] {
+				l.unguard()
 			}
 		}
 	}

@@ -19,10 +19,12 @@ import (
 // DefaultSocket is where agentd listens when nothing else is configured.
 const DefaultSocket = "/run/agentd/agentd.sock"
 
-// A Reporter says how the daemon is. Status is called once per request, by
-// several goroutines; what it returns is not changed afterwards.
+// A Reporter says how the daemon is. Its methods are called once per request,
+// by several goroutines; what they return is not changed afterwards. Targets is
+// that part of Status which is known at once.
 type Reporter interface {
 	Status(context.Context) Status
+	Targets() []Target
 }
 
 // Runs starts and ends programs that are captured by name.

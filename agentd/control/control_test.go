@@ -32,6 +32,8 @@ type daemon struct {
 
 func (d *daemon) Status(context.Context) control.Status { return d.status }
 
+func (d *daemon) Targets() []control.Target { return d.status.Targets }
+
 func (d *daemon) connections(context.Context) ([]control.Connection, error) { return nil, nil }
 
 func (d *daemon) StartRun(_ context.Context, req control.RunRequest) (control.Run, error) {

@@ -163,8 +163,8 @@ func (s *Server) workloads(r *http.Request, _ Peer) (any, error) {
 	return notNil(s.Reporter.Status(r.Context()).Workloads), nil
 }
 
-func (s *Server) targets(r *http.Request, _ Peer) (any, error) {
-	return notNil(s.Reporter.Status(r.Context()).Targets), nil
+func (s *Server) targets(*http.Request, Peer) (any, error) {
+	return notNil(s.Reporter.Targets()), nil
 }
 
 func (s *Server) connections(r *http.Request, _ Peer) (any, error) {

@@ -86,6 +86,7 @@ func Open(o Options) (*Node, error) {
 	n.ctx, n.stop = context.WithCancel(context.Background())
 	if o.Runtime != "" {
 		if n.runtime, err = dial(o.Runtime); err != nil {
+			n.Close()
 			return nil, err
 		}
 	}

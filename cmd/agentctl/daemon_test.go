@@ -89,6 +89,8 @@ func (d *daemon) connections(context.Context) ([]control.Connection, error) {
 
 func (d *daemon) Status(context.Context) control.Status { return d.status }
 
+func (d *daemon) Targets() []control.Target { return d.status.Targets }
+
 func (d *daemon) StartRun(_ context.Context, req control.RunRequest) (control.Run, error) {
 	dir := filepath.Join(d.cgroup, req.Name)
 	switch err := os.Mkdir(dir, 0o755); {
