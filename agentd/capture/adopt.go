@@ -116,5 +116,5 @@ func (c *Capture) Settle() error {
 	for id := range c.inherited {
 		errs = append(errs, c.remove(id))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, c.unguardOthers())...)
 }

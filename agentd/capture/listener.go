@@ -22,9 +22,10 @@ type listener struct {
 	ports  bpf.CapturePorts
 	v4, v6 *socket // v6 is nil where there is no IPv6
 
-	by     uint64    // id of the workload's cgroup that needed it first; 0: asked for by name
-	wanted time.Time // when a connection last asked for it that waits
-	guards []guard   // of strict mode
+	by      uint64        // id of the workload's cgroup that needed it first; 0: asked for by name
+	wanted  time.Time     // when a connection last asked for it that waits
+	guards  map[int]guard // of strict mode, by interface
+	guarded time.Time     // when they were last looked after
 }
 
 // A socket is one that listens. Its descriptor is kept beside the file because

@@ -6,6 +6,8 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/link"
@@ -19,6 +21,10 @@ type guard struct {
 	link link.Link
 	pin  string // "" if it is not pinned
 }
+
+// strictPin is what the names of its pins begin with; an interface's number
+// follows.
+const strictPin = "link_strict_"
 
 // lacksStrict is what a kernel lacks that has no tcx.
 const lacksStrict = "strict mode, which stops packet sockets, needs Linux 6.6"
@@ -40,12 +46,15 @@ func (k *kernel) loadStrict() error {
 	return nil
 }
 
+// lookAgain is how often cables are looked for that a namespace got later.
+const lookAgain = 10 * time.Second
+
 // guard puts strict mode on the host's ends of the cables of l's network
-// namespace, if that is not done yet. It fails closed as far as it can: an
-// error says which packets are not stopped, and the workload's status too. The
-// caller holds c.mu.
+// namespace, if that was not done just now. It fails closed as far as it can:
+// an error says which packets are not stopped, and the workload's status too.
+// The caller holds c.mu.
 func (c *Capture) guard(l *listener) error {
-	if l.guards != nil {
+	if l.guards != nil && time.Since(l.guarded) < lookAgain {
 		return nil
 	}
 	if c.kernel.strict == nil {
@@ -61,19 +70,22 @@ func (c *Capture) guard(l *listener) error {
 	if len(ends) == 0 {
 		return errors.New("strict: its network namespace has no cable (veth) to the host's: packet sockets are not stopped")
 	}
-	var guards []guard
+	guards := map[int]guard{}
+	var errs []error
 	for _, index := range ends {
-		g, err := c.kernel.guardLink(index)
-		if err != nil {
-			for _, g := range guards {
-				g.remove()
+		g, known := l.guards[index]
+		if !known {
+			if g, err = c.kernel.guardLink(index); err != nil {
+				errs = append(errs, fmt.Errorf("strict: %w", err))
+				continue
 			}
-			return fmt.Errorf("strict: %w", err)
 		}
-		guards = append(guards, g)
+		guards[index] = g
+		delete(l.guards, index)
 	}
-	l.guards = guards
-	return nil
+	l.unguard() // what is left is of cables that are gone
+	l.guards, l.guarded = guards, time.Now()
+	return errors.Join(errs...)
 }
 
 // guardAll puts strict mode on all network namespaces of w that are listened
@@ -96,7 +108,7 @@ func (c *Capture) guardAll(w *workload, netns map[uint64]bool) {
 func (k *kernel) guardLink(index int) (guard, error) {
 	g := guard{}
 	if k.pins != nil {
-		g.pin = filepath.Join(k.pins.Name(), "link_strict_"+strconv.Itoa(index))
+		g.pin = filepath.Join(k.pins.Name(), strictPin+strconv.Itoa(index))
 		old, err := link.LoadPinnedLink(g.pin, nil)
 		if err == nil {
 			if info, err := old.Info(); err == nil && info.TCX() != nil && int(info.TCX().Ifindex) == index && old.Update(k.strict) == nil {
@@ -135,6 +147,32 @@ func (g guard) remove() {
 		_ = os.Remove(g.pin)
 	}
 	_ = g.link.Close()
+}
+
+// unguardOthers takes off what an earlier agentd has left and nobody wants any
+// more. The caller holds c.mu.
+func (c *Capture) unguardOthers() error {
+	if c.kernel.pins == nil {
+		return nil
+	}
+	folder := c.kernel.pins.Name()
+	entries, err := os.ReadDir(folder)
+	if err != nil {
+		return err
+	}
+	wanted := map[string]bool{}
+	for _, l := range c.listeners {
+		for _, g := range l.guards {
+			wanted[g.pin] = true
+		}
+	}
+	var errs []error
+	for _, e := range entries {
+		if pin := filepath.Join(folder, e.Name()); strings.HasPrefix(e.Name(), strictPin) && !wanted[pin] {
+			errs = append(errs, os.Remove(pin))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // hostEnds returns the interfaces of our own network namespace whose cables

@@ -179,10 +179,13 @@ func (c *Capture) attend() {
 		if errors.Is(err, os.ErrClosed) {
 			return
 		}
-		var want bpf.CaptureWant
-		if err == nil {
-			err = binary.Read(bytes.NewReader(record.RawSample), binary.NativeEndian, &want)
+		if err != nil {
+			c.log.Error("read what the kernel side wants", "error", err)
+			c.rest()
+			continue
 		}
+		var want bpf.CaptureWant
+		err = binary.Read(bytes.NewReader(record.RawSample), binary.NativeEndian, &want)
 		if err == nil {
 			err = c.listenWanted(want)
 		}
