@@ -25,6 +25,9 @@ func TestMain(m *testing.M) {
 		probe.Main()
 		return
 	}
+	// Built with -race, each of the many processes would sleep for a second at
+	// its end.
+	os.Setenv("GORACE", "atexit_sleep_ms=0 "+os.Getenv("GORACE"))
 	if os.Getenv(nodeEnv) == "" {
 		if err := becomeNode(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
