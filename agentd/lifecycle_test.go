@@ -139,7 +139,7 @@ func (s *siege) hang(t *testing.T) {
 	<-time.After(hungFor)
 	_ = s.agentd.Process.Cmd.Process.Signal(syscall.SIGCONT)
 	// It may say that it is alive again up to half a second later.
-	s.outages = append(s.outages, period{from, time.Now().Add(2 * time.Second)})
+	s.outages = append(s.outages, period{from, time.Now().Add(time.Duration(lab.Slower(t)) * 2 * time.Second)})
 }
 
 func (s *siege) restart(t *testing.T) {
