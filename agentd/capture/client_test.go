@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"os/exec"
 	"runtime"
 	"slices"
 	"strings"
@@ -52,46 +51,12 @@ type response struct {
 }
 
 // A client is a process that connects when it is told to.
-type client struct {
-	pid       int
-	process   *lab.Process
-	requests  *json.Encoder
-	responses *json.Decoder
-}
+type client struct{ *actor[request, response] }
 
 // startClient starts a client in a cgroup and a network namespace (nil: ours).
 func startClient(t testing.TB, group *lab.Cgroup, netns *lab.Netns) *client {
 	t.Helper()
-	cmd := group.Put(exec.Command("/proc/self/exe"))
-	cmd.Env = append(os.Environ(), clientEnv+"=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := ""
-	if netns != nil {
-		path = netns.Path
-	}
-	p := lab.Start(t, cmd, path, syscall.SIGKILL)
-	return &client{cmd.Process.Pid, p, json.NewEncoder(in), json.NewDecoder(out)}
-}
-
-// do has the client make a connection and returns what came of it.
-func (c *client) do(t testing.TB, r request) response {
-	t.Helper()
-	if err := c.requests.Encode(r); err != nil {
-		t.Fatalf("ask the client: %v", err)
-	}
-	var got response
-	if err := c.responses.Decode(&got); err != nil {
-		t.Fatalf("hear from the client: %v", err)
-	}
-	return got
+	return &client{startActor[request, response](t, clientEnv, group, netns)}
 }
 
 // end ends the client.

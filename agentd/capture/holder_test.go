@@ -5,8 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"os/exec"
-	"syscall"
 	"testing"
 
 	"agentd.dev/agentd/internal/lab"
@@ -34,45 +32,12 @@ type result struct {
 	Heard  string         // what the server answered
 }
 
-type holder struct {
-	pid     int
-	process *lab.Process
-	orders  *json.Encoder
-	results *json.Decoder
-}
+type holder struct{ *actor[order, result] }
 
 // startHolder starts a holder in a cgroup and a network namespace (nil: ours).
 func startHolder(t testing.TB, group *lab.Cgroup, netns *lab.Netns) *holder {
 	t.Helper()
-	cmd := group.Put(exec.Command("/proc/self/exe"))
-	cmd.Env = append(os.Environ(), holderEnv+"=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := ""
-	if netns != nil {
-		path = netns.Path
-	}
-	p := lab.Start(t, cmd, path, syscall.SIGKILL)
-	return &holder{cmd.Process.Pid, p, json.NewEncoder(in), json.NewDecoder(out)}
-}
-
-func (h *holder) do(t testing.TB, o order) result {
-	t.Helper()
-	if err := h.orders.Encode(o); err != nil {
-		t.Fatalf("ask the holder: %v", err)
-	}
-	var got result
-	if err := h.results.Decode(&got); err != nil {
-		t.Fatalf("hear from the holder: %v", err)
-	}
-	return got
+	return &holder{startActor[order, result](t, holderEnv, group, netns)}
 }
 
 // must is do for what has to work.
