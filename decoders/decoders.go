@@ -44,6 +44,11 @@ const (
 	// relay answers by forwarding them (as for Pass), by Refuse, or, for
 	// an event of kind Columns, by Mask and then as for Pass.
 	Ask
+	// Study: Next has nothing to say in this direction before Step.Study was
+	// called, which takes time and may block, and so is called on a goroutine
+	// of its own; then Next is called again, with the same bytes and perhaps
+	// more. N is 0. Meanwhile the other direction goes on.
+	Study
 )
 
 // A Step says what to do with the front of a buffer.
@@ -63,6 +68,10 @@ type Step struct {
 	// Out is sent on in the direction of travel before the N bytes, or in
 	// their place for Drop. With Ask it is sent only if they are forwarded.
 	Out []byte
+	// Study is set with Study alone. It touches nothing of the decoder that
+	// the other direction may touch, is called once, and returns within
+	// seconds.
+	Study func()
 	// Back is sent the other way, to where the N bytes came from. Only with
 	// Pass and Drop.
 	Back []byte
@@ -234,6 +243,36 @@ type Want struct {
 	Kinds   Kinds        // beyond Login, Prepare, Request and Outcome, which are always reported
 	Columns []ColumnName // columns that results must be watched for
 	MaxText int          // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
+	// Grammar is asked what statements mean. Nil: their words are all that is
+	// known.
+	Grammar Grammar
+	// Account is what agentd logs in with in the client's place, nil if the
+	// client's own login is passed on.
+	Account *Account
+}
+
+// A Grammar knows what texts of one language mean. Texts of one key mean the
+// same. It may be used by any number of goroutines, and what it returns is
+// immutable; its type is a matter between decoder and grammar.
+type Grammar interface {
+	// Known returns the meaning of a key if it is remembered. It does not
+	// block, and does not allocate.
+	Known(key []byte) (meaning any, ok bool)
+	// Study finds out what a text means, which may take a second. It always
+	// comes to something, if only to a meaning that says why nothing is known.
+	Study(key []byte, text string) (meaning any)
+}
+
+// An Account is what agentd logs in to a server with. The Password, and what is
+// made from it, is in no event, error or record.
+type Account struct {
+	Credential string // what operators call it
+	User       string
+	Password   string
+	Parameters map[string]string // of the session, set over those of the client
+	// Binding is the hash of the server's certificate (RFC 5929,
+	// tls-server-end-point), nil without TLS.
+	Binding []byte
 }
 
 // DefaultMaxText is how long a statement may be when nothing else is said, in
