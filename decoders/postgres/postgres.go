@@ -26,6 +26,7 @@ var Protocol = decoders.Protocol{
 	Fields: slices.Concat(sql.Fields, loginFields),
 	Sniff:  sniff,
 	New:    func(want decoders.Want) decoders.Decoder { return newDecoder(want) },
+	Secure: &secure,
 }
 
 // A phase is where a connection is in its life.
@@ -47,7 +48,7 @@ type decoder struct {
 	phase   phase
 	seq     uint64 // of the newest event that has one of its own
 
-	askedTLS, askedGSS bool // the client has asked for encryption, and was told that there is none
+	askedTLS, askedGSS bool // the client has asked for encryption, and was answered
 
 	analyzer *sql.Analyzer
 	watch    []decoders.ColumnName // what analyzer looks for
@@ -60,6 +61,7 @@ type decoder struct {
 	queue      queue
 	lastSync   uint64 // the slot of the client's newest Sync
 	challenged bool   // the server waits for a password message
+	unbound    bool   // the client was kept from binding its login to the server's certificate
 
 	asked    uint64 // the slot of the newest Ask, 0 if it got none
 	parsing  string // the name in the newest Parse asked about
@@ -106,6 +108,7 @@ func newDecoder(want decoders.Want) *decoder {
 		d.maxText = decoders.DefaultMaxText
 	}
 	d.queue.head, d.queue.tail = 1, 1
+	d.askedTLS = want.Secured[decoders.FromClient]
 	return d
 }
 
