@@ -27,6 +27,7 @@ type Config struct {
 	Capture  CaptureConfig
 	Policies []string // files and folders
 	Targets  Targets
+	CA       CAConfig
 	Resolver string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
 	Unlisted Unlisted
 	Record   RecordConfig
@@ -127,7 +128,8 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "metrics", Read: listenAddress(&c.Metrics)},
 		{Name: "capture", Read: c.Capture.read(folder)},
 		{Name: "policies", Read: files(&c.Policies, folder)},
-		{Name: "targets", Read: c.Targets.read},
+		{Name: "targets", Read: c.Targets.read(folder)},
+		{Name: "ca", Read: c.CA.read(folder)},
 		{Name: "resolver", Read: serverAddress(&c.Resolver)},
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},
 		{Name: "record", Read: mapping(c.Record.keys())},

@@ -31,6 +31,8 @@ var allowed = []struct {
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
 	{"agentd/watch", nil},
 	{"agentd/handover", nil},
+	{"agentd/certs", nil},
+	{"agentd/legs", []string{"decoders", "recorder", "agentd/relay"}},
 	{"agentd/probe", nil},
 	{"agentd/synthetic", nil},
 	{"agentd/doctor", []string{"agentd/cgroup", "agentd/control"}},

@@ -39,6 +39,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Policy:    d.policyStatus(),
 		Workloads: d.workloadStatus(),
 		Targets:   d.Targets(),
+		CA:        d.CA(),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",
@@ -155,6 +156,7 @@ func (d *Daemon) Targets() []control.Target {
 			Default:      answers[t.Default],
 			Unclassified: answers[t.Unclassified],
 			Labels:       t.Labels,
+			TLS:          t.TLS.status(),
 		})
 	}
 	return list
