@@ -59,6 +59,11 @@ const anything = renames | recurses | replans | remodels
 // read says what text means. It allocates nothing for a statement like the
 // last one of its kind.
 func (d *decoder) read(text []byte) reading {
+	if d.replication {
+		if facts := replicates(text); facts != nil {
+			return reading{facts: facts}
+		}
+	}
 	facts := d.analyzer.Analyze(text)
 	var r reading
 	if memo := &d.readings[0]; memo.facts == facts {

@@ -34,6 +34,12 @@ type Facts struct {
 	values        []any // of Fields, ready to be handed out
 }
 
+// Command returns the facts of a command that is not SQL, by its verb.
+func Command(verb string) *Facts {
+	f := &Facts{Statements: 1, Verbs: []string{verb}, Normalized: verb, Opaque: true}
+	return f.seal()
+}
+
 // A Name is the use of a prepared statement's or cursor's name.
 type Name struct {
 	// Verb is prepare, execute, deallocate, declare, fetch, move, close, or
