@@ -28,8 +28,8 @@ func session(t *testing.T, want decoders.Want) (*proxy, *client) {
 
 func TestLoginIsAskedWithWhatTheClientSaysOfItself(t *testing.T) {
 	for _, tt := range []struct {
-		params       []string
-		want         string
+		params      []string
+		want        string
 		exceptional bool
 	}{
 		{[]string{"user", "postgres"}, "postgres postgres  false", false},
