@@ -105,7 +105,7 @@ func TestExamplesMaskColumns(t *testing.T) {
 
 func TestExamplesAreOneSet(t *testing.T) {
 	rules, err := policy.Check([]string{"../deploy/examples/policies"}, all.Protocols)
-	if err != nil || len(rules) != 8 {
+	if err != nil || len(rules) != 10 {
 		t.Errorf("got %d rules, %v, want 10", len(rules), err)
 	}
 }
