@@ -157,26 +157,26 @@ func TestBytesBehindAStudyAreBounded(t *testing.T) {
 	school := r.school()
 	client, server, _ := r.session()
 	_ = client.SetWriteBuffer(64 << 10)
-	say(t, client, "study\n")
+	const head = "study\ndata 4000000000\n"
+	say(t, client, head)
 	school.begins()
 	sent := flood(client)
 	if sent > 16<<20 {
 		t.Errorf("%d bytes were taken behind a study", sent)
 	}
 	school.ends()
-	hear(t, server, "study\n")
+	hear(t, server, head)
 	if n, err := io.CopyN(io.Discard, server, int64(sent)); err != nil {
 		t.Errorf("%d of %d bytes came after the study: %v", n, sent, err)
 	}
 }
 
-// flood sends passing lines until nobody takes more, and returns how many bytes
-// that were.
+// flood sends until nobody takes more, and returns how many bytes that were.
 func flood(c *net.TCPConn) (sent int) {
-	line := []byte("- " + strings.Repeat("x", 1<<10) + "\n")
+	block := make([]byte, 16<<10)
 	for {
 		_ = c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-		n, err := c.Write(line)
+		n, err := c.Write(block)
 		sent += n
 		if err != nil {
 			return sent
