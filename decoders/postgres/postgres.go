@@ -58,6 +58,7 @@ type decoder struct {
 		reading reading
 	}
 	encoding encoding
+	learned  lesson
 
 	queue      queue
 	lastSync   uint64 // the slot of the client's newest Sync

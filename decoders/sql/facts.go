@@ -15,6 +15,9 @@ type Facts struct {
 	// Commands name some statements more closely: "drop table",
 	// "alter role", "copy from", "select into", "explain analyze".
 	Commands []string
+	// Key is the normalised form that everything else follows from, "" of a text
+	// that is empty or could not be cut into words.
+	Key string
 	// Normalized has "?" for each literal and "?+" for a list of them, no
 	// comments, single spaces, and unquoted words in lower case.
 	Normalized string

@@ -9,7 +9,6 @@ package sql
 
 import (
 	"cmp"
-	"slices"
 
 	"agentd.dev/decoders"
 )
@@ -85,12 +84,7 @@ func (a *Analyzer) settle(text []byte) (*Facts, reason) {
 }
 
 // agrees says whether two readings of a text come to the same.
-func (f *Facts) agrees(g *Facts) bool {
-	return f == g || f.Statements == g.Statements && f.Opaque == g.Opaque &&
-		f.Secret == g.Secret && f.Unclassified == g.Unclassified &&
-		f.table == g.table && f.column == g.column && slices.Equal(f.Verbs, g.Verbs) &&
-		slices.Equal(f.Commands, g.Commands) && slices.Equal(f.Names, g.Names)
-}
+func (f *Facts) agrees(g *Facts) bool { return f == g || f.Key == g.Key }
 
 // unread returns the facts of a text that has none: it may do anything, name
 // anything, and hold any secret.
