@@ -8,6 +8,7 @@
 package sql
 
 import (
+	"bytes"
 	"cmp"
 
 	"agentd.dev/decoders"
@@ -67,6 +68,7 @@ func (a *Analyzer) read(text []byte, r reading) (f *Facts, why reason, unclear b
 func (a *Analyzer) settle(text []byte) (*Facts, reason) {
 	var agreed *Facts
 	first := understood
+	one := true // the grammar would see the same in all
 	for _, r := range readings {
 		f, why, _ := a.read(text, r)
 		switch {
@@ -78,7 +80,12 @@ func (a *Analyzer) settle(text []byte) (*Facts, reason) {
 			agreed = f
 		case !agreed.agrees(f):
 			return nil, ambiguous
+		case !bytes.Equal(agreed.Key, f.Key):
+			one = false
 		}
+	}
+	if agreed != nil && !one {
+		agreed = agreed.withoutKey()
 	}
 	return agreed, first
 }
