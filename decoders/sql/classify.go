@@ -6,7 +6,7 @@ import "bytes"
 // word is a verb it takes it for one: a verb too many refuses what might have
 // been let through, a verb too few lets through what nobody judged.
 func classify(key []byte, w *watch) *Facts {
-	c := classifier{facts: &Facts{Key: string(key), Normalized: readable(key)}, watch: w}
+	c := classifier{facts: &Facts{Normalized: readable(key)}, watch: w}
 	c.facts.Secret = len(key) > 0 && key[len(key)-1] == aSecret
 	if hasSkeleton(key) {
 		c.facts.Key = bytes.Clone(key)

@@ -15,9 +15,6 @@ type Facts struct {
 	// Commands name some statements more closely: "drop table",
 	// "alter role", "copy from", "select into", "explain analyze".
 	Commands []string
-	// Key is the normalised form that everything else follows from, "" of a text
-	// that is empty or could not be cut into words.
-	Key string
 	// Normalized has "?" for each literal and "?+" for a list of them, no
 	// comments, single spaces, and unquoted words in lower case.
 	Normalized string
@@ -38,8 +35,7 @@ type Facts struct {
 	Key []byte
 
 	table, column bool
-	keyless       *Facts // the same without a Key, once there was need for it
-	values        []any  // of Fields, ready to be handed out
+	values        []any // of Fields, ready to be handed out
 }
 
 // Command returns the facts of a command that is not SQL, by its verb.
