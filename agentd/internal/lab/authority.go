@@ -44,9 +44,9 @@ type KeyPair struct{ Cert, Key string }
 
 // An Issue says for whom a certificate is.
 type Issue struct {
-	Name    string        // common name, and a host's name
-	IPs     []string      // of a server
-	Expired bool          // it is over
+	Name    string   // common name, and a host's name
+	IPs     []string // of a server
+	Expired bool     // it is over
 }
 
 // Issue makes a certificate of a server or a client.
