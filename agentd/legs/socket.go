@@ -57,7 +57,7 @@ func (s *socket) until(ctx context.Context, deadline time.Time) (stop func(), er
 func (s *socket) peek(buf []byte, seen int) (n int, err error) {
 	waitErr := s.raw.Read(func(fd uintptr) bool {
 		n, _, err = unix.Recvfrom(int(fd), buf, unix.MSG_PEEK)
-		return err != unix.EAGAIN && (err != nil || n == 0 || n > seen)
+		return err != unix.EAGAIN && (err != nil || n == 0 || n > seen || hungUp(int(fd)))
 	})
 	switch {
 	case waitErr != nil:
@@ -68,6 +68,13 @@ func (s *socket) peek(buf []byte, seen int) (n int, err error) {
 		return 0, io.EOF
 	}
 	return n, nil
+}
+
+// hungUp reports whether the peer will send no more than can be read already.
+func hungUp(fd int) bool {
+	p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+	n, err := unix.Poll(p, 0)
+	return err == nil && n > 0 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
 }
 
 // pending reports whether bytes wait to be read.
