@@ -112,10 +112,11 @@ func (s *securing) clientConfig() *tls.Config {
 
 // explain says of an error with a client what it means, where that helps.
 func explain(err error) error {
-	var alert tls.AlertError
 	switch {
-	case errors.As(err, &alert) && strings.Contains(alert.Error(), "certificate"):
+	case strings.Contains(legs.Alert(err), "certificate"):
 		return fmt.Errorf("the client does not trust agentd's certificate: give it the CA that `agentctl ca export` prints: %w", err)
+	case err.Error() == "local error: tls: bad record MAC": // OpenSSL sends its alert in the clear
+		return errors.New("the client broke the handshake off, as those do that do not trust agentd's certificate: give it the CA that `agentctl ca export` prints")
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errors.New("the client took too long")
 	case errors.Is(err, io.EOF):

@@ -24,6 +24,9 @@ const (
 	// goodbye is how long a peer may take to read what is left for it after
 	// its session has ended.
 	goodbye = 2 * time.Second
+	// lastWords is how long a peer that takes nothing any more may take to say
+	// why.
+	lastWords = time.Second
 )
 
 // A carrier moves a leg's bytes between TLS and the relay.
@@ -155,7 +158,7 @@ func (c *carrier) toRelay() {
 		c.shutdown(unix.SHUT_WR)
 		return
 	}
-	c.wire.Break()
+	c.wire.Break(Alert(err))
 	c.shutdown(unix.SHUT_RDWR)
 }
 
@@ -167,9 +170,8 @@ func (c *carrier) toPeer() {
 	case errors.Is(err, io.EOF):
 		_ = c.conn.CloseWrite()                                                     // a peer that is gone shows in toRelay
 		_ = control(c.sock.f, func(fd int) { _ = unix.Shutdown(fd, unix.SHUT_WR) }) // likewise
-	default:
-		c.wire.Break()
-		c.shutdown(unix.SHUT_RDWR)
+	default: // toRelay is to find out why, and say so
+		_ = c.sock.SetReadDeadline(time.Now().Add(lastWords)) // closed: it has
 	}
 }
 

@@ -14,7 +14,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -203,4 +205,14 @@ func (e *End) Server(ctx context.Context, deadline time.Time, how *decoders.Secu
 	}
 	e.tls = conn
 	return true, nil
+}
+
+// Alert is what, by an error of a leg, the peer itself said of TLS, "" if it said
+// nothing.
+func Alert(err error) string {
+	var from *net.OpError // as package tls has it
+	if errors.As(err, &from) && from.Op == "remote error" {
+		return strings.TrimPrefix(from.Err.Error(), "tls: ")
+	}
+	return ""
 }

@@ -111,8 +111,20 @@ func (l *Loop) lost(s *session, d decoders.Dir) {
 		l.end(s, s.reason)
 		return
 	}
+	reason := s.legs[d].wire.why()
+	if reason != "" && d == decoders.FromServer && s.atEdge() {
+		l.abort(s, decoders.Refusal{
+			Rule:   "tls",
+			Reason: "The server ended TLS: " + reason,
+			Hint:   "If it is about a certificate, it is the one that the target's `tls` gives as `cert`.",
+		}, true)
+		return
+	}
+	if reason != "" {
+		reason = ": " + reason
+	}
 	s.legs[d.Other()].breakOff()
-	l.end(s, d.String()+" reset")
+	l.end(s, d.String()+" reset"+reason)
 }
 
 // fill reads once in direction d and returns everything there that is not

@@ -17,10 +17,11 @@ import (
 
 // An Authority is a CA of the test's own.
 type Authority struct {
-	File string // its certificate
-	dir  string
-	cert *x509.Certificate
-	key  *ecdsa.PrivateKey
+	File    string // its certificate
+	KeyFile string
+	dir     string
+	cert    *x509.Certificate
+	key     *ecdsa.PrivateKey
 }
 
 // NewAuthority makes a CA.
@@ -36,6 +37,7 @@ func NewAuthority(t testing.TB) *Authority {
 	var der []byte
 	der, a.key = a.sign(t, a.cert)
 	a.File = a.write(t, "ca.crt", "CERTIFICATE", der)
+	a.KeyFile = a.write(t, "ca.key", "PRIVATE KEY", private(t, a.key))
 	return a
 }
 
@@ -65,12 +67,8 @@ func (a *Authority) Issue(t testing.TB, i Issue) KeyPair {
 		cert.NotBefore, cert.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
 	}
 	der, key := a.sign(t, cert)
-	private, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
 	base := rand.Text()
-	return KeyPair{a.write(t, base+".crt", "CERTIFICATE", der), a.write(t, base+".key", "PRIVATE KEY", private)}
+	return KeyPair{a.write(t, base+".crt", "CERTIFICATE", der), a.write(t, base+".key", "PRIVATE KEY", private(t, key))}
 }
 
 // sign makes a key and signs a certificate for it: by the authority, or by
@@ -96,6 +94,15 @@ func (a *Authority) sign(t testing.TB, cert *x509.Certificate) ([]byte, *ecdsa.P
 		t.Fatal(err)
 	}
 	return der, key
+}
+
+func private(t testing.TB, key *ecdsa.PrivateKey) []byte {
+	t.Helper()
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return der
 }
 
 func (a *Authority) write(t testing.TB, name, kind string, der []byte) string {
