@@ -34,10 +34,9 @@ type Pool struct {
 	log     *slog.Logger
 	known   cache
 	spawner *spawner
-	idle    chan *worker
+	idle    chan *worker // nil for one that will not be replaced
 	waiting chan struct{} // who is waiting for a worker
 	closed  chan struct{}
-	ending  sync.WaitGroup // workers, until they have been waited for
 
 	mu      sync.Mutex // guards studies
 	studies map[string]*study
@@ -61,6 +60,9 @@ func Open(log *slog.Logger) (*Pool, error) {
 	for i := range workers {
 		w, err := p.spawner.start()
 		if err != nil {
+			for range workers - i {
+				p.give(nil)
+			}
 			p.Close()
 			return nil, fmt.Errorf("start a grammar worker: %w", err)
 		}
@@ -73,21 +75,14 @@ func Open(log *slog.Logger) (*Pool, error) {
 	return p, nil
 }
 
-// Close ends the workers. Studies that go on come to nothing.
+// Close ends the workers, once they have done what they are at. Studies that
+// still wait for one come to nothing.
 func (p *Pool) Close() {
 	close(p.closed)
-	for {
-		select {
-		case w := <-p.idle:
+	for range workers {
+		if w := <-p.idle; w != nil {
 			w.kill()
-			continue
-		default:
 		}
-		break
-	}
-	p.ending.Wait()
-	for len(p.idle) > 0 {
-		(<-p.idle).kill()
 	}
 	p.spawner.close()
 }
@@ -174,7 +169,7 @@ func (p *Pool) ask(text string) (m *sql.Meaning, size int, err error) {
 		p.give(w)
 		return m, size, nil
 	}
-	p.ending.Go(func() { p.replace(w) })
+	go p.replace(w)
 	switch {
 	case err == nil:
 		p.Counts.Retired.Add(1)
@@ -195,9 +190,13 @@ func (p *Pool) take() *worker {
 	for {
 		select {
 		case w := <-p.idle:
+			if w == nil {
+				p.give(nil)
+				return nil
+			}
 			if !w.lives() {
 				p.Counts.Deaths.Add(1)
-				p.ending.Go(func() { p.replace(w) })
+				go p.replace(w)
 				continue
 			}
 			return w
@@ -211,12 +210,13 @@ func (p *Pool) take() *worker {
 
 func (p *Pool) give(w *worker) { p.idle <- w } // there is a place for each
 
-// replace ends a worker and starts another in its place.
+// replace ends a worker and starts another in its place. Close waits for it.
 func (p *Pool) replace(w *worker) {
 	w.kill()
 	for wait := minBackoff; ; wait = min(2*wait, maxBackoff) {
 		select {
 		case <-p.closed:
+			p.give(nil)
 			return
 		default:
 		}
@@ -229,7 +229,6 @@ func (p *Pool) replace(w *worker) {
 		p.log.Error("start a grammar worker", "error", err)
 		select {
 		case <-p.closed:
-			return
 		case <-time.After(wait):
 		}
 	}
