@@ -34,7 +34,7 @@ type Pool struct {
 	log     *slog.Logger
 	known   cache
 	spawner *spawner
-	idle    chan *worker // nil for one that will not be replaced
+	idle    chan *worker  // nil for one that will not be replaced
 	waiting chan struct{} // who is waiting for a worker
 	closed  chan struct{}
 
