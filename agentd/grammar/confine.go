@@ -53,7 +53,7 @@ func confine() {
 	must("end with agentd", unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0))
 	must("close what was left open", unix.CloseRange(3, ^uint(0)>>1&0xffffffff, unix.CLOSE_RANGE_CLOEXEC))
 	args := []string{os.Args[0], Command, strings.Join(missing, "\n")}
-	must("start anew", syscall.Exec("/proc/self/exe", args, []string{"GOMAXPROCS=1", "GOTRACEBACK=none"}))
+	must("start anew", syscall.Exec("/proc/self/exe", args, []string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0", "GOTRACEBACK=none"}))
 }
 
 // must ends a worker that cannot be confined, fail closed.
