@@ -2,11 +2,11 @@ package grammar
 
 import "agentd.dev/decoders/sql"
 
-// What of a text is sent to a worker. Beyond the second a worker would most
-// likely run out of stack: the grammar's trees are as deep as their texts.
+// What of a text is sent to a worker. The grammar's trees are as deep as their
+// texts; twice as deep, and they could not be handed from C to Go.
 const (
 	maxText  = 256 << 10 // bytes
-	maxDepth = 2000      // parentheses, and operators one behind another
+	maxDepth = 4000      // parentheses, and operators one behind another
 )
 
 // A reason says why nothing is known of a text.

@@ -12,8 +12,8 @@ import (
 // nobody has no files and no rights.
 const nobody = 65534
 
-// limits are what a worker may use. Its stack is deep because the grammar's
-// trees are; data includes the stacks of all threads.
+// limits are what a worker may use. Its stacks are deep because the grammar's
+// trees are; data includes those of all threads.
 var limits = []struct {
 	resource int
 	most     uint64
@@ -23,8 +23,8 @@ var limits = []struct {
 	{unix.RLIMIT_MEMLOCK, 0},
 	{unix.RLIMIT_MSGQUEUE, 0},
 	{unix.RLIMIT_NOFILE, 16},
-	{unix.RLIMIT_DATA, 1 << 30},
-	{unix.RLIMIT_STACK, 64 << 20},
+	{unix.RLIMIT_DATA, 512 << 20},
+	{unix.RLIMIT_STACK, 16 << 20},
 }
 
 // confine takes from this thread what a worker does not need, and starts the

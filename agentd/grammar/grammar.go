@@ -22,8 +22,10 @@ import (
 
 const (
 	workers    = 2
-	maxWaiting = 256         // studies that wait for a worker at once
-	patience   = time.Second // for a worker, and then for its answer
+	maxWaiting = 256             // studies that wait for a worker at once
+	queueTime  = 3 * time.Second // for a worker: three that hang, one behind another
+	answerTime = time.Second     // for its answer
+	attempts   = 3               // as many workers may be killed over a text before it is to blame
 )
 
 // A Pool is the workers, and what they have said so far. It implements
@@ -50,27 +52,25 @@ type study struct {
 	meaning *sql.Meaning
 }
 
-// Open starts the workers. It is an error if one cannot be started: whoever
-// needs the grammar must not go on without.
+// Open starts the workers, and returns once the first is ready. It is an error
+// if it cannot be started: whoever needs the grammar must not go on without.
 func Open(log *slog.Logger) (*Pool, error) {
 	p := &Pool{
 		log: log, spawner: newSpawner(), idle: make(chan *worker, workers), waiting: make(chan struct{}, maxWaiting),
 		closed: make(chan struct{}), studies: map[string]*study{},
 	}
-	for i := range workers {
-		w, err := p.spawner.start()
-		if err != nil {
-			for range workers - i {
-				p.give(nil)
-			}
-			p.Close()
-			return nil, fmt.Errorf("start a grammar worker: %w", err)
-		}
-		if i == 0 && len(w.missing) > 0 {
-			log.Warn("grammar workers are less confined than they should be", "missing", w.missing)
-		}
-		p.Counts.Started.Add(1)
-		p.idle <- w
+	w, err := p.spawner.start()
+	if err != nil {
+		p.spawner.close()
+		return nil, fmt.Errorf("start a grammar worker: %w", err)
+	}
+	if len(w.missing) > 0 {
+		log.Warn("grammar workers are less confined than they should be", "missing", w.missing)
+	}
+	p.Counts.Started.Add(1)
+	p.give(w)
+	for range workers - 1 {
+		go p.employ()
 	}
 	return p, nil
 }
@@ -98,7 +98,8 @@ func (p *Pool) Known(key []byte) (any, bool) {
 	return nil, false
 }
 
-// Study implements decoders.Grammar. It returns within four seconds.
+// Study implements decoders.Grammar. It takes four seconds, or a few more if
+// somebody kills workers.
 func (p *Pool) Study(key []byte, text string) any {
 	if m, ok := p.Known(key); ok {
 		return m
@@ -135,10 +136,17 @@ func (p *Pool) study(key []byte, text string) *sql.Meaning {
 		return unclear[tooBusy]
 	}
 	p.Counts.Studies.Add(1)
-	m, size, err := p.ask(text)
-	var killed *killedError
-	if errors.As(err, &killed) {
-		m, size, err = p.ask(text) // not its fault, unless it happens again
+	var (
+		m      *sql.Meaning
+		size   int
+		err    error
+		killed *killedError
+	)
+	for range attempts {
+		m, size, err = p.ask(text)
+		if !errors.As(err, &killed) {
+			break
+		}
 	}
 	switch {
 	case err == nil:
@@ -185,7 +193,7 @@ func (p *Pool) ask(text string) (m *sql.Meaning, size int, err error) {
 
 // take waits for a worker that lives, nil if none comes in time.
 func (p *Pool) take() *worker {
-	timer := time.NewTimer(patience)
+	timer := time.NewTimer(queueTime)
 	defer timer.Stop()
 	for {
 		select {
@@ -210,9 +218,14 @@ func (p *Pool) take() *worker {
 
 func (p *Pool) give(w *worker) { p.idle <- w } // there is a place for each
 
-// replace ends a worker and starts another in its place. Close waits for it.
+// replace ends a worker and starts another in its place.
 func (p *Pool) replace(w *worker) {
 	w.kill()
+	p.employ()
+}
+
+// employ starts a worker, however often it takes. Close waits for it.
+func (p *Pool) employ() {
 	for wait := minBackoff; ; wait = min(2*wait, maxBackoff) {
 		select {
 		case <-p.closed:

@@ -81,7 +81,7 @@ func (w *worker) await() error {
 // that took. After an error the worker is of no more use.
 func (w *worker) study(text string) (*sql.Meaning, int, error) {
 	w.studies++
-	w.conn.SetDeadline(time.Now().Add(patience))
+	w.conn.SetDeadline(time.Now().Add(answerTime))
 	w.buf = appendFrame(w.buf[:0], request, text)
 	if _, err := w.conn.Write(w.buf); err != nil {
 		return nil, 0, w.why(err)
