@@ -35,8 +35,13 @@ type Facts struct {
 	Key []byte
 
 	table, column bool
-	keyless       *Facts // the same without a Key, once there was need for it
-	values        []any  // of Fields, ready to be handed out
+	values        []any // of Fields, ready to be handed out
+}
+
+// Command returns the facts of a command that is not SQL, by its verb.
+func Command(verb string) *Facts {
+	f := &Facts{Statements: 1, Verbs: []string{verb}, Normalized: verb, Opaque: true}
+	return f.seal()
 }
 
 // A Name is the use of a prepared statement's or cursor's name.

@@ -71,13 +71,3 @@ func hasSkeleton(key []byte) bool {
 		prev, i = t, next
 	}
 }
-
-// withoutKey returns f for a text that the grammar may read in several ways.
-func (f *Facts) withoutKey() *Facts {
-	if f.keyless == nil {
-		g := *f
-		g.Key = nil
-		f.keyless = &g
-	}
-	return f.keyless
-}

@@ -10,7 +10,6 @@ package sql
 import (
 	"bytes"
 	"cmp"
-	"slices"
 
 	"agentd.dev/decoders"
 )
@@ -69,7 +68,6 @@ func (a *Analyzer) read(text []byte, r reading) (f *Facts, why reason, unclear b
 func (a *Analyzer) settle(text []byte) (*Facts, reason) {
 	var agreed *Facts
 	first := understood
-	one := true // the grammar would see the same in all
 	for _, r := range readings {
 		f, why, _ := a.read(text, r)
 		switch {
@@ -81,22 +79,15 @@ func (a *Analyzer) settle(text []byte) (*Facts, reason) {
 			agreed = f
 		case !agreed.agrees(f):
 			return nil, ambiguous
-		case !bytes.Equal(agreed.Key, f.Key):
-			one = false
 		}
-	}
-	if agreed != nil && !one {
-		agreed = agreed.withoutKey()
 	}
 	return agreed, first
 }
 
-// agrees says whether two readings of a text come to the same.
+// agrees says whether two readings of a text come to the same, for the grammar
+// as well.
 func (f *Facts) agrees(g *Facts) bool {
-	return f == g || f.Statements == g.Statements && f.Opaque == g.Opaque &&
-		f.Secret == g.Secret && f.Unclassified == g.Unclassified &&
-		f.table == g.table && f.column == g.column && slices.Equal(f.Verbs, g.Verbs) &&
-		slices.Equal(f.Commands, g.Commands) && slices.Equal(f.Names, g.Names)
+	return f == g || len(f.Key) > 0 && bytes.Equal(f.Key, g.Key)
 }
 
 // unread returns the facts of a text that has none: it may do anything, name

@@ -228,10 +228,10 @@ func TestReadingsOfATextMustAgree(t *testing.T) {
 		verbs     string
 	}{
 		{`select 'a\b\\c'`, false, "select"},
-		{`select 'C:\'`, false, "select"},              // unterminated with escapes: the server would reject it
-		{`select 'it\'s'`, false, "select"},            // unterminated without
-		{`select 'C:\', 'D:\'`, false, "select"},       // a backslash outside with escapes
-		{`select '\'||' from t -- '`, false, "select"}, // the same verbs either way
+		{`select 'C:\'`, false, "select"},        // unterminated with escapes: the server would reject it
+		{`select 'it\'s'`, false, "select"},      // unterminated without
+		{`select 'C:\', 'D:\'`, false, "select"}, // a backslash outside with escapes
+		{`select '\'||' from t -- '`, true, ""},  // a table or none
 		{`select '\'; drop table t; --'`, true, ""},
 		{`select '\'' ; drop table t; --'`, true, ""},
 		{"select E'\x83\\'; drop table t; --'", true, ""},
