@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"bytes"
+
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/sql"
 )
@@ -9,13 +11,9 @@ import (
 // of Next that follows, so that a grammar which remembers little is not asked
 // for ever.
 type lesson struct {
-	key     string
+	key     []byte
 	meaning *sql.Meaning
-	scratch []byte // a key, to ask with
 }
-
-// maxScratch is how much of a long key's memory is kept.
-const maxScratch = 32 << 10
 
 // study has f called before the message is looked at again.
 func (d *decoder) study(f func()) turn {
@@ -28,23 +26,19 @@ func (d *decoder) study(f func()) turn {
 // be called first.
 func (d *decoder) mean(facts *sql.Facts) (meaning *sql.Meaning, study func()) {
 	g := d.want.Grammar
-	if g == nil || facts.Key == "" || facts.Unclassified != "" {
+	if g == nil || len(facts.Key) == 0 || facts.Unclassified != "" {
 		return nil, nil
 	}
 	l := &d.learned
-	if l.key == facts.Key {
-		l.key = ""
+	if bytes.Equal(l.key, facts.Key) {
+		l.key = nil
 		return l.meaning, nil
 	}
-	l.scratch = append(l.scratch[:0], facts.Key...)
-	if known, ok := g.Known(l.scratch); ok {
+	if known, ok := g.Known(facts.Key); ok {
 		return asMeaning(known), nil
 	}
-	if cap(l.scratch) > maxScratch {
-		l.scratch = nil
-	}
 	return nil, func() {
-		known := g.Study([]byte(facts.Key), facts.Normalized)
+		known := g.Study(facts.Key, facts.Skeleton())
 		l.key, l.meaning = facts.Key, asMeaning(known)
 	}
 }

@@ -60,6 +60,11 @@ const anything = renames | recurses | replans | remodels
 // read says what text means. It allocates nothing for a statement like the
 // last one of its kind. If study is not nil, that has to be called first.
 func (d *decoder) read(text []byte) (r reading, study func()) {
+	if d.replication {
+		if facts := replicates(text); facts != nil {
+			return reading{facts: facts}, nil
+		}
+	}
 	facts := d.analyzer.Analyze(text)
 	if memo := &d.readings[0]; memo.facts == facts {
 		r = memo.reading

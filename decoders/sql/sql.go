@@ -8,6 +8,7 @@
 package sql
 
 import (
+	"bytes"
 	"cmp"
 
 	"agentd.dev/decoders"
@@ -83,8 +84,11 @@ func (a *Analyzer) settle(text []byte) (*Facts, reason) {
 	return agreed, first
 }
 
-// agrees says whether two readings of a text come to the same.
-func (f *Facts) agrees(g *Facts) bool { return f == g || f.Key == g.Key }
+// agrees says whether two readings of a text come to the same, for the grammar
+// as well.
+func (f *Facts) agrees(g *Facts) bool {
+	return f == g || len(f.Key) > 0 && bytes.Equal(f.Key, g.Key)
+}
 
 // unread returns the facts of a text that has none: it may do anything, name
 // anything, and hold any secret.
