@@ -76,5 +76,6 @@ func (j *judge) close(reason string) {
 // want asks for.
 func sees(had, want decoders.Want) bool {
 	return want.Kinds&^had.Kinds == 0 &&
+		!slices.ContainsFunc(want.Fields, func(f string) bool { return !slices.Contains(had.Fields, f) }) &&
 		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) })
 }
