@@ -34,6 +34,8 @@ var allowed = []struct {
 	{"agentd/certs", nil},
 	{"agentd/legs", []string{"decoders", "recorder", "agentd/relay"}},
 	{"agentd/probe", nil},
+	{"agentd/grammar", []string{"decoders", "decoders/sql"}},
+	{"agentd/grammar/walk", []string{"decoders/sql"}},
 	{"agentd/synthetic", nil},
 	{"agentd/doctor", []string{"agentd/cgroup", "agentd/control"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
