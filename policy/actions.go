@@ -16,6 +16,7 @@ const (
 	allow = iota
 	deny
 	mask
+	limit
 )
 
 var actions = [...]action{
@@ -37,6 +38,12 @@ var actions = [...]action{
 		keys: map[string]bool{"columns": true, "with": false},
 		why:  "its columns are replaced with a text or with null, and nobody is told",
 	},
+	limit: {
+		name: "limit",
+		on:   decoders.Prepare | decoders.Request,
+		keys: map[string]bool{"rows": false, "bytes": false, "affected": false, "statements": false, "per": false, "by": false, "message": false, "hint": false},
+		why:  "it bounds the rows, bytes and affected rows of a request, or all these and statements of a time, per session, workload or user",
+	},
 }
 
 // closed reports whether the action is taken when its condition could not be
@@ -50,6 +57,8 @@ func (a *action) misplaced(kinds decoders.Kinds) string {
 		return "mask is for results: write `on: result`"
 	case name == "result":
 		return "results can only be masked: write `do: mask`, or judge the request"
+	case a == &actions[limit]:
+		return "limit is for requests: write `on: request`"
 	default:
 		return "a " + name + " that no rule denies is let through: write a deny with the opposite condition"
 	}

@@ -20,6 +20,7 @@ type rule struct {
 	hint    string
 	columns []decoders.ColumnName // for mask
 	text    string                // for mask: what replaces a value, "" for NULL
+	bounds  bounds                // for limit
 
 	file         string
 	line, column int
@@ -98,6 +99,12 @@ func ruleKeys(r *rule, when **document.Value) []document.Key {
 		{Name: "hint", Read: note(&r.hint)},
 		{Name: "columns", Read: r.readColumns},
 		{Name: "with", Read: r.readWith},
+		{Name: "rows", Read: count(&r.bounds.rows)},
+		{Name: "bytes", Read: r.bounds.readBytes},
+		{Name: "affected", Read: count(&r.bounds.affected)},
+		{Name: "statements", Read: count(&r.bounds.statements)},
+		{Name: "per", Read: r.bounds.readPer},
+		{Name: "by", Read: r.bounds.readBy},
 	}
 }
 
@@ -196,7 +203,10 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	for _, key := range []string{"message", "hint", "columns", "with"} {
+	if r.do == &actions[limit] {
+		r.bounds.fits(v)
+	}
+	for _, key := range []string{"message", "hint", "columns", "with", "rows", "bytes", "affected", "statements", "per", "by"} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
 		case present && !known:

@@ -23,6 +23,8 @@ type Rules struct {
 	pools   [16][]candidate // by the bit of the kind
 	seen    map[question]*answer
 	masks   []decoders.Mask
+	spender spender
+	limits  decoders.Limits // of the verdict
 }
 
 // A candidate is a rule that may match.
@@ -43,6 +45,7 @@ type question struct {
 type answer struct {
 	verdict Verdict
 	masks   []*rule
+	limits  []*rule
 }
 
 // judged are the kinds of events that rules decide.
@@ -52,7 +55,7 @@ const judged = decoders.Login | decoders.Prepare | decoders.Request | decoders.C
 // session alone is evaluated now, what they say about its login once that is
 // known.
 func (e *Engine) For(s *Session) *Rules {
-	r := &Rules{target: s.Target, seen: map[question]*answer{}}
+	r := &Rules{target: s.Target, seen: map[question]*answer{}, spender: e.meters.spender(s)}
 	r.scope.values = sessionValues(s)
 	r.scope.language = e.languages[0]
 	for _, l := range e.languages[1:] {
@@ -72,6 +75,7 @@ func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 	if before.scope.loggedIn {
 		r.login(before.scope.login)
 	}
+	r.spender.own, r.spender.open = before.spender.own, before.spender.open
 	return r
 }
 
@@ -177,6 +181,7 @@ func (r *Rules) Want() decoders.Want {
 	for _, c := range r.session {
 		w.Kinds |= c.on
 		w.Columns = append(w.Columns, c.columns...)
+		w.Limits = w.Limits || c.do == &actions[limit]
 	}
 	w.Kinds &^= decoders.Login | decoders.Prepare | decoders.Request
 	slices.SortFunc(w.Columns, func(a, b decoders.ColumnName) int {
@@ -207,8 +212,11 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 		a = r.answer(ev)
 		r.remember(question{ev.Kind, ev.Facts}, a)
 	}
-	if ev.Kind == decoders.Columns {
+	switch {
+	case ev.Kind == decoders.Columns:
 		return r.mask(a, ev.Columns)
+	case ev.Kind == decoders.Request && len(a.limits) > 0 && a.verdict.Outcome == Forward:
+		return r.limit(a, ev.Seq)
 	}
 	return a.verdict
 }
@@ -216,6 +224,7 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 // login makes what a login says known to the rules.
 func (r *Rules) login(facts decoders.Facts) {
 	r.scope.login, r.scope.loggedIn = facts, true
+	r.spender.user = userOf(facts)
 	r.sort(fold(r.session, &r.scope))
 }
 
@@ -242,6 +251,11 @@ func (r *Rules) answer(ev *decoders.Event) *answer {
 			}
 		}
 		return &a
+	}
+	for _, c := range matching {
+		if c.do == &actions[limit] {
+			a.limits = append(a.limits, c.rule)
+		}
 	}
 	for _, do := range []int{deny, allow} {
 		for _, c := range matching {

@@ -65,6 +65,12 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 	case learning:
 		return d.learn(m)
 	}
+	if s := d.head(); s != nil && s.budget != nil {
+		if t, done, err := d.spend(s, at); done || err != nil {
+			return t, err
+		}
+		m = *at
+	}
 	switch m.typ {
 	case 'E':
 		return d.failed(m)
@@ -421,6 +427,7 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 			s.result.Rows += n
 		}
 	}
+	s.result.Affected += s.changed(tag)
 	s.done = true
 	switch {
 	case s.result.Tag == "":
@@ -459,6 +466,7 @@ func (d *decoder) ready(m message) (turn, error) {
 	if status != 'I' && status != 'T' && status != 'E' {
 		return walk, fmt.Errorf("transaction status %q", status)
 	}
+	d.status = status
 	if d.phase == loggingIn {
 		return d.loggedIn(m, status)
 	}

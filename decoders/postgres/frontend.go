@@ -55,10 +55,14 @@ func (d *decoder) fromClient(m message) (turn, error) {
 	case 'H':
 		return walk, nil
 	case 'X':
+		if d.queue.pending(d.limited) {
+			d.client.step = decoders.Step{Op: decoders.Wait}
+			return alone, nil
+		}
 		d.phase = over
 		return d.clientStep(decoders.Step{Op: decoders.Pass, N: m.size}, m), nil
 	}
-	if d.queue.len() >= maxSlots-1 { // a Bind may take two
+	if d.queue.len() >= maxSlots-1 || m.typ != 'c' && m.typ != 'f' && d.queue.pending(d.limited) { // a Bind may take two
 		d.client.step = decoders.Step{Op: decoders.Wait}
 		return alone, nil
 	}
@@ -189,6 +193,10 @@ func (d *decoder) askAbout(m message, ev decoders.Event, s *slot) turn {
 }
 
 func (d *decoder) query(m message) (turn, error) {
+	if d.want.Limits && d.queue.len() > 0 && d.queue.at(d.queue.tail-1).flushes() { // what becomes of the transaction has to be known
+		d.client.step = decoders.Step{Op: decoders.Wait}
+		return alone, nil
+	}
 	ev := decoders.Event{Kind: decoders.Request}
 	var r reading
 	if m.size > headerLen+d.maxText+1 {
@@ -326,6 +334,7 @@ func (d *decoder) execute(m message) (turn, error) {
 		d.client.step = decoders.Step{Op: decoders.Wait}
 		return alone, nil
 	}
+	d.running.portal, d.running.rows = d.own(name), binary.BigEndian.Uint32(rest)
 	ev := decoders.Event{Kind: decoders.Request}
 	s := d.push(execute)
 	if p == nil {
