@@ -34,7 +34,7 @@ var actions = [...]action{
 	mask: {
 		name: "mask",
 		on:   decoders.Columns,
-		keys: map[string]bool{"columns": true, "with": false},
+		keys: map[string]bool{"columns": true, "with": false, "predicates": false, "functions": false},
 		why:  "its columns are replaced with a text or with null, and nobody is told",
 	},
 }

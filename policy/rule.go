@@ -20,6 +20,9 @@ type rule struct {
 	hint    string
 	columns []decoders.ColumnName // for mask
 	text    string                // for mask: what replaces a value, "" for NULL
+	// predicates, for mask: statements may decide by the columns.
+	predicates bool
+	functions  []string // for mask: that are harmless, name or schema.name
 
 	file         string
 	line, column int
@@ -98,6 +101,8 @@ func ruleKeys(r *rule, when **document.Value) []document.Key {
 		{Name: "hint", Read: note(&r.hint)},
 		{Name: "columns", Read: r.readColumns},
 		{Name: "with", Read: r.readWith},
+		{Name: "predicates", Read: r.readPredicates},
+		{Name: "functions", Read: r.readFunctions},
 	}
 }
 
@@ -196,7 +201,7 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	for _, key := range []string{"message", "hint", "columns", "with"} {
+	for _, key := range []string{"message", "hint", "columns", "with", "predicates", "functions"} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
 		case present && !known:

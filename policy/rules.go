@@ -202,15 +202,28 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 	if ev.Kind == decoders.Login {
 		r.login(ev.Facts)
 	}
-	a, ok := r.seen[question{ev.Kind, ev.Facts}]
-	if !ok {
-		a = r.answer(ev)
-		r.remember(question{ev.Kind, ev.Facts}, a)
-	}
+	a := r.about(ev)
 	if ev.Kind == decoders.Columns {
 		return r.mask(a, ev.Columns)
 	}
+	if len(ev.Exposures) > 0 && (a.verdict.Outcome == Forward || a.verdict.Outcome == Rewrite) {
+		if v, refused := r.exposed(ev.Exposures); refused {
+			return v
+		}
+	}
 	return a.verdict
+}
+
+// about returns the answer to an event, or to one like it that was answered
+// before.
+func (r *Rules) about(ev *decoders.Event) *answer {
+	q := question{ev.Kind, ev.Facts}
+	a, ok := r.seen[q]
+	if !ok {
+		a = r.answer(ev)
+		r.remember(q, a)
+	}
+	return a
 }
 
 // login makes what a login says known to the rules.

@@ -261,7 +261,8 @@ func (d *decoder) described(s *slot, m message) (turn, error) {
 	if !m.whole() {
 		return d.need(m.size), nil
 	}
-	sh, err := d.look(d.room(s), m.body(), &s.reading)
+	d.renewed(&s.reading)
+	sh, err := d.look(d.room(s), m.body(), &s.reading, s.completed)
 	if err != nil {
 		return walk, err
 	}
@@ -430,6 +431,7 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 	}
 	if s.kind == query {
 		s.shape = nil
+		s.completed++
 		return walk, nil
 	}
 	d.took(&s.reading)

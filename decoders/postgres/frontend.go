@@ -207,7 +207,7 @@ func (d *decoder) query(m message) (turn, error) {
 			return d.study(study), nil
 		}
 		ev.Text, ev.Record, ev.Unclassified = text, d.record(text, &r), r.unclassified
-		ev.Facts = r.asFacts()
+		ev.Facts, ev.Exposures = r.asFacts(), r.exposures
 	}
 	d.unsettle()
 	s := d.push(query)
@@ -269,6 +269,7 @@ func (d *decoder) parse(m message) (turn, error) {
 				return d.study(study), nil
 			}
 			ev.Text, ev.Record, ev.Facts = text, d.record(text, &r), r.asFacts()
+			ev.Exposures = r.exposures
 		}
 	}
 	ev.Unclassified = r.unclassified
@@ -333,12 +334,13 @@ func (d *decoder) execute(m message) (turn, error) {
 		ev.Unclassified = s.reading.unclassified
 	} else {
 		st := p.statement
+		d.renewed(&st.reading)
 		s.reading = st.reading
-		if s.reading.unclassified == "" && d.tainted && st.reading.effect&indirect != 0 {
-			s.reading.table, s.reading.column, s.reading.private = true, true, true
+		if d.tainted && st.reading.effect&indirect != 0 {
+			s.reading.blur()
 		}
 		ev.Ref, ev.Text, ev.Record, ev.Unclassified = st.seq, st.text, st.record, s.reading.unclassified
-		ev.Facts = s.reading.asFacts()
+		ev.Facts, ev.Exposures = s.reading.asFacts(), s.reading.exposures
 	}
 	if s != &d.scratch {
 		if p != nil {

@@ -29,6 +29,9 @@ func maskAll(ev *decoders.Event) (*decoders.Refusal, []decoders.Mask) {
 	if ev.Unclassified != "" {
 		return &decoders.Refusal{Rule: "unclassified", Reason: ev.Unclassified}, nil
 	}
+	if len(ev.Exposures) > 0 {
+		return &decoders.Refusal{Rule: "masks", Reason: ev.Exposures[0].What}, nil
+	}
 	return nil, masks
 }
 

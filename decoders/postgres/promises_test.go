@@ -196,8 +196,8 @@ func FuzzBoth(f *testing.F) {
 // catalogueRow is a row of what the decoder asks after login: a column that is
 // protected by its own name.
 func catalogueRow(relation, number, schema, table, column string) []byte {
-	parts := []any{int16(10)}
-	for _, v := range []string{relation, number, schema, table, column, schema, table, column, "f", "25"} {
+	parts := []any{int16(12)}
+	for _, v := range []string{"c", relation, number, schema, table, column, schema, table, column, "f", "25", "25"} {
 		parts = append(parts, int32(len(v)), v)
 	}
 	return msg('D', parts...)
