@@ -85,7 +85,7 @@ func (d *decoder) learn(m message) (turn, error) {
 		if d.catalogue.rows++; d.catalogue.rows > maxCatalogue {
 			return walk, fmt.Errorf("more than %d columns and functions are to be known of this database", maxCatalogue)
 		}
-		if err := d.catalogue.add(m.body()); err != nil {
+		if err := d.catalogue.add(m.body(), d.analyzer); err != nil {
 			return walk, fmt.Errorf("catalogue: %w", err)
 		}
 	case 'E':
@@ -128,6 +128,11 @@ func (d *decoder) learnt(m message) (turn, error) {
 		d.server.step = d.askCatalogue(m.size)
 		return alone, nil
 	}
+	if study := d.studyViews(); study != nil {
+		d.server.step = decoders.Step{Op: decoders.Study, Study: study}
+		return alone, nil
+	}
+	d.catalogue.narrow()
 	d.phase = running
 	d.catalogue.tries = 0
 	d.epoch++

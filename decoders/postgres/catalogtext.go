@@ -133,6 +133,12 @@ FROM pg_catalog.pg_class c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 WHERE c.oid OPERATOR(pg_catalog.=) ANY (SELECT relid FROM protected UNION SELECT relid FROM statistics)
 UNION ALL
+SELECT 'v', c.oid, 0, n.nspname, c.relname, CASE WHEN pg_catalog.octet_length(d.text) OPERATOR(pg_catalog.<) 65536 THEN d.text ELSE '' END, '', '', '', false, 0, 0
+FROM (SELECT DISTINCT relid FROM protected WHERE derived) p
+JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relid AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['v','m']::pg_catalog."char"[])
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+CROSS JOIN LATERAL pg_catalog.pg_get_viewdef(c.oid) AS d (text)
+UNION ALL
 SELECT 'f', 0, 0, f.schema, '', f.name, '', '', '', f.safe, 0, 0
 FROM named f
 WHERE f.safe

@@ -26,6 +26,7 @@ type known struct {
 	operators map[string][]own       // all that are not the server's own
 	types     map[string][]own       // those that run code of which nothing is known
 	rows      map[string]bool        // names of functions that take a whole row
+	views     []view                 // of relations
 }
 
 // A relation is a table or view that has protected columns.
@@ -69,8 +70,8 @@ func (k *known) at(relation uint32, number uint16) []decoders.Column {
 // rowColumns are the columns of the catalogue query's answer.
 const rowColumns = 12
 
-// add keeps one row of that answer.
-func (k *known) add(body []byte) error {
+// add keeps one row of that answer. Definitions of views are cut into words by a.
+func (k *known) add(body []byte, a *sql.Analyzer) error {
 	var v [rowColumns]string
 	if len(body) < 2 || int(binary.BigEndian.Uint16(body)) != len(v) {
 		return errors.New("row has the wrong number of columns")
@@ -117,6 +118,12 @@ func (k *known) add(body []byte) error {
 		k.relation(watch).attribute(name).protected = k.wanted
 	case "r":
 		return k.relation(decoders.ColumnName{Schema: v[3], Table: v[4]}).list(name)
+	case "v":
+		if len(k.views) < maxViews {
+			k.views = append(k.views, view{
+				at: at, relation: k.relation(decoders.ColumnName{Schema: v[3], Table: v[4]}), facts: a.Analyze([]byte(name)),
+			})
+		}
 	case "f":
 		k.functions[name] = append(k.functions[name], thing)
 	case "o":

@@ -72,8 +72,11 @@ type weighing struct {
 
 func (w *weighing) statement(s *sql.Statement, r *result) {
 	if s.Kind == "FetchStmt" || s.Kind == "ExecuteStmt" {
-		w.functions(s, nil)
-		return // what they name was weighed when it was made
+		// What they name was weighed when it was made: in this text, perhaps.
+		if w.functions(s, nil); w.lineage.touches {
+			r.any = w.wanted
+		}
+		return
 	}
 	used := w.refs(s.Columns)
 	for _, list := range [][]sql.Output{s.Outputs, s.First, s.Last, {s.All}} {
@@ -143,14 +146,14 @@ func (w *weighing) move(s *sql.Statement, m *sql.Move) {
 	if len(found) == 0 || named && !m.From.Unclear && !slices.ContainsFunc(m.From.Refs, elsewhere) {
 		return
 	}
-	what := "they would go to " + m.To.Table
+	what := "they would go to " + m.To.Table + ", where they cannot be masked"
 	switch {
 	case s.Copy == "stdout":
-		return // results, of which the rows are looked at
+		what = "COPY writes them in a form that is not masked"
 	case m.To.Table == "":
-		what = "they would leave the database"
+		what = "they would leave the database, and be masked nowhere"
 	}
-	w.expose(decoders.Carries, what+", where they cannot be masked", found)
+	w.expose(decoders.Carries, what, found)
 }
 
 // remodels refuses to change what names of protected columns mean, or to make
