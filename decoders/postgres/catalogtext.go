@@ -129,9 +129,9 @@ SELECT 'r', c.oid, 0, n.nspname, c.relname, (
       pg_catalog.octet_length(a.attname::pg_catalog.text), a.attname), '' ORDER BY a.attnum)
     FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND NOT a.attisdropped
   ), '', '', '', false, 0, 0
-FROM pg_catalog.pg_class c
+FROM (SELECT relid FROM protected UNION SELECT relid FROM statistics) p
+CROSS JOIN LATERAL (SELECT oid, relname, relnamespace FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) p.relid LIMIT 1) c
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
-WHERE c.oid OPERATOR(pg_catalog.=) ANY (SELECT relid FROM protected UNION SELECT relid FROM statistics)
 UNION ALL
 SELECT 'v', c.oid, 0, n.nspname, c.relname, CASE WHEN pg_catalog.octet_length(d.text) OPERATOR(pg_catalog.<) 65536 THEN d.text ELSE '' END, '', '', '', false, 0, 0
 FROM (SELECT DISTINCT relid FROM protected WHERE derived) p
