@@ -75,5 +75,6 @@ func (j *judge) close(reason string) {
 // want asks for.
 func sees(had, want decoders.Want) bool {
 	return want.Kinds&^had.Kinds == 0 &&
-		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) })
+		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) }) &&
+		!slices.ContainsFunc(want.Searches, func(s string) bool { return !slices.Contains(had.Searches, s) })
 }

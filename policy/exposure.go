@@ -43,11 +43,11 @@ func (r *Rules) exposed(exposures []decoders.Exposure) (v Verdict, refused bool)
 	masks := r.about(&decoders.Event{Kind: decoders.Columns}).masks
 	for i := range exposures {
 		e := &exposures[i]
-		if e.Way == decoders.Calls && slices.ContainsFunc(masks, func(m *rule) bool { return m.trusts(e.Function) }) {
+		if e.Risk == decoders.Calls && slices.ContainsFunc(masks, func(m *rule) bool { return m.trusts(e.Function) }) {
 			continue
 		}
 		for _, m := range masks {
-			if e.Way == decoders.Decides && m.predicates {
+			if e.Risk == decoders.Decides && m.predicates {
 				continue
 			}
 			for _, c := range e.Columns {
@@ -71,7 +71,7 @@ func (r *rule) trusts(function string) bool {
 // refusal is the verdict on an exposure of a column that the rule masks.
 func (r *rule) refusal(e *decoders.Exposure, c decoders.Column) Verdict {
 	v := Verdict{Outcome: Refuse, Rule: r.name, Reason: fmt.Sprintf("This statement could show values of %s, which is masked: %s.", columnTitle(c), e.What)}
-	switch e.Way {
+	switch e.Risk {
 	case decoders.Decides:
 		v.Hint = "Choose, join, group and sort by other columns; or whoever runs agentd on this node can write `predicates: allow` in the rule."
 	case decoders.Calls:

@@ -30,17 +30,17 @@ func TestWhatWouldShowMaskedColumnsIsRefused(t *testing.T) {
 		want  string
 		says  string
 	}{
-		{"a predicate", "agent", "select", decoders.Exposure{Way: decoders.Decides, What: "it decides", Columns: user("email")}, "mail", "public.users.email, which is masked: it decides."},
-		{"the first rule that minds", "agent", "select", decoders.Exposure{Way: decoders.Decides, Columns: user("phone")}, "mail", "predicates: allow"},
-		{"a predicate that is allowed", "agent", "select", decoders.Exposure{Way: decoders.Decides, Columns: user("city")}, "reads", ""},
+		{"a predicate", "agent", "select", decoders.Exposure{Risk: decoders.Decides, What: "it decides", Columns: user("email")}, "mail", "public.users.email, which is masked: it decides."},
+		{"the first rule that minds", "agent", "select", decoders.Exposure{Risk: decoders.Decides, Columns: user("phone")}, "mail", "predicates: allow"},
+		{"a predicate that is allowed", "agent", "select", decoders.Exposure{Risk: decoders.Decides, Columns: user("city")}, "reads", ""},
 		{"a move of such a column", "agent", "select", decoders.Exposure{Columns: user("city")}, "place", "Leave the masked columns out"},
 		{"a column that is not masked for this login", "agent", "select", decoders.Exposure{Columns: user("name")}, "reads", ""},
 		{"a column that is", "batch", "select", decoders.Exposure{Columns: user("name")}, "batch", ""},
 		{"a deny says more", "agent", "drop", decoders.Exposure{Columns: user("email")}, "no-drops", ""},
-		{"a function", "agent", "select", decoders.Exposure{Way: decoders.Calls, Function: "report", Columns: user("email")}, "mail", "functions: [report]"},
-		{"a trusted function", "agent", "select", decoders.Exposure{Way: decoders.Calls, Function: "audit.note", Columns: user("email")}, "reads", ""},
-		{"its name without the schema", "agent", "select", decoders.Exposure{Way: decoders.Calls, Function: "note", Columns: user("email")}, "mail", ""},
-		{"a function trusted in any schema", "agent", "select", decoders.Exposure{Way: decoders.Calls, Function: "x.hush", Columns: user("email")}, "reads", ""},
+		{"a function", "agent", "select", decoders.Exposure{Risk: decoders.Calls, Function: "report", Columns: user("email")}, "mail", "functions: [report]"},
+		{"a trusted function", "agent", "select", decoders.Exposure{Risk: decoders.Calls, Function: "audit.note", Columns: user("email")}, "reads", ""},
+		{"its name without the schema", "agent", "select", decoders.Exposure{Risk: decoders.Calls, Function: "note", Columns: user("email")}, "mail", ""},
+		{"a function trusted in any schema", "agent", "select", decoders.Exposure{Risk: decoders.Calls, Function: "x.hush", Columns: user("email")}, "reads", ""},
 	} {
 		r := load(t, exposed).For(orders())
 		r.Decide(login(tt.login))

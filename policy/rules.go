@@ -23,6 +23,11 @@ type Rules struct {
 	pools   [16][]candidate // by the bit of the kind
 	seen    map[question]*answer
 	masks   []decoders.Mask
+	// searches are those put together so far, by the names of their rules;
+	// found and key are room for doing it.
+	searches map[string]*decoders.Search
+	found    []*rule
+	key      []byte
 }
 
 // A candidate is a rule that may match.
@@ -177,6 +182,9 @@ func (r *Rules) Want() decoders.Want {
 	for _, c := range r.session {
 		w.Kinds |= c.on
 		w.Columns = append(w.Columns, c.columns...)
+		if c.everywhere() {
+			w.Searches = append(w.Searches, c.says())
+		}
 	}
 	w.Kinds &^= decoders.Login | decoders.Prepare | decoders.Request
 	slices.SortFunc(w.Columns, func(a, b decoders.ColumnName) int {
@@ -191,7 +199,8 @@ func (r *Rules) Want() decoders.Want {
 // not asked about, and of protocols that are not known, are refused, and a
 // deny or mask whose condition cannot be evaluated applies.
 //
-// Masks of the verdict are valid until the next Decide.
+// Masks of the verdict are valid until the next Decide. A login that is let
+// through has what all values of its session are searched for.
 func (r *Rules) Decide(ev *decoders.Event) Verdict {
 	if ev.Unclassified != "" && r.target.Unclassified != Allowing {
 		return r.unclassified(ev)
@@ -210,6 +219,11 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 		if v, refused := r.exposed(ev.Exposures); refused {
 			return v
 		}
+	}
+	if ev.Kind == decoders.Login && a.verdict.Outcome == Forward {
+		v := a.verdict
+		v.Masks = r.everything()
+		return v
 	}
 	return a.verdict
 }

@@ -49,7 +49,7 @@ func (k *known) byWords(facts *sql.Facts) []decoders.Exposure {
 	if what == "" {
 		return nil
 	}
-	return []decoders.Exposure{{Way: decoders.Carries, What: what, Columns: k.wanted}}
+	return []decoders.Exposure{{Risk: decoders.Carries, What: what, Columns: k.wanted}}
 }
 
 // makers make what can call any function, under a name that says nothing.

@@ -218,13 +218,14 @@ func (d *decoder) query(m message) (turn, error) {
 	return d.askAbout(m, ev, s), nil
 }
 
-// record returns what of a text that is asked about now may be recorded.
+// record returns what of a text that is asked about now may be recorded:
+// what the session's searches find in it may not.
 func (d *decoder) record(text []byte, r *reading) []byte {
-	if !r.private {
-		return text
+	if r.private {
+		d.client.record = d.recordable(d.client.record, text, r)
+		text = d.client.record
 	}
-	d.client.record = d.recordable(d.client.record, text, r)
-	return d.client.record
+	return d.censorText(text)
 }
 
 // tooLong is the reading of a statement of n bytes.
@@ -277,7 +278,7 @@ func (d *decoder) parse(m message) (turn, error) {
 	s := d.push(parse)
 	t := d.askAbout(m, ev, s)
 	if s != &d.scratch {
-		d.prepare(s, name, text, r)
+		d.prepare(s, name, text, ev.Record, r)
 	}
 	return t, nil
 }
@@ -291,7 +292,7 @@ func (d *decoder) names(m message, most int) (turn, error) {
 }
 
 // prepare keeps what a Parse brings, for when the server accepts it.
-func (d *decoder) prepare(s *slot, name, text []byte, r reading) {
+func (d *decoder) prepare(s *slot, name, text, record []byte, r reading) {
 	e := d.statements.reserve(name)
 	if e == nil || d.kept+len(text) > maxKept {
 		return // running it will be unclassified
@@ -300,8 +301,8 @@ func (d *decoder) prepare(s *slot, name, text []byte, r reading) {
 	st.seq, st.reading = s.seq, r
 	st.text = append(st.text, text...)
 	st.record = st.text
-	if r.private {
-		st.redacted = append(st.redacted, d.client.record...)
+	if r.private || d.search != nil {
+		st.redacted = append(st.redacted, record...)
 		st.record = st.redacted
 	}
 	st.kept = len(st.text)
@@ -377,7 +378,7 @@ func (d *decoder) named(m message) (turn, error) {
 	what, name := body[0], body[1:len(body)-1]
 	var st *statement
 	var p *portal
-	if d.masking() && m.typ == describe {
+	if d.looking() && m.typ == describe {
 		var wait bool
 		if what == 'S' {
 			st, wait = resolve(d, d.statements.find(name), d.renamed)
@@ -409,7 +410,7 @@ func (d *decoder) named(m message) (turn, error) {
 // describe notes what a Describe in slot s will tell the shape of.
 func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 	s.both = what == 'S'
-	if !d.masking() {
+	if !d.looking() {
 		return
 	}
 	s.epoch = d.epoch
@@ -429,15 +430,19 @@ func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 	st.asked, st.askedEpoch = d.queue.tail-1, d.epoch
 }
 
-// bind handles Bind, of which only the two names are read.
+// bind handles Bind, of which only the two names are read, and, where values
+// may be replaced, the formats of its results.
 func (d *decoder) bind(m message) (turn, error) {
 	portalName, rest, ok := cstring(m.body())
 	if !ok {
 		return d.names(m, maxNames2)
 	}
-	name, _, ok := cstring(rest)
+	name, rest, ok := cstring(rest)
 	if !ok {
 		return d.names(m, maxNames2)
+	}
+	if d.looking() && m.size <= maxBind && !m.whole() {
+		return d.more(m.size), nil
 	}
 	st, wait := resolve(d, d.statements.find(name), d.renamed)
 	if wait {
@@ -445,7 +450,7 @@ func (d *decoder) bind(m message) (turn, error) {
 		return alone, nil
 	}
 	hide := false
-	if d.masking() && !d.skipping && !d.known(st) {
+	if d.looking() && !d.skipping && !d.known(st) {
 		described, need := d.describedNext(m, portalName)
 		if need > 0 {
 			return d.more(need), nil
@@ -469,6 +474,9 @@ func (d *decoder) bind(m message) (turn, error) {
 	s := d.push(bind)
 	if s != &d.scratch {
 		d.open(s, portalName, st)
+		if err := d.learnFormats(&s.portal.formats, m, rest); err != nil {
+			return walk, err
+		}
 	}
 	if !hide {
 		return walk, nil
@@ -476,6 +484,18 @@ func (d *decoder) bind(m message) (turn, error) {
 	d.client.out = appendDescribe(d.client.out[:0], name)
 	d.client.step = decoders.Step{Op: decoders.Pass, N: m.size, Out: d.client.out}
 	return alone, nil
+}
+
+// learnFormats reads from a Bind how its results are written.
+func (d *decoder) learnFormats(f *formats, m message, rest []byte) error {
+	switch {
+	case !d.looking():
+		return nil
+	case !m.whole():
+		f.all = unknownFormat
+		return nil
+	}
+	return f.bound(rest)
 }
 
 // open keeps the portal that a Bind makes, for when the server accepts it.

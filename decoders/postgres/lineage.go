@@ -81,7 +81,7 @@ func (w *weighing) statement(s *sql.Statement, r *result) {
 	used := w.refs(s.Columns)
 	for _, list := range [][]sql.Output{s.Outputs, s.First, s.Last, {s.All}} {
 		for i := range list {
-			used = union(used, w.output(&list[i]))
+			used = merged(used, w.output(&list[i]))
 		}
 	}
 	w.lineage.touches = w.lineage.touches || len(used) > 0
@@ -193,15 +193,15 @@ const maxNamed = 64
 func (w *weighing) refs(refs []sql.Ref) []decoders.Column {
 	var found []decoders.Column
 	for _, r := range refs {
-		if found = union(found, w.matching(r)); len(found) > maxNamed {
+		if found = merged(found, w.matching(r)); len(found) > maxNamed {
 			return w.wanted
 		}
 	}
 	return found
 }
 
-// union adds to a what it has not of b, as computed.
-func union(a, b []decoders.Column) []decoders.Column {
+// merged adds to a what it has not of b, as computed.
+func merged(a, b []decoders.Column) []decoders.Column {
 	for _, c := range b {
 		c.Index, c.Derived = 0, true
 		if !slices.Contains(a, c) {
@@ -218,13 +218,13 @@ func or(a, b []decoders.Column) []decoders.Column {
 	return b
 }
 
-func (w *weighing) expose(way decoders.Way, what string, columns []decoders.Column) {
-	w.lineage.exposures = append(w.lineage.exposures, decoders.Exposure{Way: way, What: what, Columns: columns})
+func (w *weighing) expose(risk decoders.Risk, what string, columns []decoders.Column) {
+	w.lineage.exposures = append(w.lineage.exposures, decoders.Exposure{Risk: risk, What: what, Columns: columns})
 }
 
 func (w *weighing) calls(what string, name sql.Qualified) {
 	w.lineage.exposures = append(w.lineage.exposures, decoders.Exposure{
-		Way: decoders.Calls, What: fmt.Sprintf("nothing is known of the %s %s, which could read or keep them", what, title(name)),
+		Risk: decoders.Calls, What: fmt.Sprintf("nothing is known of the %s %s, which could read or keep them", what, title(name)),
 		Columns: w.wanted, Function: title(name),
 	})
 }

@@ -140,7 +140,7 @@ func TestAMeaningIsHeldAgainstTheCatalogue(t *testing.T) {
 		l := crm().weigh(facts, &sql.Meaning{Statements: []sql.Statement{tt.statement}})
 		var ways []string
 		for _, e := range l.exposures {
-			way := fmt.Sprint(e.Way)
+			way := fmt.Sprint(e.Risk)
 			if e.Function != "" {
 				way += ":" + e.Function
 			}

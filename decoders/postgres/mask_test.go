@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"agentd.dev/decoders"
+	ways "agentd.dev/decoders/masks"
 	"github.com/jackc/pgx/v5"
 	_ "github.com/lib/pq"
 )
@@ -24,7 +25,7 @@ var protected = decoders.Want{Grammar: newGrammar(), Columns: []decoders.ColumnN
 func maskAll(ev *decoders.Event) (*decoders.Refusal, []decoders.Mask) {
 	var masks []decoders.Mask
 	for _, c := range ev.Columns {
-		masks = append(masks, decoders.Mask{Index: c.Index, Text: "***"})
+		masks = append(masks, decoders.Mask{Index: c.Index, Way: ways.Text("***")})
 	}
 	if ev.Unclassified != "" {
 		return &decoders.Refusal{Rule: "unclassified", Reason: ev.Unclassified}, nil

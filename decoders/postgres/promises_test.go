@@ -11,6 +11,7 @@ import (
 
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/decodertest"
+	ways "agentd.dev/decoders/masks"
 	"agentd.dev/decoders/postgres"
 )
 
@@ -76,7 +77,7 @@ func record(t testing.TB, want decoders.Want, database string) []decodertest.Con
 func maskColumns(ev *decoders.Event) (*decoders.Refusal, []decoders.Mask) {
 	var masks []decoders.Mask
 	for _, c := range ev.Columns {
-		masks = append(masks, decoders.Mask{Index: c.Index, Text: "***"})
+		masks = append(masks, decoders.Mask{Index: c.Index, Way: ways.Text("***")})
 	}
 	return nil, masks
 }

@@ -80,7 +80,7 @@ func (q *queue) push() *slot {
 		q.grow()
 	}
 	s := q.at(q.tail)
-	*s = slot{}
+	*s = slot{result: decoders.Result{By: s.result.By[:0]}}
 	q.tail++
 	return s
 }

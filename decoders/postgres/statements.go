@@ -38,7 +38,8 @@ type portal struct {
 	refs      int
 	statement *statement
 	shape     *shape
-	described bool // shape is or will be known before rows come
+	described bool    // shape is or will be known before rows come
+	formats   formats // that its results come in
 }
 
 // Names maps names to things of one kind: as the server has them, and as it
@@ -131,7 +132,7 @@ func (d *decoder) newPortal(s *statement) *portal {
 	}
 	d.sparePortal = nil
 	s.refs++
-	*p = portal{refs: 1, statement: s}
+	*p = portal{refs: 1, statement: s, formats: formats{each: p.formats.each[:0]}}
 	return p
 }
 

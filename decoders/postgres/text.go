@@ -115,6 +115,9 @@ func (d *decoder) digest(facts *sql.Facts, meaning *sql.Meaning) reading {
 	if strings.Contains(facts.Normalized, "set constraints") || slices.Contains(facts.Commands, "prepare transaction") {
 		r.effect |= settles
 	}
+	if d.search != nil && r.unclassified == "" {
+		r.unclassified = rewritten(facts)
+	}
 	if !d.masking() {
 		return r
 	}
@@ -190,6 +193,13 @@ func (d *decoder) parameter(m message) (turn, error) {
 	value, _, ok2 := cstring(rest)
 	if !ok || !ok2 {
 		return walk, fmt.Errorf("parameter status without end")
+	}
+	if d.search != nil { // a statement may have set it to any text
+		out := append(append(begin(d.server.censored[:0], m.typ), name...), 0)
+		out, hit := d.blotServer(out, value, nil)
+		if d.server.censored = finish(append(out, 0), 0); hit {
+			return d.replaced(m)
+		}
 	}
 	switch string(name) {
 	case "client_encoding":

@@ -104,7 +104,7 @@ func (k *known) narrowed(v *view) (changed bool) {
 	}
 	r.whole = nil
 	for _, a := range r.columns {
-		r.whole = union(r.whole, a.protected)
+		r.whole = merged(r.whole, a.protected)
 		k.columns[v.at<<16|uint64(uint16(a.number))] = a.protected
 	}
 	k.columns[v.at<<16] = r.whole
