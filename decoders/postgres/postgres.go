@@ -25,6 +25,7 @@ var Protocol = decoders.Protocol{
 	Name:   "postgres",
 	Fields: slices.Concat(sql.Fields, loginFields),
 	Sniff:  sniff,
+	LogsIn: true,
 	New:    func(want decoders.Want) decoders.Decoder { return newDecoder(want) },
 }
 
@@ -34,6 +35,7 @@ type phase uint8
 const (
 	starting   phase = iota // no type bytes yet
 	cancelling              // a CancelRequest was sent: nothing may follow
+	replacing               // the StartupMessage was allowed, and goes out as agentd's own
 	loggingIn               // until the first ReadyForQuery
 	learning                // agentd asks the catalogue where protected columns are
 	running
@@ -48,6 +50,7 @@ type decoder struct {
 	seq     uint64 // of the newest event that has one of its own
 
 	askedTLS, askedGSS bool // the client has asked for encryption, and was told that there is none
+	account            account
 
 	analyzer *sql.Analyzer
 	watch    []decoders.ColumnName // what analyzer looks for
@@ -123,6 +126,8 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 	switch d.phase {
 	case starting:
 		return d.start(buf)
+	case replacing:
+		return d.replace(), nil
 	case loggingIn:
 		return d.authenticate(buf)
 	case learning:
