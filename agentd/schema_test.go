@@ -7,6 +7,7 @@ import (
 	"slices"
 	"testing"
 
+	"agentd.dev/agentd/credentials"
 	"agentd.dev/agentd/selection"
 	"agentd.dev/decoders/all"
 	"agentd.dev/policy/document"
@@ -49,6 +50,9 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"select", selectKeys(new(selection.Rule)), root.Properties["capture"].Properties["select"].Items},
 		{"workloads", w.keys(), root.Properties["capture"].Properties["workloads"].Items},
 		{"targets", target.keys(), root.Properties["targets"].Items},
+		{"credentials", credentialKeys(new(credentials.Credential), ""), root.Properties["credentials"].Items},
+		{"password", passwordKeys(new(credentials.Credential), ""), root.Properties["credentials"].Items.Properties["password"]},
+		{"exec", helperKeys(new(credentials.Helper), ""), root.Properties["credentials"].Items.Properties["password"].Properties["exec"]},
 		{"record", c.Record.keys(), root.Properties["record"]},
 		{"limits", c.Limits.keys(), root.Properties["limits"]},
 	} {

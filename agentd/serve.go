@@ -84,6 +84,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 		return d.reject(log, err)
 	}
 	judge := d.newJudge(session, by)
+	judge.logIn(ctx, &conn)
 	kept = d.relay(&relay.Session{
 		Client:  conn.FD,
 		Server:  server,

@@ -20,6 +20,7 @@ type rule struct {
 	hint    string
 	columns []decoders.ColumnName // for mask
 	text    string                // for mask: what replaces a value, "" for NULL
+	login   string                // for assume: the credential
 
 	file         string
 	line, column int
@@ -40,7 +41,7 @@ var events = []struct {
 var ruleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // reserved are the names under which agentd itself decides.
-var reserved = []string{"default", "unclassified", "shutdown", "reload"}
+var reserved = []string{"default", "unclassified", "shutdown", "reload", "credential"}
 
 // maxNote bounds what clients are told, in bytes.
 const maxNote = 1000
@@ -80,6 +81,7 @@ func readRule(v document.Value, languages []*language) *rule {
 			kinds = decoders.Login | decoders.Prepare | decoders.Request | decoders.Columns
 		}
 		r.when = compile(*when, kinds, languages)
+		r.early(*when)
 	}
 	return r
 }
@@ -95,6 +97,7 @@ func ruleKeys(r *rule, when **document.Value) []document.Key {
 		{Name: "hint", Read: note(&r.hint)},
 		{Name: "columns", Read: r.readColumns},
 		{Name: "with", Read: r.readWith},
+		{Name: "credential", Read: r.readCredential},
 	}
 }
 
@@ -193,7 +196,7 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	for _, key := range []string{"message", "hint", "columns", "with"} {
+	for _, key := range []string{"message", "hint", "columns", "with", "credential"} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
 		case present && !known:
