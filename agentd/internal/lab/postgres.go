@@ -37,6 +37,7 @@ type postgresSetup struct {
 	hosts    []string
 	port     int
 	settings []string
+	hba      []string
 }
 
 // InNetns runs the server in the network namespace at path, on port 5432.
@@ -52,6 +53,12 @@ func ListenOn(hosts ...string) PostgresOption {
 // Setting adds a line of postgresql.conf, as "log_statement=none".
 func Setting(line string) PostgresOption {
 	return func(s *postgresSetup) { s.settings = append(s.settings, line) }
+}
+
+// HBA adds a line of pg_hba.conf, as "host all md5_user all md5", before those
+// that there are. Of all lines the first that fits counts.
+func HBA(line string) PostgresOption {
+	return func(s *postgresSetup) { s.hba = append(s.hba, line) }
 }
 
 // Postgres starts a server that logs every statement and returns once it
@@ -97,6 +104,9 @@ func (s *Server) start(t testing.TB, release *release, setup *postgresSetup) err
 	}
 	defer ready.Close()
 
+	if err := setup.addHBA(filepath.Join(s.Socket, "data", "pg_hba.conf")); err != nil {
+		return err
+	}
 	cmd := exec.Command(release.program("postgres"),
 		"-D", filepath.Join(s.Socket, "data"),
 		"-k", s.Socket,
@@ -112,6 +122,17 @@ func (s *Server) start(t testing.TB, release *release, setup *postgresSetup) err
 	// SIGQUIT is PostgreSQL's immediate shutdown: the data is thrown away.
 	s.Process = Start(t, cmd, setup.netns, syscall.SIGQUIT)
 	return awaitReady(ready, s.Process)
+}
+
+func (s *postgresSetup) addHBA(path string) error {
+	if len(s.hba) == 0 {
+		return nil
+	}
+	rest, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append([]byte(strings.Join(s.hba, "\n")), rest...), 0o600)
 }
 
 // Log returns what the server has logged. A statement is logged before it
