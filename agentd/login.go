@@ -72,6 +72,14 @@ func (j *judge) account(ctx context.Context, conn *capture.Conn) error {
 	return nil
 }
 
+// decoder returns the session's decoder, which from here on is all that has the
+// secret.
+func (j *judge) decoder(protocol *decoders.Protocol) decoders.Decoder {
+	decoder := protocol.New(j.want)
+	j.want.Account = nil
+	return decoder
+}
+
 // label is what the server's own log shows of a session.
 func label(as Label, s *policy.Session) string {
 	const shown = 8 // of an id, as agentctl shows it at least

@@ -88,7 +88,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	kept = d.relay(&relay.Session{
 		Client:  conn.FD,
 		Server:  server,
-		Decoder: protocol.New(judge.want),
+		Decoder: judge.decoder(&protocol),
 		Judge:   judge,
 		Log:     log,
 		Done:    func(recorder.End) { d.sessionEnded(session.ID) },

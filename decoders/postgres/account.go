@@ -1,7 +1,7 @@
 package postgres
 
 import (
-	"bytes"
+	"cmp"
 	"crypto/md5"
 	"encoding/binary"
 	"encoding/hex"
@@ -126,11 +126,12 @@ func (d *decoder) challenge(m message) (turn, error) {
 	if !m.first {
 		return flush, nil
 	}
-	out := begin(d.server.out[:0], 'p')
-	out, err := d.answer(out, code, body)
+	out, study, err := d.answer(begin(d.server.out[:0], 'p'), code, body)
 	switch {
 	case err != nil:
 		return walk, fmt.Errorf("agentd could not log in with credential %q: %w", d.want.Account.Credential, err)
+	case study != nil:
+		d.server.step = decoders.Step{Op: decoders.Study, Study: study}
 	case code == authenticationOutcome:
 		d.server.step = decoders.Step{Op: decoders.Drop, N: m.size}
 	default:
@@ -146,39 +147,43 @@ func (d *decoder) admitted(body []byte) error {
 	if s := &d.account; len(body) > 0 || s.scram != nil && !s.verified {
 		return fmt.Errorf("agentd could not log in with credential %q: the server let it in without showing that it knows the password itself", d.want.Account.Credential)
 	}
+	clear(d.server.out[:cap(d.server.out)])
+	d.want.Account = &decoders.Account{Credential: d.want.Account.Credential} // the secret has served
 	d.account = account{admitted: true}
 	return nil
 }
 
-// answer appends the body of the answer to a server's request.
-func (d *decoder) answer(dst []byte, code uint32, body []byte) ([]byte, error) {
+// answer appends the body of the answer to a server's request. If study is not
+// nil, it has to be called before there is one.
+func (d *decoder) answer(dst []byte, code uint32, body []byte) (out []byte, study func(), err error) {
 	s, a := &d.account, d.want.Account
 	if what := notAnswered[code]; what != "" {
-		return dst, fmt.Errorf("the server asks for %s, which agentd cannot do", what)
+		return dst, nil, fmt.Errorf("the server asks for %s, which agentd cannot do", what)
 	}
 	if a.Password == "" && code != authenticationOutcome {
-		return dst, errors.New("the server asks for a password, and the credential has none")
+		return dst, nil, errors.New("the server asks for a password, and the credential has none")
 	}
 	switch {
 	case code == authenticationPlain && len(body) == 0:
 		if a.Methods&decoders.PlainPassword == 0 {
-			return dst, errors.New("the server asks for the password itself, which the credential's `methods` do not allow")
+			return dst, nil, errors.New("the server asks for the password itself, which the credential's `methods` do not allow")
 		}
-		return append(append(dst, a.Password...), 0), nil
+		return append(append(dst, a.Password...), 0), nil, nil
 	case code == authenticationMD5 && len(body) == 4:
 		if a.Methods&decoders.HashedPassword == 0 {
-			return dst, errors.New("the server asks for an MD5 hash of the password, which the credential's `methods` do not allow")
+			return dst, nil, errors.New("the server asks for an MD5 hash of the password, which the credential's `methods` do not allow")
 		}
-		return append(append(dst, hashed(a.Password, a.User, body)...), 0), nil
+		return append(append(dst, hashed(a.Password, a.User, body)...), 0), nil, nil
 	case code == authenticationSASL && s.scram == nil:
-		return d.beginSCRAM(dst, body)
+		out, err = d.beginSCRAM(dst, body)
+		return out, nil, err
 	case code == authenticationGoOn && s.scram != nil && !s.answered:
 		return d.goOn(dst, body)
 	case code == authenticationOutcome && s.answered && !s.verified:
 		s.verified = true
-		return dst, s.scram.verify(body)
+		return dst, nil, s.scram.verify(body)
 	}
-	return dst, fmt.Errorf("the server sent authentication message %d, which does not fit here", code)
+	return dst, nil, fmt.Errorf("the server sent authentication message %d, which does not fit here", code)
 }
 
 // hashed is what AuthenticationMD5Password asks for.
@@ -215,27 +220,34 @@ func (d *decoder) beginSCRAM(dst, list []byte) ([]byte, error) {
 	return append(dst, first...), nil
 }
 
-// goOn answers the server's challenge.
-func (d *decoder) goOn(dst, body []byte) ([]byte, error) {
+// goOn answers the server's challenge. The key that takes is made beside the
+// session, if it is not known.
+func (d *decoder) goOn(dst, body []byte) (out []byte, study func(), err error) {
 	s, a := &d.account, d.want.Account
-	if err := s.scram.challenge(body); err != nil {
-		return dst, err
-	}
-	password := a.Password
-	if a.Prepared != "" {
-		password = a.Prepared
-	}
-	if a.Keys != nil {
-		s.key, _ = a.Keys.Known(s.scram.salt, s.scram.rounds)
-	}
 	if s.key == nil {
-		s.key = s.scram.key(password)
+		if err := s.scram.challenge(body); err != nil {
+			return dst, nil, err
+		}
 		if a.Keys != nil {
-			a.Keys.Keep(s.scram.salt, s.scram.rounds, bytes.Clone(s.key))
+			s.key, _ = a.Keys.Known(s.scram.salt, s.scram.rounds)
 		}
 	}
+	if s.key == nil {
+		return dst, s.study(a), nil
+	}
 	s.answered = true
-	return append(dst, s.scram.final(s.key)...), nil
+	return append(dst, s.scram.final(s.key)...), nil, nil
+}
+
+// study returns what makes the key.
+func (s *account) study(a *decoders.Account) func() {
+	scram := s.scram
+	return func() {
+		s.key = scram.key(cmp.Or(a.Prepared, a.Password))
+		if a.Keys != nil {
+			a.Keys.Keep(scram.salt, scram.rounds, s.key)
+		}
+	}
 }
 
 // rejected handles the server's error in place of AuthenticationOk: the client

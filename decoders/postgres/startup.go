@@ -104,7 +104,11 @@ func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 	facts.as = facts.user
 	ev := decoders.Event{Kind: decoders.Login, Facts: facts}
 	if facts.replication {
-		ev.Unclassified = "replication connections carry whole tables, which is not looked into"
+		if d.masking() {
+			return decoders.Step{}, errors.New("a replication connection carries whole tables, and columns of this database are masked")
+		}
+		d.replication = true
+		ev.Exceptional = "A replication connection carries whole tables, which is not looked into."
 	}
 	if d.want.Account != nil {
 		return d.logInAs(d.want.Account, msg, facts, ev)
@@ -175,7 +179,7 @@ var loginFields = []decoders.Field{
 	{Name: "login.application", Type: decoders.String, Kinds: decoders.Login, Doc: "its application_name, which it chooses freely"},
 	{Name: "login.as", Type: decoders.String, Kinds: decoders.Login, Doc: "the database user that the server sees: the credential's, or login.user where there is none"},
 	{Name: "login.credential", Type: decoders.String, Kinds: decoders.Login, Doc: "the credential that agentd logs in with, empty if the client does that itself"},
-	{Name: "login.replication", Type: decoders.Bool, Kinds: decoders.Login, Doc: "whether it asks for a replication connection"},
+	{Name: "login.replication", Type: decoders.Bool, Kinds: decoders.Login, Doc: "whether it asks for a replication connection, which is refused unless a rule allows it", Exceptional: true},
 }
 
 // Field returns the value of one of loginFields.

@@ -37,7 +37,7 @@ type postgresSetup struct {
 	hosts    []string
 	port     int
 	settings []string
-	hba      []string
+	hba      []string // lines before those of every server
 }
 
 // InNetns runs the server in the network namespace at path, on port 5432.
@@ -59,6 +59,21 @@ func Setting(line string) PostgresOption {
 // that there are. Of all lines the first that fits counts.
 func HBA(line string) PostgresOption {
 	return func(s *postgresSetup) { s.hba = append(s.hba, line) }
+}
+
+// Replication lets users who may replicate do so with their password.
+func Replication() PostgresOption {
+	return func(s *postgresSetup) { s.hba = append(s.hba, "host replication all all scram-sha-256") }
+}
+
+// PostgresProgram returns the path of a program that belongs to the server.
+func PostgresProgram(t testing.TB, name string) string {
+	t.Helper()
+	r, err := postgresRelease()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.program(name)
 }
 
 // Postgres starts a server that logs every statement and returns once it
@@ -85,6 +100,9 @@ func Postgres(t testing.TB, opts ...PostgresOption) *Server {
 		Socket:   dir,
 		log:      filepath.Join(dir, "log"),
 	}
+	if err := prependHBA(filepath.Join(dir, "data", "pg_hba.conf"), setup.hba); err != nil {
+		t.Fatal(err)
+	}
 	if err := s.start(t, release, &setup); err != nil {
 		t.Fatalf("start PostgreSQL: %v\n%s", err, s.Log())
 	}
@@ -104,9 +122,6 @@ func (s *Server) start(t testing.TB, release *release, setup *postgresSetup) err
 	}
 	defer ready.Close()
 
-	if err := setup.addHBA(filepath.Join(s.Socket, "data", "pg_hba.conf")); err != nil {
-		return err
-	}
 	cmd := exec.Command(release.program("postgres"),
 		"-D", filepath.Join(s.Socket, "data"),
 		"-k", s.Socket,
@@ -124,15 +139,17 @@ func (s *Server) start(t testing.TB, release *release, setup *postgresSetup) err
 	return awaitReady(ready, s.Process)
 }
 
-func (s *postgresSetup) addHBA(path string) error {
-	if len(s.hba) == 0 {
+// prependHBA puts lines before those of a pg_hba.conf: the first that fits a
+// connection decides.
+func prependHBA(path string, lines []string) error {
+	if len(lines) == 0 {
 		return nil
 	}
 	rest, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(path, append([]byte(strings.Join(s.hba, "\n")), rest...), 0o600)
+	return os.WriteFile(path, append([]byte(strings.Join(lines, "\n")+"\n"), rest...), 0o600)
 }
 
 // Log returns what the server has logged. A statement is logged before it
