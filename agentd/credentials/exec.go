@@ -34,10 +34,10 @@ type Helper struct {
 	Environment []string
 }
 
-// run runs the helper: with an environment of its own, without input, in a
+// run runs the helper, now: with an environment of its own, without input, in a
 // process group that is killed when its time is over. What it prints on its
 // standard error is thrown away: nobody knows whether a secret is in it.
-func (h *Helper) run(ctx context.Context) (Login, error) {
+func (h *Helper) run(ctx context.Context, now time.Time) (Login, error) {
 	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, h.Command[0], h.Command[1:]...)
@@ -54,7 +54,7 @@ func (h *Helper) run(ctx context.Context) (Login, error) {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second
 	err := cmd.Run()
-	defer clear(out.Bytes())
+	defer clear(out.text)
 	name := filepath.Base(h.Command[0])
 	var ended *exec.ExitError
 	switch {
@@ -69,7 +69,7 @@ func (h *Helper) run(ctx context.Context) (Login, error) {
 	case err != nil:
 		return Login{}, fmt.Errorf("helper %s: %w", name, err)
 	}
-	l, err := said(out.Bytes(), time.Now())
+	l, err := said(out.text, now)
 	if err != nil {
 		return Login{}, fmt.Errorf("helper %s: %w", name, err)
 	}
@@ -114,15 +114,16 @@ func (h *Helper) holds(now, expires time.Time) time.Time {
 
 // An output keeps what a helper prints, up to a limit.
 type output struct {
-	bytes.Buffer
+	text []byte
 	over bool
 }
 
 // Write implements io.Writer. Its error makes the helper's next write fail.
 func (o *output) Write(b []byte) (int, error) {
-	if o.Len()+len(b) > maxOutput {
+	if len(o.text)+len(b) > maxOutput {
 		o.over = true
 		return 0, errors.New("too much")
 	}
-	return o.Buffer.Write(b)
+	o.text = append(o.text, b...)
+	return len(b), nil
 }

@@ -46,7 +46,7 @@ func (k *keeper) fetch(ctx context.Context) (Login, error) {
 		return l, err
 	}
 	k.rejected.Store(false)
-	l, err := k.Exec.run(ctx)
+	l, err := k.Exec.run(ctx, k.store.clock())
 	if err == nil && k.User != "" {
 		l.User = k.User
 	}
