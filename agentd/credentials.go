@@ -51,10 +51,16 @@ func (t Targets) settle(list []credentials.Credential) {
 			c.at.Problem("no credential is called %q%s", c.Credential, credentialAdvice(c.Credential, names))
 		case t[i].Protocol != "" && !p.LogsIn:
 			c.at.Problem("agentd cannot log in to a target of protocol %s", t[i].Protocol)
+		case t[i].ranges():
+			c.at.Problem("agentd logs in to one server, and %s is many: list each address as a target, or name a `host`", t[i].Prefix)
 		}
 		c.at = nil
 	}
 }
+
+// ranges reports whether t is a range of addresses. Any machine in it could be
+// the server, that of an agent, too: no password is taken there.
+func (t *TargetConfig) ranges() bool { return t.Prefix.IsValid() && !t.Prefix.IsSingleIP() }
 
 func credentialAdvice(name string, names []string) string {
 	if len(names) == 0 {
@@ -104,18 +110,7 @@ func credentialKeys(c *credentials.Credential, folder string) []document.Key {
 			}
 		}},
 		{Name: "userFile", Read: file(&c.UserFile, folder)},
-		{Name: "password", Read: func(v document.Value) {
-			v.Map(passwordKeys(c, folder))
-			given := 0
-			for _, is := range []bool{c.File != "", c.Env != "", c.Exec != nil} {
-				if is {
-					given++
-				}
-			}
-			if given != 1 {
-				v.Problem("give one of `file`, `env` and `exec`; leave `password` out where there is none")
-			}
-		}},
+		{Name: "password", Read: readPassword(c, folder)},
 		{Name: "methods", Read: func(v document.Value) {
 			v.List(func(v document.Value) {
 				if i, ok := v.Choice([]string{"md5", "password"}); ok {
@@ -131,16 +126,48 @@ func credentialKeys(c *credentials.Credential, folder string) []document.Key {
 	}
 }
 
-// passwordKeys are the places where a password can be. The password itself is
-// no such place: configurations are shown around.
+// readPassword reads where a password is. One that stands there itself is not
+// repeated in the problem that it is: configurations are shown around.
+func readPassword(c *credentials.Credential, folder string) func(document.Value) {
+	return func(v document.Value) {
+		if !v.IsMap() {
+			v.Problem("a password does not belong in this file: say where it is, with `file`, `env` or `exec`")
+			return
+		}
+		given := 0
+		keys := passwordKeys(c, folder)
+		for i := range keys {
+			read := keys[i].Read
+			keys[i].Read = func(v document.Value) { given++; read(v) }
+		}
+		v.Map(keys)
+		if given != 1 {
+			v.Problem("give one of `file`, `env` and `exec`; leave `password` out where there is none")
+		}
+	}
+}
+
+// passwordKeys are the places where a password can be.
 func passwordKeys(c *credentials.Credential, folder string) []document.Key {
 	return []document.Key{
 		{Name: "file", Read: file(&c.File, folder)},
-		{Name: "env", Read: name(&c.Env, variableName, "a variable")},
+		{Name: "env", Read: variable(&c.Env)},
 		{Name: "exec", Read: func(v document.Value) {
 			c.Exec = &credentials.Helper{Timeout: credentials.DefaultTimeout, Every: credentials.DefaultEvery}
 			v.Map(helperKeys(c.Exec, folder))
 		}},
+	}
+}
+
+// variable reads the name of a variable of the environment.
+func variable(to *string) func(document.Value) {
+	return func(v document.Value) {
+		word, ok := v.Text()
+		if ok && !variableName.MatchString(word) {
+			v.Problem("%q cannot name a variable: use letters, digits and underscores", word)
+			return
+		}
+		*to = word
 	}
 }
 
@@ -172,7 +199,7 @@ func helperKeys(h *credentials.Helper, folder string) []document.Key {
 		{Name: "environment", Read: func(v document.Value) {
 			v.List(func(v document.Value) {
 				var word string
-				name(&word, variableName, "a variable")(v)
+				variable(&word)(v)
 				h.Environment = append(h.Environment, word)
 			})
 		}},

@@ -51,6 +51,9 @@ func (j *judge) account(ctx context.Context, conn *capture.Conn) error {
 	if !j.listed || !protocol.LogsIn {
 		return fmt.Errorf("credential %q: agentd cannot log in to target %s of protocol %q", name, j.session.Target.Name, j.session.Target.Protocol)
 	}
+	if target.ranges() {
+		return fmt.Errorf("credential %q: agentd logs in to one server, and target %s is a range of addresses", name, target.Name)
+	}
 	// A workload that made the network itself can play the server in it.
 	if err := j.daemon.capture.OwnNetwork(*conn); err != nil {
 		return fmt.Errorf("credential %q is not used here: %w", name, err)

@@ -149,6 +149,9 @@ func (v Value) Bool() (value, ok bool) {
 	return v.node.Value == "true" || v.node.Value == "True" || v.node.Value == "TRUE", true
 }
 
+// IsMap reports whether v is a mapping.
+func (v Value) IsMap() bool { return v.node.Kind == yaml.MappingNode }
+
 // IsList reports whether v is a sequence.
 func (v Value) IsList() bool { return v.node.Kind == yaml.SequenceNode }
 
