@@ -34,6 +34,7 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 	j.rules = j.by.policy.For(&j.session)
 	j.want = j.rules.Want()
 	j.want.MaxText = j.by.config.Limits.Statement.Int()
+	j.want.Grammar = d.grammar
 	return j
 }
 
@@ -79,5 +80,6 @@ func (j *judge) close(reason string) {
 // want asks for.
 func sees(had, want decoders.Want) bool {
 	return want.Kinds&^had.Kinds == 0 &&
+		!slices.ContainsFunc(want.Fields, func(f string) bool { return !slices.Contains(had.Fields, f) }) &&
 		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) })
 }

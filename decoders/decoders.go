@@ -245,7 +245,9 @@ type ColumnName struct{ Schema, Table, Column string }
 type Want struct {
 	Kinds   Kinds        // beyond Login, Prepare, Request and Outcome, which are always reported
 	Columns []ColumnName // columns that results must be watched for
-	MaxText int          // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
+	// Fields are the names of learned fields that conditions speak of, sorted.
+	Fields  []string
+	MaxText int // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
 	// Grammar is asked what statements mean. Nil: their words are all that is
 	// known.
 	Grammar Grammar
@@ -328,6 +330,9 @@ type Field struct {
 	Type  Type
 	Kinds Kinds  // the kinds of events that have it
 	Doc   string // one line, for people who write policies
+	// Learned: it takes more than the client's words to know it, so that events
+	// have it only if Want.Fields does.
+	Learned bool
 	// Exceptional: of logins, one that is true makes the event exceptional.
 	Exceptional bool
 }
