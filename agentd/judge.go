@@ -20,6 +20,7 @@ type judge struct {
 	session policy.Session
 	listed  bool // the target is one that the configuration names
 	want    decoders.Want
+	login   loginKeeper
 
 	by    *inForce // whose rules are
 	rules *policy.Rules
@@ -44,6 +45,9 @@ func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
 	}
 	if j.over != nil {
 		return *j.over
+	}
+	if v := j.login.objection(ev); v != nil {
+		return *v
 	}
 	return j.rules.Decide(ev)
 }

@@ -27,6 +27,7 @@ type rule struct {
 	// predicates, for mask: statements may decide by the columns.
 	predicates bool
 	functions  []string // for mask: that are harmless, name or schema.name
+	login      string   // for assume: the credential
 
 	file         string
 	line, column int
@@ -47,7 +48,7 @@ var events = []struct {
 var ruleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // reserved are the names under which agentd itself decides.
-var reserved = []string{"default", "unclassified", "shutdown", "reload"}
+var reserved = []string{"default", "unclassified", "shutdown", "reload", "credential"}
 
 // maxNote bounds what clients are told, in bytes.
 const maxNote = 1000
@@ -88,6 +89,7 @@ func readRule(v document.Value, languages []*language, key Key) *rule {
 		}
 		r.when = compile(*when, kinds, languages)
 		r.source, _ = when.Word()
+		r.early(*when)
 	}
 	if r.do == &actions[allow] && r.on == decoders.Login && (when == nil || r.when != nil && !r.when.exceptional) {
 		v.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
@@ -109,6 +111,7 @@ func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
 		{Name: "with", Read: r.readWith(key)},
 		{Name: "predicates", Read: r.readPredicates},
 		{Name: "functions", Read: r.readFunctions},
+		{Name: "credential", Read: r.readCredential},
 	}
 }
 
@@ -190,7 +193,7 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	for _, key := range []string{"message", "hint", "columns", "find", "with", "predicates", "functions"} {
+	for _, key := range []string{"message", "hint", "columns", "find", "with", "predicates", "functions", "credential"} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
 		case present && !known:

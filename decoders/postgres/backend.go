@@ -17,7 +17,7 @@ var errStep = errors.New("the server's answers are out of step with the client's
 // backend handles the server's messages. It passes over as many as it can in
 // one step.
 func (d *decoder) backend(buf []byte) (decoders.Step, error) {
-	if d.phase == starting && buf[0] != 'E' || d.phase == cancelling {
+	if d.phase == starting && buf[0] != 'E' || d.phase == cancelling || d.phase == replacing {
 		return decoders.Step{}, fmt.Errorf("the server spoke before the client logged in, with %q", buf[0])
 	}
 	n := 0

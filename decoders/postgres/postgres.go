@@ -25,6 +25,7 @@ var Protocol = decoders.Protocol{
 	Name:   "postgres",
 	Fields: slices.Concat(sql.Fields, loginFields),
 	Sniff:  sniff,
+	LogsIn: true,
 	New:    func(want decoders.Want) decoders.Decoder { return newDecoder(want) },
 }
 
@@ -34,6 +35,7 @@ type phase uint8
 const (
 	starting     phase = iota // no type bytes yet
 	cancelling                // a CancelRequest was sent: nothing may follow
+	replacing                 // the StartupMessage was allowed, and goes out as agentd's own
 	loggingIn                 // until the first ReadyForQuery
 	learning                  // agentd asks the catalogue where protected columns are
 	scopingNames              // agentd asks what the names of relations mean
@@ -51,6 +53,7 @@ type decoder struct {
 	replication bool // the client may send replication commands
 
 	askedTLS, askedGSS bool // the client has asked for encryption, and was told that there is none
+	account            account
 
 	analyzer *sql.Analyzer
 	watch    []decoders.ColumnName // what analyzer looks for
@@ -138,6 +141,8 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 	switch d.phase {
 	case starting:
 		return d.start(buf)
+	case replacing:
+		return d.replace(), nil
 	case loggingIn:
 		return d.authenticate(buf)
 	case learning, scopingNames:
