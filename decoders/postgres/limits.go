@@ -81,12 +81,12 @@ func (d *decoder) Limit(limits decoders.Limits) ([]byte, error) {
 	return out, nil
 }
 
-// writes are the verbs whose rows the server counts; hidden those that may
+// writes are the verbs whose rows the server counts; uncounted those that may
 // write without being counted.
 var (
-	writes = []string{"insert", "update", "delete", "merge", "copy"}
-	hidden = []string{"do", "call"}
-	ends   = []string{"begin", "start", "commit", "end", "rollback", "abort", "prepare transaction"}
+	writes    = []string{"insert", "update", "delete", "merge", "copy"}
+	uncounted = []string{"do", "call"}
+	ends      = []string{"begin", "start", "commit", "end", "rollback", "abort", "prepare transaction"}
 )
 
 func anyOf(list, of []string) bool {
@@ -103,7 +103,7 @@ func (s *slot) uncountable(limits *decoders.Limits) error {
 	switch {
 	case f == nil || s.reading.unclassified != "":
 		return errors.New("How many rows a statement changes that was not understood cannot be limited.")
-	case anyOf(f.Verbs, hidden):
+	case anyOf(f.Verbs, uncounted):
 		return errors.New("How many rows DO and CALL change cannot be limited.")
 	case anyOf(f.Verbs, writes) && slices.Contains(f.Verbs, "select") && strings.Contains(f.Normalized, "with ") && !countsLast(f.Normalized):
 		return errors.New("How many rows a WITH changes besides its last part cannot be limited: write it as statements of their own.")
