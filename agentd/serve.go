@@ -98,9 +98,12 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn, place place) (err
 		return d.reject(log, err)
 	}
 	judge := d.newJudge(session, by)
+	if !secure.refused() { // no secret is fetched for a session that goes nowhere
+		judge.logIn(ctx, &conn)
+	}
 	secure.bind(judge)
 	kept, err = d.hand(client, server, &relay.Session{
-		Decoder: protocol.New(judge.want),
+		Decoder: judge.decoder(&protocol),
 		Judge:   judge,
 		Log:     log,
 		Done:    func(recorder.End) { d.sessionEnded(session.ID) },

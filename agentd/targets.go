@@ -30,6 +30,7 @@ type TargetConfig struct {
 	Unclassified policy.Default
 	Labels       map[string]string
 	TLS          TLSConfig
+	Login        LoginConfig
 
 	located bool // while it is read: address or host was given, right or wrong
 }
@@ -119,7 +120,7 @@ func (t *Targets) readIn(folder string, v document.Value) {
 }
 
 func (t *TargetConfig) keys(folder string) []document.Key {
-	return []document.Key{
+	return append(t.Login.keys(), []document.Key{
 		{Name: "name", Required: true, Read: name(&t.Name, targetName, "a target")},
 		{Name: "address", Read: t.readAddress},
 		{Name: "host", Read: t.readHost},
@@ -147,7 +148,7 @@ func (t *TargetConfig) keys(folder string) []document.Key {
 				}
 			})
 		}},
-	}
+	}...)
 }
 
 func (t *TargetConfig) readAddress(v document.Value) {

@@ -118,12 +118,14 @@ func TestWhoeverIsInBetweenIsNotBelieved(t *testing.T) {
 func TestALoginWithSCRAMIsPassedOnWhereThatCanBe(t *testing.T) {
 	t.Parallel()
 	ca := lab.NewAuthority(t)
-	server := lab.Postgres(t, lab.ListenOn("127.0.8.1", "127.0.8.2", "127.0.8.3"),
+	server := lab.Postgres(t, lab.ListenOn("127.0.8.1", "127.0.8.2", "127.0.8.3", "127.0.8.4", "127.0.8.5"),
 		lab.OverTLS(ca.Issue(t, lab.Issue{Name: "orders.internal"}), "")) // scram-sha-256
 	s := newSecured(t, ca, nil, []tlsPlace{
 		{"127.0.8.1", server, "{client: offer, server: require}"},
 		{"127.0.8.2", server, "{client: offer, server: disable}"},
 		{"127.0.8.3", server, "{client: off, server: require}"},
+		{"127.0.8.4", server, "{client: offer, server: require}, credential: own"},
+		{"127.0.8.5", server, "{client: off, server: disable}, credential: own"},
 	})
 	s.attempts(t, []attempt{
 		{"127.0.8.1", "sslmode=disable", "plain/tls"},
@@ -133,6 +135,9 @@ func TestALoginWithSCRAMIsPassedOnWhereThatCanBe(t *testing.T) {
 		{"127.0.8.2", "sslmode=require", "tls/plain"},
 		{"127.0.8.2", "sslmode=disable", "plain/plain"},
 		{"127.0.8.3", "sslmode=prefer", "plain/tls"},
+		{"127.0.8.4", "sslmode=require", "tls/tls"}, // agentd binds its own login
+		{"127.0.8.4", "sslmode=disable", "plain/tls"},
+		{"127.0.8.5", "sslmode=disable", "plain/plain"},
 	})
 }
 

@@ -19,6 +19,8 @@ type Status struct {
 	CA        CA               `json:"ca"`
 	Workloads []Workload       `json:"workloads"`
 	Targets   []Target         `json:"targets"`
+	// Credentials are what agentd logs in to targets with.
+	Credentials []Credential `json:"credentials"`
 }
 
 // Seconds is a duration in whole seconds.
@@ -132,6 +134,17 @@ type CACertificate struct {
 	Until   time.Time `json:"until"`
 	File    string    `json:"file"`
 	Signing bool      `json:"signing"` // it signs what clients see; the others have, or will
+}
+
+// A Credential is what agentd logs in to targets with, without its secret.
+type Credential struct {
+	Name    string    `json:"name"`
+	Source  string    `json:"source"`         // of the password: file PATH, environment NAME, helper PROGRAM, no password
+	User    string    `json:"user,omitempty"` // "" while it is not known
+	Fetched time.Time `json:"fetched,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+	Problem string    `json:"problem,omitempty"` // why it could not be fetched the last time
+	Warning string    `json:"warning,omitempty"` // what is unwise about it
 }
 
 // A Connection is one of a captured workload that does not go through agentd:
