@@ -54,7 +54,7 @@ func TestAServerThatIsNotTheRightOneIsRefusedInWords(t *testing.T) {
 		{"127.0.7.9", "", "plain/tls"},
 		{"127.0.7.10", "", "connection requires a valid client certificate"}, // the server's own words
 		{"127.0.7.11", "", "plain/tls"},
-		{"127.0.7.12", "", "The server ended TLS: unknown certificate authority (agentd, rule tls)"},
+		{"127.0.7.12", "sslmode=disable", "The server ended TLS: unknown certificate authority (agentd, rule tls)"},
 	})
 	list, err := s.Ctl(t, "sessions", "list", "-o", "json", "--target", "t0")
 	if err != nil || !strings.Contains(list, `"denied": 1`) {
