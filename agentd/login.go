@@ -54,9 +54,8 @@ func (j *judge) account(ctx context.Context, conn *capture.Conn) error {
 	if target.ranges() {
 		return fmt.Errorf("credential %q: agentd logs in to one server, and target %s is a range of addresses", name, target.Name)
 	}
-	// A workload that made the network itself can play the server in it, unless
-	// the server has shown who it is.
-	if err := j.daemon.capture.OwnNetwork(*conn); err != nil && !j.session.ServerTLS.Proven() {
+	// A workload that made the network itself can play the server in it.
+	if err := j.daemon.capture.OwnNetwork(*conn); err != nil {
 		return fmt.Errorf("credential %q is not used here: %w", name, err)
 	}
 	l, err := j.daemon.credentials.Fetch(ctx, name)

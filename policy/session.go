@@ -87,6 +87,3 @@ type TLS struct {
 	Fingerprint string // SHA-256, in hex
 	Until       time.Time
 }
-
-// Proven reports whether the server has shown that it is the one its name is of.
-func (t *TLS) Proven() bool { return t != nil && t.Verified == "name" }
