@@ -40,6 +40,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Workloads:   d.workloadStatus(),
 		Targets:     d.Targets(),
 		Credentials: d.credentialStatus(ctx),
+		CA:          d.CA(),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",
@@ -156,6 +157,7 @@ func (d *Daemon) Targets() []control.Target {
 			Default:      answers[t.Default],
 			Unclassified: answers[t.Unclassified],
 			Labels:       t.Labels,
+			TLS:          t.TLS.status(),
 		})
 	}
 	return list
