@@ -32,6 +32,7 @@ type Config struct {
 	Credentials []credentials.Credential
 	Resolver    string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
 	Unlisted    Unlisted
+	MaskKey     string // file of the key that masks are made with, "" for one of the node's own
 	Record      RecordConfig
 	Limits      LimitsConfig
 	// CoreDumps: agentd may leave a core, with secrets in it, when it crashes.
@@ -137,6 +138,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "credentials", Read: readCredentials(&c.Credentials, folder)},
 		{Name: "coreDumps", Read: flag(&c.CoreDumps)},
 		{Name: "resolver", Read: serverAddress(&c.Resolver)},
+		{Name: "maskKey", Read: file(&c.MaskKey, folder)},
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},
 		{Name: "record", Read: mapping(c.Record.keys())},
 		{Name: "limits", Read: mapping(c.Limits.keys())},
