@@ -66,11 +66,11 @@ func (s *scram) first() []byte {
 
 // challenge reads the server-first-message.
 func (s *scram) challenge(msg []byte) error {
-	nonce, rest, ok := pair(msg, 'r')
+	nonce, rest, ok := scramAttribute(msg, 'r')
 	if !ok || !bytes.HasPrefix(nonce, []byte(s.nonce)) || len(nonce) == len(s.nonce) || len(nonce) > maxNonce || !printable(nonce) {
 		return errors.New("the server's nonce does not go on from agentd's")
 	}
-	encoded, rest, ok := pair(rest, 's')
+	encoded, rest, ok := scramAttribute(rest, 's')
 	if !ok || len(encoded) > base64.StdEncoding.EncodedLen(maxSalt) || !printable(encoded) {
 		return errors.New("the server's challenge has no salt that can be used")
 	}
@@ -78,7 +78,7 @@ func (s *scram) challenge(msg []byte) error {
 	if err != nil || len(salt) == 0 {
 		return errors.New("the server's challenge has no salt that can be used")
 	}
-	digits, rest, ok := pair(rest, 'i')
+	digits, rest, ok := scramAttribute(rest, 'i')
 	rounds, err := strconv.ParseUint(string(digits[:min(len(digits), 16)]), 10, 32)
 	switch {
 	case !ok || err != nil || rest != nil:
@@ -122,10 +122,10 @@ func (s *scram) final(key []byte) []byte {
 // verify reads the server-final-message, with which the server shows that it
 // knows the password, too.
 func (s *scram) verify(msg []byte) error {
-	if why, _, ok := pair(msg, 'e'); ok {
+	if why, _, ok := scramAttribute(msg, 'e'); ok {
 		return fmt.Errorf("the server says %q", why[:min(len(why), maxName)])
 	}
-	encoded, rest, ok := pair(msg, 'v')
+	encoded, rest, ok := scramAttribute(msg, 'v')
 	var shown [sha256.Size + 4]byte
 	if !ok || rest != nil || !printable(encoded) || base64.StdEncoding.DecodedLen(len(encoded)) > len(shown) {
 		return errors.New("the server's last word is not a signature")
@@ -143,9 +143,9 @@ func mac(key, text []byte) []byte {
 	return h.Sum(nil)
 }
 
-// pair cuts "name=value" off the front of msg, and the comma behind it;
+// scramAttribute cuts "name=value" off the front of msg, and the comma behind it;
 // without a comma rest is nil.
-func pair(msg []byte, name byte) (value, rest []byte, ok bool) {
+func scramAttribute(msg []byte, name byte) (value, rest []byte, ok bool) {
 	if len(msg) < 2 || msg[0] != name || msg[1] != '=' {
 		return nil, nil, false
 	}
