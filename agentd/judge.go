@@ -52,6 +52,9 @@ func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
 	return j.rules.Decide(ev)
 }
 
+// Told implements relay.Judge.
+func (j *judge) Told(outcome *decoders.Event) { j.rules.Told(outcome) }
+
 // renew goes over to other rules.
 func (j *judge) renew(now *inForce) {
 	j.by = now

@@ -171,6 +171,7 @@ func (r *reloader) read(by string) {
 		r.sums = nil
 		return // they change right now, which will be told
 	}
+	fresh.policy.Follow(r.inForce.Load().policy)
 	if err := r.enforce(by, fresh); err != nil {
 		r.refuseFiles(by, old, fresh.sums, &refusedFiles{config: err})
 	}

@@ -235,14 +235,17 @@ type Facts interface {
 
 // A Result is what a request came to.
 type Result struct {
-	Rows    int64   // rows returned or copied, in either direction
-	Bytes   int64   // bytes of those rows on the wire
-	Tag     string  // the server's own word of completion, as "SELECT 3"
-	Code    string  // the protocol's error code, "" if the request succeeded
-	Message string  // the error's text; "" where it could carry protected values
-	Masked  int64   // values, and parts of values, that were replaced
-	By      []Count // which those were; what has no name is not in it
-	Skipped bool    // never run: an earlier error, or the end of the session, came first
+	Rows  int64 // rows returned or copied, in either direction
+	Bytes int64 // bytes of those rows on the wire
+	// Affected are the rows inserted, updated, deleted or copied in, as the
+	// server counts them.
+	Affected int64
+	Tag      string  // the server's own word of completion, as "SELECT 3"
+	Code     string  // the protocol's error code, "" if the request succeeded
+	Message  string  // the error's text; "" where it could carry protected values
+	Masked   int64   // values, and parts of values, that were replaced
+	By       []Count // which those were; what has no name is not in it
+	Skipped  bool    // never run: an earlier error, or the end of the session, came first
 	// Through is, if one error made the server skip several requests, the
 	// Seq of the last of them: all from the event's Seq to it that were
 	// neither refused nor told of before. Otherwise 0.
@@ -335,6 +338,8 @@ type Want struct {
 	// is said as the answer to the login.
 	Searches []string
 	MaxText  int // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
+	// Limits: requests may be limited.
+	Limits bool
 	// Grammar is asked what statements mean. Nil: their words are all that is
 	// known.
 	Grammar Grammar

@@ -18,6 +18,7 @@ const (
 	deny
 	mask
 	assume
+	limit
 )
 
 var actions = [...]action{
@@ -45,6 +46,12 @@ var actions = [...]action{
 		keys: map[string]bool{"credential": true},
 		why:  "its credential is what agentd logs in with in the client's place",
 	},
+	limit: {
+		name: "limit",
+		on:   decoders.Prepare | decoders.Request,
+		keys: map[string]bool{"rows": false, "bytes": false, "affected": false, "statements": false, "per": false, "by": false, "message": false, "hint": false},
+		why:  "it bounds the rows, bytes and affected rows of a request, or all these and statements of a time, per session, workload or user",
+	},
 }
 
 // closed reports whether the action is taken when its condition could not be
@@ -60,6 +67,8 @@ func (a *action) misplaced(kinds decoders.Kinds) string {
 		return "assume is for logins: write `on: login`"
 	case name == "result":
 		return "results can only be masked: write `do: mask`, or judge the request"
+	case a == &actions[limit]:
+		return "limit is for requests: write `on: request`"
 	default:
 		return "a " + name + " that no rule denies is let through: write a deny with the opposite condition"
 	}

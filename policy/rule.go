@@ -28,6 +28,7 @@ type rule struct {
 	predicates bool
 	functions  []string // for mask: that are harmless, name or schema.name
 	login      string   // for assume: the credential
+	bounds     bounds   // for limit
 
 	file         string
 	line, column int
@@ -112,6 +113,12 @@ func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
 		{Name: "predicates", Read: r.readPredicates},
 		{Name: "functions", Read: r.readFunctions},
 		{Name: "credential", Read: r.readCredential},
+		{Name: "rows", Read: count(&r.bounds.rows)},
+		{Name: "bytes", Read: r.bounds.readBytes},
+		{Name: "affected", Read: count(&r.bounds.affected)},
+		{Name: "statements", Read: count(&r.bounds.statements)},
+		{Name: "per", Read: r.bounds.readPer},
+		{Name: "by", Read: r.bounds.readBy},
 	}
 }
 
@@ -193,7 +200,13 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	for _, key := range []string{"message", "hint", "columns", "find", "with", "predicates", "functions", "credential"} {
+	if r.do == &actions[limit] {
+		r.bounds.fits(v)
+	}
+	for _, key := range []string{
+		"message", "hint", "columns", "find", "with", "predicates", "functions", "credential",
+		"rows", "bytes", "affected", "statements", "per", "by",
+	} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
 		case present && !known:

@@ -67,6 +67,12 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 	case scopingNames:
 		return d.learnScope(m)
 	}
+	if s := d.head(); s != nil && s.budget != nil {
+		if t, done, err := d.spend(s, at); done || err != nil {
+			return t, err
+		}
+		m = *at
+	}
 	switch m.typ {
 	case 'E':
 		return d.failed(m)
@@ -404,6 +410,7 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 			s.result.Rows += n
 		}
 	}
+	s.result.Affected += s.changed(tag)
 	s.done = true
 	switch {
 	case s.result.Tag == "":
@@ -451,6 +458,7 @@ func (d *decoder) ready(m message) (turn, error) {
 	if status != 'I' && status != 'T' && status != 'E' {
 		return walk, fmt.Errorf("transaction status %q", status)
 	}
+	d.status = status
 	if d.phase == loggingIn {
 		return d.loggedIn(m, status)
 	}

@@ -70,8 +70,14 @@ type decoder struct {
 	lastReady  uint64 // of its newest message that makes the server ready for the next query
 	challenged bool   // the server waits for a password message
 
-	asked    uint64 // the slot of the newest Ask, 0 if it got none
-	parsing  string // the name in the newest Parse asked about
+	asked   uint64   // the slot of the newest Ask, 0 if it got none
+	parsing string   // the name in the newest Parse asked about
+	running struct { // the newest Execute asked about
+		portal string
+		rows   uint32
+	}
+	limited  uint64 // the newest slot with a budget
+	status   byte   // of the transaction, in the newest ReadyForQuery
 	skipping bool   // the server discards whatever comes before the next Sync
 	scratch  slot   // for messages that the server discards
 	skipped  span   // what it discarded since the last ReadyForQuery
