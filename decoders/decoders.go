@@ -329,6 +329,8 @@ type ColumnName struct{ Schema, Table, Column string }
 type Want struct {
 	Kinds   Kinds        // beyond Login, Prepare, Request and Outcome, which are always reported
 	Columns []ColumnName // columns that results must be watched for
+	// Fields are the names of learned fields that conditions speak of, sorted.
+	Fields []string
 	// Searches name what all values may have to be searched for: which of it
 	// is said as the answer to the login.
 	Searches []string
@@ -385,6 +387,9 @@ type Field struct {
 	Type  Type
 	Kinds Kinds  // the kinds of events that have it
 	Doc   string // one line, for people who write policies
+	// Learned: it takes more than the client's words to know it, so that events
+	// have it only if Want.Fields does.
+	Learned bool
 	// Exceptional: of logins, one that is true makes the event exceptional.
 	Exceptional bool
 }

@@ -182,10 +182,15 @@ func (r *Rules) Want() decoders.Want {
 	for _, c := range r.session {
 		w.Kinds |= c.on
 		w.Columns = append(w.Columns, c.columns...)
+		if c.when != nil {
+			w.Fields = append(w.Fields, c.when.learned...)
+		}
 		if c.everywhere() {
 			w.Searches = append(w.Searches, c.says())
 		}
 	}
+	slices.Sort(w.Fields)
+	w.Fields = slices.Compact(w.Fields)
 	w.Kinds &^= decoders.Login | decoders.Prepare | decoders.Request
 	slices.SortFunc(w.Columns, func(a, b decoders.ColumnName) int {
 		return cmp.Or(strings.Compare(a.Schema, b.Schema), strings.Compare(a.Table, b.Table), strings.Compare(a.Column, b.Column))

@@ -30,7 +30,7 @@ type catalogue struct {
 // loggedIn handles the first ReadyForQuery. If columns are protected, it waits
 // until it is known which those are in this database.
 func (d *decoder) loggedIn(m message, status byte) (turn, error) {
-	if !d.masking() {
+	if !d.masking() && !d.scoping.wanted {
 		d.phase = running
 		return walk, nil
 	}
@@ -41,7 +41,10 @@ func (d *decoder) loggedIn(m message, status byte) (turn, error) {
 		return flush, nil
 	}
 	d.phase = learning
-	d.server.step = d.askCatalogue(m.size)
+	if !d.masking() {
+		d.phase = scopingNames
+	}
+	d.server.step = d.askOwn(m.size)
 	return alone, nil
 }
 
@@ -142,5 +145,9 @@ func (d *decoder) learnt(m message) (turn, error) {
 	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: d.catalogue.seq, Result: decoders.Result{
 		Rows: d.catalogue.rows, Tag: "SELECT " + strconv.FormatInt(d.catalogue.rows, 10),
 	}}
+	if d.scoping.stale {
+		d.phase = scopingNames
+		return d.half(tell), nil
+	}
 	return tell, nil
 }

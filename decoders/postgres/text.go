@@ -12,8 +12,9 @@ import (
 
 // A reading is what a statement's text means to this session.
 type reading struct {
-	facts        *sql.Facts   // nil if it was not analysed
-	meaning      *sql.Meaning // nil if the grammar was not asked
+	facts        *sql.Facts    // nil if it was not analysed
+	meaning      *sql.Meaning  // nil if the grammar was not asked
+	resolved     *sql.Resolved // with what its names mean now, nil if meaning is nil or unclear
 	unclassified string
 	private      bool // its errors and literals may show protected values or secrets
 	table        bool // it mentions a protected table
@@ -51,6 +52,9 @@ var effects = map[string]effect{
 
 // asFacts returns what policies can ask, nil if the text was not analysed.
 func (r *reading) asFacts() decoders.Facts {
+	if r.resolved != nil {
+		return r.resolved
+	}
 	if r.facts == nil {
 		return nil
 	}
@@ -206,12 +210,14 @@ func (d *decoder) parameter(m message) (turn, error) {
 		d.encoding = encoding{name: string(value), foreign: foreign[string(bytes.ToUpper(value))]}
 	case "search_path": // told since version 18
 		d.epoch++
+		d.scoping.stale = d.scoping.wanted
 	}
 	return walk, nil
 }
 
 // affect notes what a statement that is sent now may change.
 func (d *decoder) affect(r *reading, slot uint64) {
+	d.moves(r)
 	e := r.effect
 	if e == 0 {
 		return
@@ -257,6 +263,9 @@ func (d *decoder) rename(facts *sql.Facts) {
 		switch n.Verb {
 		case "prepare", "deallocate", "discard":
 			d.forgetStatements(n.Name)
+			if n.Name == "" {
+				d.scoping.deallocated()
+			}
 		}
 	}
 }

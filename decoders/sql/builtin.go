@@ -20,6 +20,15 @@ func Builtin(name string) (v Volatility, ok bool) {
 	return builtin(name)
 }
 
+// runners are functions of PostgreSQL's own that run SQL which they are given, or
+// views that they are given the names of.
+var runners = set(
+	"query_to_xml", "query_to_xmlschema", "query_to_xml_and_xmlschema", "cursor_to_xml", "cursor_to_xmlschema",
+	"table_to_xml", "table_to_xmlschema", "table_to_xml_and_xmlschema", "schema_to_xml", "schema_to_xmlschema",
+	"schema_to_xml_and_xmlschema", "database_to_xml", "database_to_xmlschema", "database_to_xml_and_xmlschema",
+	"ts_stat", "ts_rewrite",
+)
+
 // judged are functions that are declared to be stable and run whatever SQL a
 // table's owner has put into a view, or read what no statement names; and those
 // of versions younger than the table.
