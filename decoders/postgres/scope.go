@@ -16,8 +16,7 @@ const maxResolved = 512
 // server is asked at login, and again at each ReadyForQuery after a statement
 // that may have changed the answer.
 type scoping struct {
-	wanted  bool // a rule asks about relations or functions
-	columns bool // or about columns
+	wanted bool // a rule asks for that
 	question
 	now *sql.Scope        // nil before the first answer
 	sum [sha256.Size]byte // of that answer
@@ -35,7 +34,6 @@ type scoping struct {
 func newScoping(want *decoders.Want) scoping {
 	s := scoping{wanted: want.Grammar != nil && len(want.Fields) > 0}
 	s.stale = s.wanted
-	s.columns = s.wanted && slices.ContainsFunc(want.Fields, func(f string) bool { return f == "sql.columns" || f == "sql.predicates" })
 	return s
 }
 
@@ -57,8 +55,6 @@ func (d *decoder) resolve(r *reading) (wait bool) {
 		res = sql.Resolve(r.facts, r.meaning, nil)
 		why = "an earlier statement may change which relations it names: wait for that one to end"
 	case why != "":
-	case d.scoping.columns && res.Loose:
-		why = "it cannot be told to which table a column belongs"
 	case d.runsPrepared(r) && (d.scoping.mixed || d.scoping.prepared != d.scoping.sum):
 		why = "it runs what was prepared when names could mean other relations: DEALLOCATE ALL, and prepare it again"
 	}

@@ -54,12 +54,12 @@ func (s *Scope) possible(name string) (all []Qualified) {
 }
 
 // made are the relations that a name may mean which a statement makes: one in
-// the current schema, and one that was there before.
-func (s *Scope) made(name string) (all []Qualified) {
+// the current schema and, if it may mean another too, one that was there before.
+func (s *Scope) made(name string, orAnother bool) (all []Qualified) {
 	if s.Current != "" {
 		all = append(all, Qualified{s.Current, name})
 	}
-	if schema := s.Relations[name]; schema != "" && schema != s.Current {
+	if schema := s.Relations[name]; orAnother && schema != "" && schema != s.Current {
 		all = s.reached(all, Qualified{schema, name})
 	}
 	if all == nil {
