@@ -45,7 +45,7 @@ main() {
 	if ((${#missing[@]})); then
 		install_packages "${missing[@]}"
 	fi
-	[[ $1 == demo ]] || node_postgres
+	[[ $1 == demo || $1 == build ]] || node_postgres
 }
 
 # node_postgres sees that node can load the distribution's node-postgres. Where
