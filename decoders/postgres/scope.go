@@ -29,6 +29,11 @@ type scoping struct {
 	mixed    bool
 
 	resolved map[*sql.Facts]*sql.Resolved // under now
+	last     struct {                     // that was unresolved
+		*sql.Resolved
+		meaning *sql.Meaning
+		why     string
+	}
 }
 
 func newScoping(want *decoders.Want) scoping {
@@ -41,7 +46,11 @@ func newScoping(want *decoders.Want) scoping {
 // wait, that is known once the server has answered.
 func (d *decoder) resolve(r *reading) (wait bool) {
 	r.resolved = nil
-	if r.meaning == nil || r.meaning.Unclear != "" {
+	switch {
+	case r.meaning == nil:
+		return false
+	case r.meaning.Unclear != "":
+		r.resolved = d.scoping.unresolved(r.facts, nil, r.unclassified)
 		return false
 	}
 	res := d.scoping.of(r.facts, r.meaning)
@@ -52,7 +61,6 @@ func (d *decoder) resolve(r *reading) (wait bool) {
 		if d.readyIsDue() {
 			return true
 		}
-		res = sql.Resolve(r.facts, r.meaning, nil)
 		why = "an earlier statement may change which relations it names: wait for that one to end"
 	case why != "":
 	case d.runsPrepared(r) && (d.scoping.mixed || d.scoping.prepared != d.scoping.sum):
@@ -60,6 +68,9 @@ func (d *decoder) resolve(r *reading) (wait bool) {
 	}
 	if r.unclassified == "" {
 		r.unclassified = why
+	}
+	if why != "" {
+		res = d.scoping.unresolved(r.facts, r.meaning, why)
 	}
 	r.resolved = res
 	return false
@@ -77,6 +88,16 @@ func (s *scoping) of(facts *sql.Facts, meaning *sql.Meaning) *sql.Resolved {
 	r := sql.Resolve(facts, meaning, s.now)
 	s.resolved[facts] = r
 	return r
+}
+
+// unresolved is what is known of a text that is unclassified, the same for the
+// same one as a rule, so that verdicts on it can be remembered too.
+func (s *scoping) unresolved(facts *sql.Facts, meaning *sql.Meaning, why string) *sql.Resolved {
+	last := &s.last
+	if last.Resolved == nil || last.Facts != facts || last.meaning != meaning || last.why != why {
+		last.Resolved, last.meaning, last.why = sql.Unresolved(facts, meaning, why), meaning, why
+	}
+	return last.Resolved
 }
 
 // runsPrepared reports whether a statement runs by SQL what was prepared

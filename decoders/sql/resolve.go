@@ -67,6 +67,23 @@ func Resolve(f *Facts, m *Meaning, s *Scope) *Resolved {
 	return r.Resolved
 }
 
+// Unresolved is what can be said of a text that cannot be judged by all it does,
+// and why: m is nil if only its words are known.
+func Unresolved(f *Facts, m *Meaning, why string) *Resolved {
+	r := &Resolved{Facts: f, Moves: true, values: make([]any, len(Fields))}
+	if m != nil {
+		r = Resolve(f, m, nil)
+	} else {
+		copy(r.values, f.values)
+	}
+	for i := range Fields {
+		if Fields[i].Name == "sql.unclassified" {
+			r.values[i] = why
+		}
+	}
+	return r
+}
+
 // A resolver goes through the statements of a text.
 type resolver struct {
 	*Resolved
