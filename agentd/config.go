@@ -29,6 +29,7 @@ type Config struct {
 	Targets  Targets
 	Resolver string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
 	Unlisted Unlisted
+	MaskKey  string // file of the key that masks are made with, "" for one of the node's own
 	Record   RecordConfig
 	Limits   LimitsConfig
 
@@ -129,6 +130,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "policies", Read: files(&c.Policies, folder)},
 		{Name: "targets", Read: c.Targets.read},
 		{Name: "resolver", Read: serverAddress(&c.Resolver)},
+		{Name: "maskKey", Read: file(&c.MaskKey, folder)},
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},
 		{Name: "record", Read: mapping(c.Record.keys())},
 		{Name: "limits", Read: mapping(c.Limits.keys())},

@@ -27,7 +27,7 @@ type sums map[string]string
 // readPolicy reads what the configuration names.
 func readPolicy(config *Config) (*inForce, error) {
 	sums := sumFiles(config.File, config.Policies) // first: a change in between shows later
-	engine, err := policy.Load(config.Policies, all.Protocols)
+	engine, err := policy.LoadKeyed(config.Policies, all.Protocols, config.maskKey)
 	if err != nil {
 		return nil, err
 	}

@@ -77,5 +77,6 @@ func (j *judge) close(reason string) {
 func sees(had, want decoders.Want) bool {
 	return want.Kinds&^had.Kinds == 0 &&
 		!slices.ContainsFunc(want.Fields, func(f string) bool { return !slices.Contains(had.Fields, f) }) &&
-		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) })
+		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) }) &&
+		!slices.ContainsFunc(want.Searches, func(s string) bool { return !slices.Contains(had.Searches, s) })
 }

@@ -19,7 +19,7 @@ var allowed = []struct {
 	{"decoders/all", []string{"decoders", "decoders/..."}},
 	{"decoders/...", []string{"decoders", "decoders/sql"}},
 	{"policy/document", nil},
-	{"policy", []string{"decoders", "policy/document"}},
+	{"policy", []string{"decoders", "decoders/masks", "decoders/patterns", "policy/document"}},
 	{"recorder", []string{"decoders", "policy"}},
 	{"agentd/cgroup", nil},
 	{"agentd/names", nil},

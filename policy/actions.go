@@ -34,8 +34,8 @@ var actions = [...]action{
 	mask: {
 		name: "mask",
 		on:   decoders.Columns,
-		keys: map[string]bool{"columns": true, "with": false},
-		why:  "its columns are replaced with a text or with null, and nobody is told",
+		keys: map[string]bool{"columns": false, "find": false, "with": false, "predicates": false, "functions": false},
+		why:  "its columns, or what it finds in them or in all, are replaced, and nobody is told",
 	},
 }
 

@@ -157,7 +157,7 @@ func TestExamplesMaskColumns(t *testing.T) {
 		v := e.For(session).Decide(&decoders.Event{
 			Kind: decoders.Columns, Columns: []decoders.Column{{Schema: "public", Table: tt.table, Name: tt.column}},
 		})
-		if v.Outcome != tt.want || len(v.Masks) > 0 && v.Masks[0].Text != tt.text {
+		if v.Outcome != tt.want || len(v.Masks) > 0 && v.Masks[0].As != tt.text {
 			t.Errorf("%s reads %s.%s: got %s %v, want %s %q", tt.workload, tt.table, tt.column, v.Outcome, v.Masks, tt.want, tt.text)
 		}
 	}

@@ -57,7 +57,7 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 	case 'N':
 		return d.notice(m)
 	case 'A':
-		return walk, nil
+		return d.notification(m)
 	}
 	switch d.phase {
 	case starting, loggingIn:
@@ -84,8 +84,7 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 	case 'D':
 		return d.row(s, at)
 	case 'd':
-		s.result.Bytes += int64(m.size)
-		return walk, d.expect(s, m, query, execute)
+		return d.copyRow(s, m)
 	case 'T':
 		return d.described(s, m)
 	case 'C':
@@ -149,11 +148,12 @@ func (d *decoder) answered(s *slot, m message) (turn, error) {
 		return d.outcome(s), nil
 	case 'G', 'W':
 		return walk, d.copyIn(s, m)
-	case 'H', 'c':
+	case 'H':
+		return d.copyOut(s, m)
+	case 'c':
 		return walk, d.expect(s, m, query, execute)
 	case 'V':
-		s.done = true
-		return walk, d.expect(s, m, function)
+		return d.returned(s, m)
 	}
 	return walk, fmt.Errorf("the server sent message %q, which is not known", m.typ)
 }
@@ -182,17 +182,17 @@ func (d *decoder) row(s *slot, m *message) (turn, error) {
 	if err := d.expect(s, *m, query, execute); err != nil {
 		return walk, err
 	}
-	var sh *shape
-	if d.masking() {
-		if sh = s.shape; s.kind == execute && s.portal != nil {
-			sh = s.portal.shape
+	if d.looking() {
+		sh, f := s.shape, &d.formats
+		if s.kind == execute && s.portal != nil {
+			sh, f = s.portal.shape, &s.portal.formats
 		}
 		if sh == nil {
 			return walk, errors.New("rows came of a result that the server never described, so that they cannot be masked")
 		}
-	}
-	if sh != nil && len(sh.masks) > 0 {
-		return d.maskRows(s, *m, sh.masks)
+		if len(sh.masks) > 0 || d.search != nil {
+			return d.maskRows(s, m, sh, f)
+		}
 	}
 	rows, n := int64(1), m.size
 	for len(m.buf)-n >= headerLen && m.buf[n] == 'D' {
@@ -209,40 +209,6 @@ func (d *decoder) row(s *slot, m *message) (turn, error) {
 	return walk, nil
 }
 
-// maskRows rewrites the row m and those behind it.
-func (d *decoder) maskRows(s *slot, m message, masks []mask) (turn, error) {
-	if m.size > maxRow {
-		return walk, fmt.Errorf("a row of %d bytes has masked columns, which is more than the %d that are looked at", m.size, maxRow)
-	}
-	if !m.whole() {
-		return d.need(m.size), nil
-	}
-	if !m.first {
-		return flush, nil
-	}
-	out, n := d.server.out[:0], 0
-	for buf := m.buf; len(buf) >= headerLen && buf[0] == 'D' && len(out) < maxBatch; buf = m.buf[n:] {
-		_, size, err := frame(buf)
-		if err != nil {
-			return walk, err
-		}
-		if len(buf) < size {
-			break
-		}
-		var masked int64
-		if out, masked, err = rewrite(out, buf[headerLen:size], masks); err != nil {
-			return walk, err
-		}
-		s.result.Rows++
-		s.result.Bytes += int64(size)
-		s.result.Masked += masked
-		n += size
-	}
-	d.server.out = out
-	d.server.step = decoders.Step{Op: decoders.Drop, N: n, Out: out}
-	return alone, nil
-}
-
 // described handles a RowDescription.
 func (d *decoder) described(s *slot, m message) (turn, error) {
 	if err := d.expect(s, m, query, describe); err != nil {
@@ -251,7 +217,7 @@ func (d *decoder) described(s *slot, m message) (turn, error) {
 	if s.both && !s.done {
 		return walk, fmt.Errorf("%w: a statement was described without its parameters", errStep)
 	}
-	if !d.masking() {
+	if !d.looking() {
 		if s.kind == describe {
 			d.pop()
 		}
@@ -263,9 +229,24 @@ func (d *decoder) described(s *slot, m message) (turn, error) {
 	if !m.whole() {
 		return d.need(m.size), nil
 	}
-	sh, err := d.look(d.room(s), m.body(), &s.reading)
+	d.renewed(&s.reading)
+	room := d.room(s)
+	sh, err := d.look(room, m.body(), &s.reading, s.completed)
 	if err != nil {
 		return walk, err
+	}
+	if sh == &unguarded && d.search != nil {
+		sh = room
+		sh.guarded, sh.masks = sh.guarded[:0], sh.masks[:0]
+	}
+	if sh != &unguarded {
+		f := &d.formats
+		if s.portal != nil {
+			f = &s.portal.formats
+		} else if s.kind == describe {
+			f = &d.undecided
+		}
+		sh.learnColumns(m.body(), f)
 	}
 	switch {
 	case s.kind == query:
@@ -432,6 +413,7 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 	}
 	if s.kind == query {
 		s.shape = nil
+		s.completed++
 		return walk, nil
 	}
 	d.took(&s.reading)
@@ -440,13 +422,21 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 
 // outcome tells what became of the request at the head and removes it.
 func (d *decoder) outcome(s *slot) turn {
-	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: s.result}
+	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: d.resultOf(s)}
 	told := s.told
 	d.pop()
 	if told {
 		return walk
 	}
 	return tell
+}
+
+// resultOf returns what came of a request, to be told: it outlives the slot.
+func (d *decoder) resultOf(s *slot) decoders.Result {
+	d.server.by = append(d.server.by[:0], s.result.By...)
+	r := s.result
+	r.By = d.server.by
+	return r
 }
 
 // ready handles ReadyForQuery.

@@ -219,7 +219,7 @@ func (d *decoder) query(m message) (turn, error) {
 			return d.wait(), nil
 		}
 		ev.Text, ev.Record, ev.Unclassified = text, d.record(text, &r), r.unclassified
-		ev.Facts = r.asFacts()
+		ev.Facts, ev.Exposures = r.asFacts(), r.exposures
 	}
 	d.unsettle()
 	s := d.push(query)
@@ -230,13 +230,14 @@ func (d *decoder) query(m message) (turn, error) {
 	return d.askAbout(m, ev, s), nil
 }
 
-// record returns what of a text that is asked about now may be recorded.
+// record returns what of a text that is asked about now may be recorded:
+// what the session's searches find in it may not.
 func (d *decoder) record(text []byte, r *reading) []byte {
-	if !r.private {
-		return text
+	if r.private {
+		d.client.record = d.recordable(d.client.record, text, r)
+		text = d.client.record
 	}
-	d.client.record = d.recordable(d.client.record, text, r)
-	return d.client.record
+	return d.censorText(text)
 }
 
 // tooLong is the reading of a statement of n bytes.
@@ -284,6 +285,7 @@ func (d *decoder) parse(m message) (turn, error) {
 				return d.wait(), nil
 			}
 			ev.Text, ev.Record, ev.Facts = text, d.record(text, &r), r.asFacts()
+			ev.Exposures = r.exposures
 		}
 	}
 	ev.Unclassified = r.unclassified
@@ -291,7 +293,7 @@ func (d *decoder) parse(m message) (turn, error) {
 	s := d.push(parse)
 	t := d.askAbout(m, ev, s)
 	if s != &d.scratch {
-		d.prepare(s, name, text, r)
+		d.prepare(s, name, text, ev.Record, r)
 	}
 	return t, nil
 }
@@ -305,7 +307,7 @@ func (d *decoder) names(m message, most int) (turn, error) {
 }
 
 // prepare keeps what a Parse brings, for when the server accepts it.
-func (d *decoder) prepare(s *slot, name, text []byte, r reading) {
+func (d *decoder) prepare(s *slot, name, text, record []byte, r reading) {
 	e := d.statements.reserve(name)
 	if e == nil || d.kept+len(text) > maxKept {
 		return // running it will be unclassified
@@ -314,8 +316,8 @@ func (d *decoder) prepare(s *slot, name, text []byte, r reading) {
 	st.seq, st.reading = s.seq, r
 	st.text = append(st.text, text...)
 	st.record = st.text
-	if r.private {
-		st.redacted = append(st.redacted, d.client.record...)
+	if r.private || d.search != nil {
+		st.redacted = append(st.redacted, record...)
 		st.record = st.redacted
 	}
 	st.kept = len(st.text)
@@ -350,16 +352,17 @@ func (d *decoder) execute(m message) (turn, error) {
 		ev.Unclassified = s.reading.unclassified
 	} else {
 		st := p.statement
+		d.renewed(&st.reading)
 		s.reading = st.reading
 		s.reading.resolved = p.resolved
 		if s.reading.unclassified == "" {
 			s.reading.unclassified = p.unclear
 		}
-		if s.reading.unclassified == "" && d.tainted && st.reading.effect&indirect != 0 {
-			s.reading.table, s.reading.column, s.reading.private = true, true, true
+		if d.tainted && st.reading.effect&indirect != 0 {
+			s.reading.blur()
 		}
 		ev.Ref, ev.Text, ev.Record, ev.Unclassified = st.seq, st.text, st.record, s.reading.unclassified
-		ev.Facts = s.reading.asFacts()
+		ev.Facts, ev.Exposures = s.reading.asFacts(), s.reading.exposures
 	}
 	if s != &d.scratch {
 		if p != nil {
@@ -396,7 +399,7 @@ func (d *decoder) named(m message) (turn, error) {
 	what, name := body[0], body[1:len(body)-1]
 	var st *statement
 	var p *portal
-	if d.masking() && m.typ == describe {
+	if d.looking() && m.typ == describe {
 		var wait bool
 		if what == 'S' {
 			st, wait = resolve(d, d.statements.find(name), d.renamed)
@@ -427,7 +430,7 @@ func (d *decoder) named(m message) (turn, error) {
 // describe notes what a Describe in slot s will tell the shape of.
 func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 	s.both = what == 'S'
-	if !d.masking() {
+	if !d.looking() {
 		return
 	}
 	s.epoch = d.epoch
@@ -447,15 +450,19 @@ func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 	st.asked, st.askedEpoch = d.queue.tail-1, d.epoch
 }
 
-// bind handles Bind, of which only the two names are read.
+// bind handles Bind, of which only the two names are read, and, where values
+// may be replaced, the formats of its results.
 func (d *decoder) bind(m message) (turn, error) {
 	portalName, rest, ok := cstring(m.body())
 	if !ok {
 		return d.names(m, maxNames2)
 	}
-	name, _, ok := cstring(rest)
+	name, rest, ok := cstring(rest)
 	if !ok {
 		return d.names(m, maxNames2)
+	}
+	if d.looking() && m.size <= maxBind && !m.whole() {
+		return d.more(m.size), nil
 	}
 	st, wait := resolve(d, d.statements.find(name), d.renamed)
 	if wait {
@@ -468,7 +475,7 @@ func (d *decoder) bind(m message) (turn, error) {
 		}
 	}
 	hide := false
-	if d.masking() && !d.skipping && !d.known(st) {
+	if d.looking() && !d.skipping && !d.known(st) {
 		described, need := d.describedNext(m, portalName)
 		if need > 0 {
 			return d.more(need), nil
@@ -493,6 +500,9 @@ func (d *decoder) bind(m message) (turn, error) {
 	if s != &d.scratch {
 		d.open(s, portalName, st)
 		s.portal.resolved, s.portal.unclear = meant.resolved, meant.unclassified
+		if err := d.learnFormats(&s.portal.formats, m, rest); err != nil {
+			return walk, err
+		}
 	}
 	if !hide {
 		return walk, nil
@@ -500,6 +510,18 @@ func (d *decoder) bind(m message) (turn, error) {
 	d.client.out = appendDescribe(d.client.out[:0], name)
 	d.client.step = decoders.Step{Op: decoders.Pass, N: m.size, Out: d.client.out}
 	return alone, nil
+}
+
+// learnFormats reads from a Bind how its results are written.
+func (d *decoder) learnFormats(f *formats, m message, rest []byte) error {
+	switch {
+	case !d.looking():
+		return nil
+	case !m.whole():
+		f.all = unknownFormat
+		return nil
+	}
+	return f.bound(rest)
 }
 
 // open keeps the portal that a Bind makes, for when the server accepts it.

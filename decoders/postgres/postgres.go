@@ -84,25 +84,34 @@ type decoder struct {
 
 	// epoch grows with every statement that may change what others mean:
 	// a description from an earlier one must be renewed.
-	epoch     uint64
-	unsettled bool // it will grow again when the transaction ends
-	tainted   bool // a cursor or statement made in SQL can reach protected columns
-	catalogue catalogue
-	answering *shape // what Mask is for
-	result    shape  // of the Query at the head
-	hidden    *shape // from a Describe of agentd's own, until its Bind is answered
+	epoch      uint64
+	unsettled  bool // it will grow again when the transaction ends
+	tainted    bool // a cursor or statement made in SQL can reach protected columns
+	catalogue  catalogue
+	answering  *shape           // what Mask is for
+	search     *decoders.Search // what all values are searched for, nil for nothing
+	room0      scratch
+	formats    formats // of the result of the Query at the head
+	undecided  formats // of a statement: those come with its Bind
+	copyingOut copying // what the server copies out
+	result     shape   // of the Query at the head
+	hidden     *shape  // from a Describe of agentd's own, until its Bind is answered
 
 	tags   map[string]string // texts that repeat, so that they need not be allocated again
 	client struct {
 		event       decoders.Event
 		step        decoders.Step
 		out, record []byte
+		spans       []decoders.Span
+		censored    []byte
 	}
 	server struct {
-		event   decoders.Event
-		step    decoders.Step
-		out     []byte
-		columns []decoders.Column
+		event    decoders.Event
+		step     decoders.Step
+		out      []byte
+		columns  []decoders.Column
+		by       []decoders.Count
+		censored []byte
 	}
 }
 

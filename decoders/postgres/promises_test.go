@@ -11,6 +11,7 @@ import (
 
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/decodertest"
+	ways "agentd.dev/decoders/masks"
 	"agentd.dev/decoders/postgres"
 )
 
@@ -82,7 +83,7 @@ func injects(want decoders.Want) bool { return len(want.Columns) > 0 || len(want
 func maskColumns(ev *decoders.Event) (*decoders.Refusal, []decoders.Mask) {
 	var masks []decoders.Mask
 	for _, c := range ev.Columns {
-		masks = append(masks, decoders.Mask{Index: c.Index, Text: "***"})
+		masks = append(masks, decoders.Mask{Index: c.Index, Way: ways.Text("***")})
 	}
 	return nil, masks
 }
@@ -203,8 +204,8 @@ func FuzzBoth(f *testing.F) {
 // catalogueRow is a row of what the decoder asks after login: a column that is
 // protected by its own name.
 func catalogueRow(relation, number, schema, table, column string) []byte {
-	parts := []any{int16(10)}
-	for _, v := range []string{relation, number, schema, table, column, schema, table, column, "f", "25"} {
+	parts := []any{int16(12)}
+	for _, v := range []string{"c", relation, number, schema, table, column, schema, table, column, "f", "25", "25"} {
 		parts = append(parts, int32(len(v)), v)
 	}
 	return msg('D', parts...)

@@ -45,6 +45,7 @@ type portal struct {
 	// server planned it; unclear why that, or its statement, is unclassified.
 	resolved *sql.Resolved
 	unclear  string
+	formats  formats // that its results come in
 }
 
 // Names maps names to things of one kind: as the server has them, and as it
@@ -137,7 +138,7 @@ func (d *decoder) newPortal(s *statement) *portal {
 	}
 	d.sparePortal = nil
 	s.refs++
-	*p = portal{refs: 1, statement: s}
+	*p = portal{refs: 1, statement: s, formats: formats{each: p.formats.each[:0]}}
 	return p
 }
 
