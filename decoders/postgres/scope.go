@@ -8,8 +8,12 @@ import (
 	"agentd.dev/decoders/sql"
 )
 
-// maxResolved is how many texts are remembered with what their names mean.
-const maxResolved = 512
+// maxResolved is how many texts are remembered with what their names mean, and
+// maxWeight how many names in all.
+const (
+	maxResolved = 512
+	maxWeight   = 64 << 10
+)
 
 // A scoping is what the names of relations mean to a session whose rules ask
 // for that (docs/decisions/0015-names-as-the-server-resolves-them.md). The
@@ -29,6 +33,7 @@ type scoping struct {
 	mixed    bool
 
 	resolved map[*sql.Facts]*sql.Resolved // under now
+	weight   int                          // of them
 	last     struct {                     // that was unresolved
 		*sql.Resolved
 		meaning *sql.Meaning
@@ -82,10 +87,11 @@ func (s *scoping) of(facts *sql.Facts, meaning *sql.Meaning) *sql.Resolved {
 	if r := s.resolved[facts]; r != nil {
 		return r
 	}
-	if s.resolved == nil || len(s.resolved) >= maxResolved {
-		s.resolved = make(map[*sql.Facts]*sql.Resolved)
-	}
 	r := sql.Resolve(facts, meaning, s.now)
+	if s.weight += r.Weight; s.resolved == nil || len(s.resolved) >= maxResolved || s.weight > maxWeight {
+		s.resolved = make(map[*sql.Facts]*sql.Resolved)
+		s.weight = r.Weight
+	}
 	s.resolved[facts] = r
 	return r
 }

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -15,6 +16,8 @@ type Resolved struct {
 	// Names: the text speaks of relations, and in words that mean what the scope
 	// says (Unqualified), or may be made of others than it says.
 	Names, Unqualified bool
+	// Weight is how many names the fields hold, about.
+	Weight int
 	// Moves: what names mean may differ once the text has run.
 	Moves bool
 
@@ -158,6 +161,15 @@ func (r *resolver) column(st *Statement, into *distinct, c Ref) {
 // resolve returns what a name means in a statement that comes after others of
 // its text.
 func (r *resolver) resolve(st *Statement, schema, name string, write bool) []Qualified {
+	all := r.meant(st, schema, name, write)
+	if len(all) > maxReached {
+		r.unclear(fmt.Sprintf("%s reaches more than %d relations", dotted(name), maxReached))
+	}
+	r.Weight += len(all)
+	return all
+}
+
+func (r *resolver) meant(st *Statement, schema, name string, write bool) []Qualified {
 	r.Names = true
 	r.Unqualified = r.Unqualified || schema == ""
 	temporary, made := r.made[name]

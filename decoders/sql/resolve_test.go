@@ -1,7 +1,9 @@
 package sql_test
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"agentd.dev/decoders/sql"
@@ -9,11 +11,16 @@ import (
 
 // scope is one with two schemas in the path, of which the second has what the
 // first has not.
-var scope = &sql.Scope{
-	Path: []string{"pg_temp", "pg_catalog", "public", "billing"}, Current: "public",
-	Relations: map[string]string{"pg_class": "pg_catalog", "orders": "public", "accounts": "billing", "scratch": "pg_temp"},
-	Below:     map[sql.Qualified][]sql.Qualified{{Schema: "public", Name: "v"}: {{Schema: "billing", Name: "secrets"}}},
-	Shadows:   map[string]bool{"lower": true},
+var scope = newScope()
+
+func newScope() *sql.Scope {
+	s := &sql.Scope{
+		Path: []string{"pg_temp", "pg_catalog", "public", "billing"}, Current: "public",
+		Relations: map[string]string{"pg_class": "pg_catalog", "orders": "public", "accounts": "billing", "scratch": "pg_temp"},
+		Shadows:   map[string]bool{"lower": true},
+	}
+	s.Reach(sql.Qualified{Schema: "public", Name: "v"}, sql.Qualified{Schema: "billing", Name: "secrets"}, false)
+	return s
 }
 
 func read(schema, table string) sql.Table { return sql.Table{Schema: schema, Table: table} }
@@ -70,6 +77,40 @@ func TestNamesAreResolvedInTheOrderOfTheText(t *testing.T) {
 	}
 }
 
+func TestUsesReachWhatBelongsToARelation(t *testing.T) {
+	name := func(n string) sql.Qualified { return sql.Qualified{Schema: "x", Name: n} }
+	s := &sql.Scope{}
+	for _, child := range []string{"child", "sibling"} {
+		s.Reach(name("parent"), name(child), true)
+	}
+	s.Reach(name("child"), name("grandchild"), true)
+	s.Reach(name("other"), name("child"), true)
+	s.Reach(name("view"), name("child"), false)
+	s.Reach(name("view"), name("base"), false)
+	s.Reach(name("view of view"), name("view"), false)
+	s.Reach(name("base"), name("view of view"), false) // by a rule
+	for i := range 12_000 {
+		s.Reach(name("many"), name(fmt.Sprint("part", i)), true)
+	}
+	for _, tt := range []struct{ name, want string }{
+		{"parent", "x.child x.grandchild x.other x.parent x.sibling"},
+		{"child", "x.child x.grandchild x.other x.parent"},
+		{"sibling", "x.parent x.sibling"},
+		{"view", "x.base x.child x.grandchild x.other x.parent x.view x.view of view"},
+		{"base", "x.base x.child x.grandchild x.other x.parent x.view x.view of view"},
+		{"part1", "x.many x.part1"},
+		{"nothing", "x.nothing"},
+		{"many", ""},
+	} {
+		r := sql.Resolve(analyze("select"), &sql.Meaning{Statements: []sql.Statement{query(read("x", tt.name))}}, s)
+		got, _ := r.Field("sql.tables").([]string)
+		got = slices.Sorted(slices.Values(got))
+		if strings.Join(got, " ") != tt.want || (r.Unclear != "") != (tt.want == "") {
+			t.Errorf("%s reaches %q (%s), want %q", tt.name, got, r.Unclear, tt.want)
+		}
+	}
+}
+
 func TestFieldsSayWhatTheGrammarSaid(t *testing.T) {
 	m := &sql.Meaning{Statements: []sql.Statement{
 		{
@@ -105,11 +146,11 @@ func TestFieldsSayWhatTheGrammarSaid(t *testing.T) {
 
 func TestWhatIsNotKnownIsNoAnswer(t *testing.T) {
 	m := &sql.Meaning{Statements: []sql.Statement{query(read("", "orders"))}}
-	broken := *scope
+	broken := newScope()
 	broken.Unclear = "too many"
 	for name, r := range map[string]*sql.Resolved{
 		"no scope":     sql.Resolve(analyze("select"), m, nil),
-		"a bad scope":  sql.Resolve(analyze("select"), m, &broken),
+		"a bad scope":  sql.Resolve(analyze("select"), m, broken),
 		"unclear text": sql.Resolve(analyze("select"), &sql.Meaning{Statements: []sql.Statement{kind("DropStmt"), query(read("", "orders"))}}, scope),
 	} {
 		for _, field := range []string{"sql.tables", "sql.tables_written", "sql.columns", "sql.volatile"} {
