@@ -17,7 +17,7 @@ const (
 
 const (
 	header   = 5
-	maxReply = 1 << 20 // bytes of a message
+	maxReply = 256 << 10 // bytes of a message
 )
 
 // appendFrame appends a message to dst.
