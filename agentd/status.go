@@ -190,6 +190,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Capture:        d.capture.Counters(),
 		Workloads:      int64(len(d.capture.Workloads())),
 		Verified:       d.captureStatus().Verified,
+		Grammar:        d.grammar.Counts.Read(),
 	}
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)

@@ -27,20 +27,17 @@ func (w *walker) funcCall(f *pg.FuncCall, sc *scope) value {
 	case !own || !keepsCounts[name.Name]:
 		counts = false
 	}
-	v = derived(w.both(v, w.calls(name)))
-	v.counts = counts
-	if !own {
-		return v
+	// Wherever these are, and whatever is called so: dblink is in any schema.
+	if keeps[name.Name] {
+		w.moved(sql.Ref{}, derived(v))
 	}
-	switch name.Name {
-	case "set_config":
+	if name.Name == "set_config" {
 		w.sets("*")
 	}
+	v = derived(w.both(v, w.calls(name)))
+	v.counts = counts
 	if manyRows[name.Name] { // how many shows what it was called with
 		w.decides(v)
-	}
-	if keeps[name.Name] {
-		w.moved(sql.Ref{}, v)
 	}
 	if reads[name.Name] {
 		w.st.Opaque = true

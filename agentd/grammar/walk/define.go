@@ -66,7 +66,11 @@ func (w *walker) definition(node *pg.Node, outer *scope) *shape {
 		w.domain(s.Constraints)
 	case *pg.Node_AlterDomainStmt:
 		w.ddl("alter")
-		w.domain([]*pg.Node{n.AlterDomainStmt.Def})
+		if def := n.AlterDomainStmt.Def; def.GetConstraint() != nil {
+			w.domain([]*pg.Node{def})
+		} else { // SET DEFAULT
+			w.expr(def, nil)
+		}
 	case *pg.Node_CreatePublicationStmt:
 		s := n.CreatePublicationStmt
 		w.ddl("create")

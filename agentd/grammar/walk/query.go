@@ -225,6 +225,12 @@ func (w *walker) setOperation(s *pg.SelectStmt, outer *scope) *shape {
 		w.decides(right.all(w))
 	}
 	w.tail(s, sc, result)
+	// INTO stands in the first of the queries, and means them all.
+	first := s.Larg
+	for first.GetLarg() != nil {
+		first = first.Larg
+	}
+	w.into(first.GetIntoClause(), result)
 	return result
 }
 
@@ -255,6 +261,7 @@ func (w *walker) into(clause *pg.IntoClause, result *shape) {
 	}
 	w.verb("create")
 	w.st.DDL = true
+	w.kept = true
 	w.made(clause.Rel, stringsOf(clause.ColNames), result)
 }
 

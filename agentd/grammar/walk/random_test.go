@@ -92,18 +92,16 @@ func (g *generator) with() string {
 }
 
 func (g *generator) recursive(name string) string {
-	first, _ := g.simple([]string{"int", "text", "text"}, nil, false)
+	base, _ := g.simple([]string{"text", "text"}, nil, false)
+	first := "select 1, q.* from (" + base + ") as q"
 	self := source{name: name, columns: []typed{{"a", "int"}, {"b", "text"}, {"c", "text"}}}
 	from, v := g.from(nil)
 	v.sources = append(v.sources, self)
-	rest := fmt.Sprintf("select %s.a + 1, %s, %s from %s, %s where %s.a < 4 and %s", name,
-		g.expr("text", v), g.expr("text", v), from, name, name, g.expr("bool", v))
-	if g.chance(50) {
-		rest = fmt.Sprintf("select %s.a + 1, %s.c, %s from %s where %s.a < 4", name, name,
-			g.expr("text", &visible{sources: []source{self}}), name, name)
-	}
+	b := pick(g, []string{name + ".c", g.expr("text", v)})
+	c := pick(g, []string{name + ".b", g.expr("text", v)})
 	g.ctes = append(g.ctes, self)
-	return name + "(a, b, c) as (" + first + pick(g, []string{" union all ", " union "}) + rest + ")"
+	return fmt.Sprintf("%s(a, b, c) as (%s union all select %s.a + 1, %s, %s from %s, %s where %s.a < 3)", name, first,
+		name, b, c, from, name, name)
 }
 
 func (g *generator) renamed(columns []typed) (string, []typed) {
@@ -151,10 +149,10 @@ func (g *generator) simple(kinds []string, outer *visible, named bool) (string, 
 		q += "distinct "
 	}
 	q += strings.Join(targets, ", ") + " from " + from
-	if g.chance(40) {
+	if g.chance(20) {
 		q += " where " + g.expr("bool", v)
 	}
-	if g.chance(20) {
+	if g.chance(15) {
 		by := pick(g, []string{"1", columns[0].text, g.expr("text", v)})
 		q += " order by " + by + pick(g, []string{"", " desc nulls last"})
 		if g.chance(50) {
@@ -253,6 +251,9 @@ func (g *generator) condition(join string, v *visible) string {
 	if join == " full join " {
 		return "true"
 	}
+	if g.chance(60) {
+		return g.column("int", v) + " < 3"
+	}
 	return g.expr("bool", v)
 }
 
@@ -293,7 +294,7 @@ func (g *generator) item(v *visible) string {
 		alias := g.name("f")
 		add(source{name: alias, columns: []typed{{alias, "int"}}, scalar: true})
 		return "generate_series(1, 2) as " + alias
-	case n < 9 && len(v.sources) > 0:
+	case n < 10 && len(v.sources) > 0:
 		return g.function(v, add)
 	}
 	t := pick(g, schema)

@@ -86,6 +86,7 @@ type walker struct {
 	types      map[sql.Qualified]bool
 	operators  map[sql.Qualified]bool
 	attributes map[sql.Ref]bool
+	kept       bool // SELECT INTO: its result goes into a relation
 	// exists: the query that comes next is asked only whether it has rows.
 	exists bool
 	// reading are the queries of CTEs.
@@ -106,6 +107,9 @@ func (w *walker) read(node *pg.Node) sql.Statement {
 	w.st.Kind = kind(node)
 	w.st.Utility = !isQuery(node)
 	result := w.statement(node, nil)
+	if w.kept && !w.st.Utility {
+		result = nil
+	}
 	w.finish(result)
 	return w.st
 }
