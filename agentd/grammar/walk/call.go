@@ -8,6 +8,10 @@ import (
 
 // funcCall reads a call, of an aggregate or window function as well.
 func (w *walker) funcCall(f *pg.FuncCall, sc *scope) value {
+	if f == nil {
+		w.fail("a call of nothing")
+		return value{of: w.unclearSet()}
+	}
 	name := qualified(f.Funcname)
 	own := name.Schema == "" || name.Schema == "pg_catalog"
 	v := w.exprs(f.Args, sc)

@@ -5,7 +5,7 @@ import pg "github.com/pganalyze/pg_query_go/v6"
 // document is what an expression of SQL/XML or SQL/JSON is made of.
 func (w *walker) document(node *pg.Node, sc *scope) value {
 	var v value
-	switch n := node.Node.(type) {
+	switch n := node.GetNode().(type) {
 	case *pg.Node_XmlExpr:
 		v = w.both(w.exprs(n.XmlExpr.NamedArgs, sc), w.exprs(n.XmlExpr.Args, sc))
 	case *pg.Node_XmlSerialize:
