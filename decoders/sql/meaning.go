@@ -57,7 +57,10 @@ type Statement struct {
 
 	// Opaque: what it does or reads is not in its text: DO, CALL, EXECUTE,
 	// bodies of functions in a literal, COPY PROGRAM, query_to_xml(...).
-	Opaque   bool
+	Opaque bool
+	// Since is the oldest major version of the server that takes it so; older
+	// ones take what looks like a call, as JSON_VALUE(...), for one. 0: all.
+	Since    int
 	HasWhere bool // UPDATE and DELETE: every one of them has a WHERE; otherwise true
 	DDL      bool // as log_statement = ddl logs
 	Utility  bool // not SELECT, INSERT, UPDATE, DELETE, MERGE

@@ -15,6 +15,9 @@ func (w *walker) funcCall(f *pg.FuncCall, sc *scope) value {
 	name := qualified(f.Funcname)
 	own := name.Schema == "" || name.Schema == "pg_catalog"
 	v := w.exprs(f.Args, sc)
+	// Of a column as it stands, count shows which values are NULL. Of anything
+	// else it may show more: count(substring(a from '^x')).
+	column := len(f.Args) == 0 || len(f.Args) == 1 && w.columnAsItStands(f.Args[0], sc)
 	if f.AggDistinct {
 		w.decides(v)
 	}
@@ -27,7 +30,7 @@ func (w *walker) funcCall(f *pg.FuncCall, sc *scope) value {
 	switch {
 	case own && name.Name == "count":
 		// Which rows there were in a window can show what orders them.
-		counts = over.constant()
+		counts = over.constant() && (column || v.constant())
 	case !own || !keepsCounts[name.Name]:
 		counts = false
 	}
@@ -48,6 +51,12 @@ func (w *walker) funcCall(f *pg.FuncCall, sc *scope) value {
 		v = shown(w.use(value{of: w.union(v.of, w.unclearSet())}))
 	}
 	return v
+}
+
+// columnAsItStands says whether an expression, which was read before, is a
+// column.
+func (w *walker) columnAsItStands(node *pg.Node, sc *scope) bool {
+	return node.GetColumnRef() != nil && w.expr(node, sc).plain
 }
 
 // ordered reads an ORDER BY in a call or window.

@@ -13,8 +13,13 @@ func (w *walker) from(list []*pg.Node, outer *scope) (*scope, *shape) {
 	star := new(shape)
 	for _, node := range list {
 		item := w.fromItem(node, sc)
+		if w.unclear != "" {
+			break
+		}
 		sc = &scope{
-			relations: append(sc.relations[:len(sc.relations):len(sc.relations)], item.relations...),
+			// Scopes that were handed out see fewer of the same; whoever else
+			// adds to them copies them first.
+			relations: append(sc.relations, item.relations...),
 			outer:     outer, with: sc.with,
 			merged: mergedNames(sc.merged, item.merged), natural: sc.natural || item.natural,
 		}
@@ -115,6 +120,7 @@ func aliased(w *walker, s *shape, alias *pg.Alias) *relation {
 }
 
 func (w *walker) joinExpr(j *pg.JoinExpr, sc *scope) item {
+	w.work += len(sc.relations)
 	left := w.fromItem(j.Larg, sc)
 	right := w.fromItem(j.Rarg, &scope{
 		relations: append(sc.relations[:len(sc.relations):len(sc.relations)], left.relations...),

@@ -1,6 +1,10 @@
 package walk
 
-import "agentd.dev/decoders/sql"
+import (
+	"slices"
+
+	"agentd.dev/decoders/sql"
+)
 
 // A column is one of a relation.
 type column struct {
@@ -34,6 +38,13 @@ func (s *shape) add(c column) {
 
 // join adds the columns of t at the end.
 func (s *shape) join(w *walker, t *shape) {
+	switch {
+	case w.work > maxWork:
+		return // enter says so
+	case len(s.columns)+len(t.columns) > maxColumns:
+		w.fail("too complex: too many columns")
+		return
+	}
 	if !t.open {
 		for _, c := range t.columns {
 			s.add(c)
@@ -47,7 +58,13 @@ func (s *shape) join(w *walker, t *shape) {
 	s.open = true
 	s.columns = append(s.columns, t.columns...)
 	s.last = append([]column(nil), t.last...)
-	s.parts = append(s.parts, t.parts...)
+	w.work += len(s.parts)*len(t.parts) + len(t.columns)
+	s.parts = s.parts[:len(s.parts):len(s.parts)]
+	for _, p := range t.parts {
+		if !slices.Contains(s.parts, p) {
+			s.parts = append(s.parts, p)
+		}
+	}
 	s.further = w.both(s.further, t.further)
 }
 
@@ -66,6 +83,7 @@ func (s *shape) all(w *walker) value {
 // named finds what can be meant by a name. found: there is or may be such a
 // column. sure: there is.
 func (s *shape) named(w *walker, name string) (v value, found, sure bool) {
+	w.work += len(s.columns) + len(s.parts)
 	join := func(x value) {
 		if found {
 			v = w.either(v, x)
