@@ -24,6 +24,8 @@ type Engine struct {
 	rules     []*rule
 	reads     []int // the variables of the session that rules depend on
 
+	meters *meters // of limits; shared with the engine that this one follows
+
 	mu     sync.Mutex // guards folded
 	folded map[string][]candidate
 }
@@ -31,17 +33,24 @@ type Engine struct {
 // Load reads policy files, and all *.yaml and *.yml of folders, as one set of
 // rules for sessions of these protocols. Its error is Errors if the files are
 // wrong: every problem of every file.
+//
+// It gives ways of masking no key: LoadKeyed does.
 func Load(paths []string, protocols []decoders.Protocol) (*Engine, error) {
+	return LoadKeyed(paths, protocols, nil)
+}
+
+// LoadKeyed is Load with a key for the masks that need one.
+func LoadKeyed(paths []string, protocols []decoders.Protocol, key Key) (*Engine, error) {
 	languages, err := newLanguages(protocols)
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{languages: languages, loaded: time.Now(), folded: map[string][]candidate{}}
+	e := &Engine{languages: languages, loaded: time.Now(), meters: newMeters(), folded: map[string][]candidate{}}
 	var report document.Report
 	for _, name := range expand(paths) {
 		e.files = append(e.files, name)
 		if v, ok := document.Open(name, &report); ok {
-			e.rules = append(e.rules, readFile(v, languages)...)
+			e.rules = append(e.rules, readFile(v, languages, key)...)
 		}
 	}
 	unique(e.rules, &report)
@@ -57,6 +66,10 @@ func Load(paths []string, protocols []decoders.Protocol) (*Engine, error) {
 	e.reads = slices.Compact(e.reads)
 	return e, nil
 }
+
+// Follow has e count on where before has come to: what was used up of a limit
+// stays used up when rules change. It is called before the first For.
+func (e *Engine) Follow(before *Engine) { e.meters = before.meters }
 
 // unique reports names that several rules have.
 func unique(rules []*rule, report *document.Report) {
