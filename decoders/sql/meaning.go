@@ -26,8 +26,9 @@ type Statement struct {
 	// Predicates are those of Columns that decide which rows there are and in
 	// what order, or which branch is taken: WHERE, JOIN ON and USING, GROUP
 	// BY, HAVING, ORDER BY, DISTINCT, set operations but UNION ALL, FILTER,
-	// windows, LIMIT, CASE and COALESCE conditions, and comparisons that are
-	// themselves an output.
+	// windows, LIMIT, CASE conditions, comparisons that are themselves an
+	// output, and what functions are called with that return many rows. What
+	// COALESCE and GREATEST choose between is in Refs of the output alone.
 	Predicates []Ref
 	// Attributes are those of Columns that were written as t.x where x need
 	// not be a column: if the relation has none of that name, x is a function

@@ -14,6 +14,9 @@ func (w *walker) funcCall(f *pg.FuncCall, sc *scope) value {
 	}
 	name := qualified(f.Funcname)
 	own := name.Schema == "" || name.Schema == "pg_catalog"
+	if name.Name == "system_user" && f.Funcformat == pg.CoercionForm_COERCE_SQL_SYNTAX {
+		w.since(16) // before, a column
+	}
 	v := w.exprs(f.Args, sc)
 	// Of a column as it stands, count shows which values are NULL. Of anything
 	// else it may show more: count(substring(a from '^x')).

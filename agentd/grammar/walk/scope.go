@@ -2,6 +2,7 @@ package walk
 
 import (
 	"slices"
+	"strings"
 
 	"agentd.dev/decoders/sql"
 )
@@ -23,6 +24,9 @@ type shape struct {
 	open    bool
 	parts   []sql.Ref // base relations, with column "*"
 	further value
+	// literals: those that are not known are called columnN, and have nothing
+	// of the database in them.
+	literals bool
 	// first and last are, if open, the columns before the first and after the
 	// last that is not known.
 	first, last []column
@@ -55,6 +59,7 @@ func (s *shape) join(w *walker, t *shape) {
 		s.first = s.columns[:len(s.columns):len(s.columns)]
 		s.first = append(s.first, t.first...)
 	}
+	s.literals = t.literals && len(s.columns) == 0 && !s.open
 	s.open = true
 	s.columns = append(s.columns, t.columns...)
 	s.last = append([]column(nil), t.last...)
@@ -105,7 +110,7 @@ func (s *shape) named(w *walker, name string) (v value, found, sure bool) {
 			join(c.value)
 		}
 	}
-	if s.open {
+	if s.open && !(s.literals && !strings.HasPrefix(name, "column")) {
 		for _, p := range s.parts {
 			join(value{of: w.column(sql.Ref{Schema: p.Schema, Table: p.Table, Column: name}), plain: true})
 		}
