@@ -69,14 +69,14 @@ func (g *generator) kinds() []string {
 
 // with writes a WITH clause, or nothing.
 func (g *generator) with() string {
-	if !g.chance(35) {
+	if !g.chance(40) {
 		return ""
 	}
 	var defs []string
 	for range 1 + g.IntN(2) {
 		name := g.name("w")
 		kinds := g.kinds()
-		if g.chance(30) { // recursive, two columns
+		if g.chance(50) { // recursive, two columns
 			defs = append(defs, g.recursive(name))
 			continue
 		}
@@ -260,7 +260,13 @@ func (g *generator) condition(join string, v *visible) string {
 // item writes one item of FROM, and adds what it brings to v.
 func (g *generator) item(v *visible) string {
 	add := func(s source) { v.sources = append(v.sources, s) }
-	switch n := g.IntN(14); {
+	if len(g.ctes) > 0 && g.chance(30) {
+		c := pick(g, g.ctes)
+		alias := g.name("x")
+		add(source{name: alias, columns: c.columns})
+		return c.name + " as " + alias
+	}
+	switch n := g.IntN(13); {
 	case n < 2 && g.depth < 3:
 		alias := g.name("s")
 		lateral, outer := "", v.outer
@@ -280,21 +286,16 @@ func (g *generator) item(v *visible) string {
 		add(source{name: alias, columns: append([]typed{{"z", "text"}}, t.columns...)})
 		e := g.expr("text", &visible{sources: []source{{name: inner, columns: t.columns}}})
 		return fmt.Sprintf("(select %s as z, %s.* from %s %s) as %s", e, inner, t.table, inner, alias)
-	case n < 5 && len(g.ctes) > 0:
-		c := pick(g, g.ctes)
-		alias := g.name("x")
-		add(source{name: alias, columns: c.columns})
-		return c.name + " as " + alias
-	case n == 5:
+	case n == 3:
 		alias := g.name("v")
 		e := g.expr("text", &visible{outer: v.outer})
 		add(source{name: alias, columns: []typed{{"column1", "int"}, {"column2", "text"}}})
 		return "(values (1, " + e + "), (2, 'x')) as " + alias
-	case n == 6:
+	case n == 4:
 		alias := g.name("f")
 		add(source{name: alias, columns: []typed{{alias, "int"}}, scalar: true})
 		return "generate_series(1, 2) as " + alias
-	case n < 10 && len(v.sources) > 0:
+	case n < 8 && len(v.sources) > 0:
 		return g.function(v, add)
 	}
 	t := pick(g, schema)
