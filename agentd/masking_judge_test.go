@@ -248,7 +248,7 @@ type earful struct {
 func (j *judge) read(h *attempt.Heard) *earful {
 	e := &earful{columns: map[int]*bytes.Buffer{}, end: h.End}
 	var fields []pgproto3.FieldDescription
-	attempt.Walk(h.Messages, func(kind byte, body []byte) {
+	attempt.Walk(joinedAnswers(h), func(kind byte, body []byte) {
 		e.bodies.Write(body)
 		switch kind {
 		case 'T':
@@ -277,6 +277,15 @@ func (j *judge) read(h *attempt.Heard) *earful {
 		}
 	})
 	return e
+}
+
+// joinedAnswers is all that came back in a session.
+func joinedAnswers(h *attempt.Heard) []byte {
+	var all []byte
+	for _, a := range h.Answers {
+		all = append(all, a.Messages...)
+	}
+	return all
 }
 
 func (j *judge) row(e *earful, fields []pgproto3.FieldDescription, values [][]byte) {

@@ -48,11 +48,15 @@ func (w *way) opens(j *judge, trials, direct []*trial) (bool, string) {
 const patience = 700 * time.Millisecond
 
 func slowest(h *attempt.Heard) time.Duration {
-	return slices.Max(append(h.Took, 0))
+	longest := time.Duration(0)
+	for _, a := range h.Answers {
+		longest = max(longest, a.Took)
+	}
+	return longest
 }
 
 // answer is what a client makes of an answer: all of it.
-func answer(h *attempt.Heard) string { return string(h.Messages) + h.End }
+func answer(h *attempt.Heard) string { return string(joinedAnswers(h)) + h.End }
 
 // outcome says what came of a way that showed nothing.
 func outcome(e *earful) string {
@@ -83,7 +87,7 @@ func transcript(trials []*trial) string {
 	var b strings.Builder
 	for _, tr := range trials {
 		fmt.Fprintf(&b, "%s (direct %v, right %v): %s\n", tr.protocol.name, tr.direct, tr.right, tr.way.text)
-		attempt.Walk(tr.heard.Messages, func(kind byte, body []byte) {
+		attempt.Walk(joinedAnswers(&tr.heard), func(kind byte, body []byte) {
 			if !strings.ContainsRune("Z12nSKt", rune(kind)) {
 				fmt.Fprintf(&b, "\t%c %.300q\n", kind, body)
 			}

@@ -14,77 +14,81 @@ var waysOfSpeaking = joined(
 		{name: "a statement behind a comment of 100 KB", text: `/*` + repeat("x", 100<<10) + `*/ select upper(email) from customers`},
 		{name: "a statement in a list of 4000 values", text: `select upper(email) from customers where id in (1` + repeat(", 1", 4000) + `)`},
 		{name: "a statement of many parentheses", text: `select ` + repeat("(", 300) + `upper(email)` + repeat(")", 300) + ` from customers`},
-		{name: "a portal of one row at a time", over: "tb", say: (func(p protocol) [][]byte {
+		{name: "a portal of one row at a time", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(parse("", "select email from customers order by id"), bind(p, "", ""), describe('P', ""),
 				&pgproto3.Execute{MaxRows: 1}, &pgproto3.Execute{MaxRows: 1}, &pgproto3.Execute{}, &pgproto3.Sync{})}
-		})},
-		{name: "a portal that is described after its first row", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a portal that is described after its first row", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(parse("", "select email from customers order by id"), bind(p, "x", ""),
 				&pgproto3.Execute{Portal: "x", MaxRows: 1}, describe('P', "x"), &pgproto3.Execute{Portal: "x"}, &pgproto3.Sync{})}
-		})},
-		{name: "a statement that is never described", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a statement that is never described", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(parse("", "select email from customers"), bind(p, "", ""), &pgproto3.Execute{}, &pgproto3.Sync{})}
-		})},
-		{name: "a statement run again without being described", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a statement run again without being described", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{
 				encoded(parse("s", "select upper(email) from customers"), describe('S', "s"), &pgproto3.Sync{}),
 				encoded(bind(p, "", "s"), &pgproto3.Execute{}, &pgproto3.Sync{}),
 				encoded(bind(p, "", "s"), &pgproto3.Execute{}, &pgproto3.Sync{}),
 			}
-		})},
-		{name: "a statement described in another format than it is run in", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a statement described in another format than it is run in", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(parse("s", "select salary, born, email from customers"), describe('S', "s"),
 				&pgproto3.Bind{PreparedStatement: "s", ResultFormatCodes: []int16{1 - p.format, p.format, 1 - p.format}}, &pgproto3.Execute{}, &pgproto3.Sync{})}
-		})},
-		{name: "a statement prepared by the protocol, run by SQL", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a statement prepared by the protocol, run by SQL", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(parse("s", "select upper(email) from customers"), &pgproto3.Sync{}), p.statement("execute s")}
-		})},
-		{name: "a statement prepared by SQL, run by the protocol", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a statement prepared by SQL, run by the protocol", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{
 				p.statement("prepare s as select upper(email) from customers"),
 				encoded(bind(p, "", "s"), &pgproto3.Execute{}, &pgproto3.Sync{}),
 			}
-		})},
-		{name: "a name that SQL gives another meaning before it is run", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a name that SQL gives another meaning before it is run", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{
 				encoded(parse("s", "select city from shops"), describe('S', "s"), &pgproto3.Sync{}),
 				p.statement("deallocate s"),
 				p.statement("prepare s as select upper(email) as city from customers"),
 				encoded(bind(p, "", "s"), &pgproto3.Execute{}, &pgproto3.Sync{}),
 			}
-		})},
-		{name: "a name given another meaning in a pipeline", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a name given another meaning in a pipeline", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(parse("s", "select city from shops"), describe('S', "s"), bind(p, "", "s"), &pgproto3.Execute{},
 				&pgproto3.Close{ObjectType: 'S', Name: "s"}, parse("s", "select upper(email) as city from customers"), bind(p, "", "s"), &pgproto3.Execute{}, &pgproto3.Sync{})}
-		})},
-		{name: "a pipeline of several statements", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a pipeline of several statements", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(
 				parse("", "select 1"), bind(p, "", ""), describe('P', ""), &pgproto3.Execute{},
 				parse("", "select upper(email) from customers"), bind(p, "", ""), describe('P', ""), &pgproto3.Execute{},
 				parse("", "select city from shops"), bind(p, "", ""), describe('P', ""), &pgproto3.Execute{}, &pgproto3.Sync{})}
-		})},
-		{name: "two portals, rows by turns", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "two portals, rows by turns", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(
 				parse("a", "select city from shops"), bind(p, "a", "a"), describe('P', "a"), parse("b", "select upper(email) from customers"), bind(p, "b", "b"), describe('P', "b"),
 				&pgproto3.Execute{Portal: "a", MaxRows: 1}, &pgproto3.Execute{Portal: "b", MaxRows: 1}, &pgproto3.Execute{Portal: "a"}, &pgproto3.Execute{Portal: "b"}, &pgproto3.Sync{})}
-		})},
-		{name: "a cursor as a portal of the protocol", over: "tb", say: (func(p protocol) [][]byte {
-			return [][]byte{encoded(&pgproto3.Query{String: "begin"}), p.statement("declare c cursor for select upper(email) from customers"),
-				encoded(describe('P', "c"), &pgproto3.Execute{Portal: "c"}, &pgproto3.Sync{})}
-		})},
-		{name: "a portal as a cursor of SQL", over: "tb", say: (func(p protocol) [][]byte {
-			return [][]byte{encoded(&pgproto3.Query{String: "begin"}),
-				encoded(parse("", "select upper(email) from customers"), bind(p, "c", ""), &pgproto3.Flush{}, &pgproto3.Sync{}), p.statement("fetch all c")}
-		})},
-		{name: "a view replaced behind a described statement", over: "tb", alone: true, say: (func(p protocol) [][]byte {
+		}},
+		{name: "a cursor as a portal of the protocol", over: "tb", say: func(p protocol) [][]byte {
+			return [][]byte{
+				encoded(&pgproto3.Query{String: "begin"}), p.statement("declare c cursor for select upper(email) from customers"),
+				encoded(describe('P', "c"), &pgproto3.Execute{Portal: "c"}, &pgproto3.Sync{}),
+			}
+		}},
+		{name: "a portal as a cursor of SQL", over: "tb", say: func(p protocol) [][]byte {
+			return [][]byte{
+				encoded(&pgproto3.Query{String: "begin"}),
+				encoded(parse("", "select upper(email) from customers"), bind(p, "c", ""), &pgproto3.Flush{}, &pgproto3.Sync{}), p.statement("fetch all c"),
+			}
+		}},
+		{name: "a view replaced behind a described statement", over: "tb", alone: true, say: func(p protocol) [][]byte {
 			return [][]byte{
 				p.statement("create view v as select city as x from shops"),
 				encoded(parse("s", "select x from v"), describe('S', "s"), bind(p, "", "s"), &pgproto3.Execute{}, &pgproto3.Sync{}),
 				p.statement("create or replace view v as select email as x from customers"),
 				encoded(bind(p, "", "s"), &pgproto3.Execute{}, &pgproto3.Sync{}),
 			}
-		})},
-		{name: "a search_path changed behind a described statement", over: "tb", alone: true, say: (func(p protocol) [][]byte {
+		}},
+		{name: "a search_path changed behind a described statement", over: "tb", alone: true, say: func(p protocol) [][]byte {
 			return [][]byte{
 				p.statement("create schema s"),
 				p.statement("create view s.shops as select id, email as city from customers"),
@@ -92,28 +96,32 @@ var waysOfSpeaking = joined(
 				p.statement("set search_path = s, public"),
 				encoded(bind(p, "", "s"), &pgproto3.Execute{}, &pgproto3.Sync{}),
 			}
-		})},
-		{name: "a value as a parameter's type", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a value as a parameter's type", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(parse("", "select $1 || email from customers"),
 				&pgproto3.Bind{Parameters: [][]byte{[]byte("x")}, ResultFormatCodes: []int16{p.format}}, describe('P', ""), &pgproto3.Execute{}, &pgproto3.Sync{})}
-		})},
-		{name: "a text that is a parameter, run by a function from before", over: "tb", say: (func(p protocol) [][]byte {
+		}},
+		{name: "a text that is a parameter, run by a function from before", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{encoded(parse("", "select run($1)"),
 				&pgproto3.Bind{Parameters: [][]byte{[]byte("select email from customers")}, ResultFormatCodes: []int16{p.format}}, describe('P', ""), &pgproto3.Execute{}, &pgproto3.Sync{})}
-		})},
+		}},
 		{name: "a guess that is a parameter", over: "tb", text: "prepare p (text) as select id from customers where email like $1\nexecute p('{{Q|Z}}%')"},
-		{name: "FunctionCall of query_to_xml", over: "tb", say: (func(p protocol) [][]byte {
+		{name: "FunctionCall of query_to_xml", over: "tb", say: func(p protocol) [][]byte {
 			return [][]byte{call(2924, p.format, "select email from customers", "false", "false", "")}
-		})},
-		{name: "FunctionCall of a function that reads a file", over: "t", chief: true, say: (func(p protocol) [][]byte {
+		}},
+		{name: "FunctionCall of a function that reads a file", over: "t", chief: true, say: func(p protocol) [][]byte {
 			return [][]byte{call(2624, 0, "PG_VERSION")}
-		}), barred: "a file without the value"},
+		}, barred: "a file without the value"},
 		{name: "a session for replication", text: `select email from customers`, over: "s", startup: map[string]string{"replication": "database"}},
 		{name: "a session for replication, an expression", text: `select upper(email) from customers`, over: "s", startup: map[string]string{"replication": "database"}},
-		{name: "logical replication", text: "CREATE_REPLICATION_SLOT agentd_way TEMPORARY LOGICAL test_decoding\nSTART_REPLICATION SLOT agentd_way LOGICAL 0/0", over: "s",
-			startup: map[string]string{"replication": "database"}, untried: "it does not end"},
-		{name: "a base backup", text: `BASE_BACKUP ( LABEL 'way', PROGRESS false, CHECKPOINT 'fast' )`, over: "s",
-			startup: map[string]string{"replication": "true"}, untried: "it is the whole server"},
+		{
+			name: "logical replication", text: "CREATE_REPLICATION_SLOT agentd_way TEMPORARY LOGICAL test_decoding\nSTART_REPLICATION SLOT agentd_way LOGICAL 0/0", over: "s",
+			startup: map[string]string{"replication": "database"}, untried: "it does not end",
+		},
+		{
+			name: "a base backup", text: `BASE_BACKUP ( LABEL 'way', PROGRESS false, CHECKPOINT 'fast' )`, over: "s",
+			startup: map[string]string{"replication": "true"}, untried: "it is the whole server",
+		},
 		{name: "logical decoding in SQL", text: "select pg_create_logical_replication_slot('way_' || pg_backend_pid(), 'test_decoding', true)\nupdate customers set name = 'x' where id = 1\nselect data from pg_logical_slot_get_changes('way_' || pg_backend_pid(), null, null)", alone: true},
 		{name: "logical decoding in SQL, peeking", text: "select pg_create_logical_replication_slot('way_' || pg_backend_pid(), 'test_decoding', true)\nupdate customers set name = 'x' where id = 1\nselect d.data from pg_logical_slot_peek_binary_changes('way_' || pg_backend_pid(), null, null) d", alone: true},
 	}),
@@ -138,9 +146,9 @@ var waysOfSpeaking = joined(
 		{name: "dollar quotes", text: `select $a$ $b$ $a$, upper(email) from customers --$b$`},
 		{name: "dollar quotes with other letters", text: `select $ä$ $a$ $ä$, upper(email) from customers --$a$`},
 		{name: "a dollar in a name", text: `select a$b$.email, upper(a$b$.email) from customers a$b$`},
-		{name: "literals that continue on the next line", say: (func(p protocol) [][]byte {
+		{name: "literals that continue on the next line", say: func(p protocol) [][]byte {
 			return [][]byte{p.statement("select 'a'\n'b', upper(email) from customers")}
-		})},
+		}},
 		{name: "E'' with a quote escaped", text: `select E'\'', upper(email) from customers --'`},
 		{name: "U&'' with an escape of its own", text: `select U&'!0041' uescape '!', upper(email) from customers`},
 		{name: "bit strings and national characters", text: `select B'1', X'f', N'x', upper(email) from customers`},

@@ -136,8 +136,11 @@ type trial struct {
 	protocol protocol
 	direct   bool // without agentd
 	right    bool
+	database string // its own, "" for any
 	heard    attempt.Heard
 }
+
+func (tr *trial) turns() [][]byte { return tr.way.turns(tr.protocol, tr.right) }
 
 func TestEveryWayToAMaskedColumn(t *testing.T) {
 	t.Parallel()
@@ -175,39 +178,100 @@ func TestEveryWayToAMaskedColumn(t *testing.T) {
 	compareDocument(t, found)
 }
 
-const lanes = 4
+const (
+	lanes  = 4
+	shared = 12 // ways that only read go into one session, up to so many
+)
 
 // hold holds the sessions of trials, through wrap, in databases of which the
 // names begin with prefix.
 func hold(t *testing.T, server *lab.Server, prefix string, trials []*trial, wrap func(*exec.Cmd) *exec.Cmd) {
 	t.Helper()
-	var databases, args []string
+	var databases, free []string
 	for i := range lanes {
-		args = append(args, fmt.Sprint(prefix, "_lane", i))
+		free = append(free, fmt.Sprint(prefix, "_lane", i))
 	}
-	databases = append(databases, args...)
-	sessions := make([]attempt.Session, len(trials))
+	databases = append(databases, free...)
 	for i, tr := range trials {
-		sessions[i] = attempt.Session{User: server.User, Parameters: tr.way.startup, Turns: inFolder(server, tr.way.turns(tr.protocol, tr.right))}
-		if tr.way.chief {
-			sessions[i].User = "chief"
-		}
 		if tr.way.alone {
-			sessions[i].Database = fmt.Sprint(prefix, i)
-			databases = append(databases, sessions[i].Database)
+			tr.database = fmt.Sprint(prefix, i)
+			databases = append(databases, tr.database)
 		}
 	}
 	began := time.Now()
 	makeDatabases(t, server, databases)
 	made := time.Now()
-	cmd := exec.Command(lab.Binary(t, "./agentd/internal/attempt/client"), args...)
-	cmd.Env = append(os.Environ(), "PGHOST="+server.Addr.Addr().String(), "PGPORT="+portOf(server),
-		"PGPASSWORD="+server.Password, "PGSSLMODE=disable")
-	asked, err := json.Marshal(sessions)
+	sessions := share(trials)
+	left := holdSessions(t, server, sessions, free, wrap)
+	// Those that came behind one that ended their session have one each.
+	var again [][]*trial
+	for _, tr := range left {
+		again = append(again, []*trial{tr})
+	}
+	holdSessions(t, server, again, free, wrap)
+	t.Logf("%d trials in %d sessions in %.1f s, %d databases in %.1f s", len(trials), len(sessions)+len(again),
+		time.Since(made).Seconds(), len(databases), made.Sub(began).Seconds())
+}
+
+// share puts trials that leave nothing behind in one session.
+func share(trials []*trial) [][]*trial {
+	type kind struct {
+		protocol string
+		right    bool
+	}
+	var sessions [][]*trial
+	open := map[kind]int{}
+	for _, tr := range trials {
+		k := kind{tr.protocol.name, tr.right}
+		at, ok := open[k]
+		switch {
+		case !tr.way.reads():
+			sessions = append(sessions, []*trial{tr})
+		case ok && len(sessions[at]) < shared:
+			sessions[at] = append(sessions[at], tr)
+		default:
+			open[k] = len(sessions)
+			sessions = append(sessions, []*trial{tr})
+		}
+	}
+	return sessions
+}
+
+// reads reports whether a way is one statement that leaves nothing behind in
+// its session.
+func (w *way) reads() bool {
+	return !w.alone && !w.undone && !w.chief && !w.slow && w.say == nil && w.startup == nil &&
+		reading.MatchString(w.text) && !lasting.MatchString(w.text) && strings.Count(strings.TrimSpace(w.text), "\n") == 0
+}
+
+var (
+	reading = regexp.MustCompile(`(?i)^(select|table|values|with)\b`)
+	lasting = regexp.MustCompile(`(?i);|set_config|setseed|advisory|connect|keep|_slot|notify|for update`)
+)
+
+// holdSessions holds one session for each list of trials, and returns those trials
+// that were not answered because one before them in the session ended it.
+func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []string, wrap func(*exec.Cmd) *exec.Cmd) []*trial {
+	t.Helper()
+	asked := make([]attempt.Session, len(sessions))
+	for i, trials := range sessions {
+		w := trials[0].way
+		asked[i] = attempt.Session{User: server.User, Database: trials[0].database, Parameters: w.startup}
+		if w.chief {
+			asked[i].User = "chief"
+		}
+		for _, tr := range trials {
+			asked[i].Turns = append(asked[i].Turns, inFolder(server, tr.turns())...)
+		}
+	}
+	text, err := json.Marshal(asked)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd.Stdin = bytes.NewReader(asked)
+	cmd := exec.Command(lab.Binary(t, "./agentd/internal/attempt/client"), free...)
+	cmd.Env = append(os.Environ(), "PGHOST="+server.Addr.Addr().String(), "PGPORT="+portOf(server),
+		"PGPASSWORD="+server.Password, "PGSSLMODE=disable")
+	cmd.Stdin = bytes.NewReader(text)
 	var said bytes.Buffer
 	cmd.Stderr = &said
 	out, err := wrap(cmd).Output()
@@ -215,13 +279,31 @@ func hold(t *testing.T, server *lab.Server, prefix string, trials []*trial, wrap
 		t.Fatalf("%s: %v\n%s", cmd, err, said.String())
 	}
 	var heard []attempt.Heard
-	if err := json.Unmarshal(out, &heard); err != nil || len(heard) != len(trials) {
-		t.Fatalf("%d sessions heard (%v), want %d", len(heard), err, len(trials))
+	if err := json.Unmarshal(out, &heard); err != nil || len(heard) != len(sessions) {
+		t.Fatalf("%d sessions heard (%v), want %d", len(heard), err, len(sessions))
 	}
-	for i := range heard {
-		trials[i].heard = heard[i]
+	var left []*trial
+	for i, trials := range sessions {
+		left = append(left, deal(trials, heard[i])...)
 	}
-	t.Logf("%d sessions in %.1f s, %d databases in %.1f s", len(trials), time.Since(made).Seconds(), len(databases), made.Sub(began).Seconds())
+	return left
+}
+
+// deal gives each trial of a session its answers, and returns those that got
+// none for a reason that is another's.
+func deal(trials []*trial, heard attempt.Heard) []*trial {
+	for i, tr := range trials {
+		n := len(tr.turns())
+		if len(heard.Answers) == 0 && i > 0 {
+			return trials[i:]
+		}
+		tr.heard.Answers = heard.Answers[:min(n, len(heard.Answers))]
+		heard.Answers = heard.Answers[len(tr.heard.Answers):]
+		if len(heard.Answers) == 0 {
+			tr.heard.End = heard.End
+		}
+	}
+	return nil
 }
 
 // inFolder puts a folder that the server can write to in FOLDER's place.

@@ -16,13 +16,18 @@ type Session struct {
 	Turns      [][]byte          // messages; a turn is sent when that before it was answered
 }
 
-// Heard is what came back.
+// Heard is what came back after the login.
 type Heard struct {
-	Messages []byte          // all that came after the login, as it came
-	Took     []time.Duration // of each turn
+	Answers []Answer // to each turn that was sent; the last may be cut short
 	// End says why the session ended before its last turn was answered, ""
 	// if it did not.
 	End string
+}
+
+// An Answer is what came back for a turn, as it came.
+type Answer struct {
+	Messages []byte
+	Took     time.Duration
 }
 
 // headerLen is the length of a message's type and length.

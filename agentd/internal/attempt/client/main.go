@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -79,35 +80,43 @@ func converse(s *attempt.Session, h *attempt.Heard) error {
 	}
 	for _, turn := range s.Turns {
 		began := time.Now()
+		h.Answers = append(h.Answers, attempt.Answer{})
+		answer := &h.Answers[len(h.Answers)-1]
 		if _, err := c.Conn.Write(turn); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
-		if err := answered(c, turn, h); err != nil {
+		if answer.Messages, err = answered(c.Conn, due(turn)); err != nil {
 			return err
 		}
-		h.Took = append(h.Took, time.Since(began))
+		answer.Took = time.Since(began)
 	}
 	return nil
 }
 
-// answered reads until a turn is answered: as many ReadyForQuery have come as
-// it asks for, or the server waits for the data of a COPY.
-func answered(c *pgconn.HijackedConn, turn []byte, h *attempt.Heard) error {
-	due := 0
+// due is how many ReadyForQuery a turn asks for.
+func due(turn []byte) int {
+	n := 0
 	attempt.Walk(turn, func(kind byte, _ []byte) {
 		switch kind {
 		case 'Q', 'F', 'S':
-			due++
+			n++
 		case 'c', 'f': // the end of a COPY, whose Query was in the turn before
-			due++
+			n++
 		}
 	})
-	from := len(h.Messages)
+	return n
+}
+
+// answered reads until so many ReadyForQuery have come, or the server waits for
+// the data of a COPY.
+func answered(c net.Conn, due int) ([]byte, error) {
+	var heard []byte
+	walked := 0
 	buf := make([]byte, 64<<10)
 	for due > 0 {
-		n, err := c.Conn.Read(buf)
-		h.Messages = append(h.Messages, buf[:n]...)
-		rest := attempt.Walk(h.Messages[from:], func(kind byte, _ []byte) {
+		n, err := c.Read(buf)
+		heard = append(heard, buf[:n]...)
+		rest := attempt.Walk(heard[walked:], func(kind byte, _ []byte) {
 			switch kind {
 			case 'Z':
 				due--
@@ -115,10 +124,10 @@ func answered(c *pgconn.HijackedConn, turn []byte, h *attempt.Heard) error {
 				due = 0
 			}
 		})
-		from = len(h.Messages) - len(rest)
+		walked = len(heard) - len(rest)
 		if err != nil && due > 0 {
-			return fmt.Errorf("receive: %w", err)
+			return heard, fmt.Errorf("receive: %w", err)
 		}
 	}
-	return nil
+	return heard, nil
 }
