@@ -183,6 +183,9 @@ type Event struct {
 	Record []byte
 	// Unclassified says why the statement was not understood, "" if it was.
 	Unclassified string
+	// Exceptional says, of a Login, why it is refused unless a rule allows
+	// it, "" for the ordinary.
+	Exceptional string
 	// Facts are what policies can ask about the event. Events with the same
 	// Facts value (compared as interface values) have equal facts, so that
 	// a verdict may be remembered by it. Nil if there are none.
@@ -295,6 +298,8 @@ type Field struct {
 	Type  Type
 	Kinds Kinds  // the kinds of events that have it
 	Doc   string // one line, for people who write policies
+	// Exceptional: of logins, one that is true makes the event exceptional.
+	Exceptional bool
 }
 
 // A Match says how well the first bytes of a connection fit a protocol.

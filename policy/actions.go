@@ -21,7 +21,7 @@ const (
 var actions = [...]action{
 	allow: {
 		name: "allow",
-		on:   decoders.Prepare | decoders.Request,
+		on:   decoders.Login | decoders.Prepare | decoders.Request,
 		keys: map[string]bool{"message": false},
 		why:  "its message says what it allows, and is told to those that nothing allows",
 	},

@@ -23,6 +23,8 @@ type condition struct {
 	guards []guard
 	// programs are by protocol name, "" if it speaks of no protocol's fields.
 	programs map[string]program
+	// exceptional: it speaks of what makes a login exceptional.
+	exceptional bool
 }
 
 // A guard asks whether a variable of the session has one of some values.
@@ -74,6 +76,7 @@ func compile(v document.Value, kinds decoders.Kinds, languages []*language) *con
 			return nil
 		}
 		condition.programs[l.name] = program{p, l.kinds(r, kinds)}
+		condition.exceptional = condition.exceptional || slices.ContainsFunc(r.mentions, func(m mention) bool { return l.fields[m.path].Exceptional })
 	}
 	if len(chosen) == 0 {
 		return nil

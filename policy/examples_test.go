@@ -56,6 +56,28 @@ func TestExamplesJudgeStatements(t *testing.T) {
 	}
 }
 
+func TestTheExampleForReplicationLetsInBackupsAlone(t *testing.T) {
+	e := example(t, "../deploy/examples/policies/replication.yaml")
+	for workload, want := range map[string]string{"backup": "backups-replicate", "coder": "default"} {
+		session := orders()
+		session.Identity.Workload = workload
+		ev := &decoders.Event{Kind: decoders.Login, Facts: replicating{}, Exceptional: "It carries whole tables."}
+		if v := e.For(session).Decide(ev); v.Rule != want || (v.Outcome == policy.Forward) != (workload == "backup") {
+			t.Errorf("%s: got %q (%s), want %q", workload, v.Rule, v.Reason, want)
+		}
+	}
+}
+
+// replicating are the facts of a login that wants to replicate.
+type replicating struct{}
+
+func (replicating) Field(name string) any {
+	if name == "login.replication" {
+		return true
+	}
+	return ""
+}
+
 func TestExamplesMaskColumns(t *testing.T) {
 	e := example(t, "../deploy/examples/policies/mask-pii.yaml")
 	for _, tt := range []struct {
@@ -83,8 +105,8 @@ func TestExamplesMaskColumns(t *testing.T) {
 
 func TestExamplesAreOneSet(t *testing.T) {
 	rules, err := policy.Check([]string{"../deploy/examples/policies"}, all.Protocols)
-	if err != nil || len(rules) != 8 {
-		t.Errorf("got %d rules, %v, want 8", len(rules), err)
+	if err != nil || len(rules) != 10 {
+		t.Errorf("got %d rules, %v, want 10", len(rules), err)
 	}
 }
 

@@ -81,6 +81,9 @@ func readRule(v document.Value, languages []*language) *rule {
 		}
 		r.when = compile(*when, kinds, languages)
 	}
+	if r.do == &actions[allow] && r.on == decoders.Login && (when == nil || r.when != nil && !r.when.exceptional) {
+		v.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
+	}
 	return r
 }
 

@@ -251,6 +251,6 @@ func (r *Rules) answer(ev *decoders.Event) *answer {
 			}
 		}
 	}
-	a.verdict = r.unruled(ev.Kind, pool)
+	a.verdict = r.unruled(ev, pool)
 	return &a
 }

@@ -33,9 +33,19 @@ func (c *candidate) excuse() string {
 
 // unruled is the verdict on an event that no rule speaks of. The target's
 // default is about requests: a login or cancel that nothing denies is let
-// through, since by itself it reads and changes nothing.
-func (r *Rules) unruled(kind decoders.Kinds, pool []candidate) Verdict {
+// through, since by itself it reads and changes nothing, unless it is an
+// exceptional one.
+func (r *Rules) unruled(ev *decoders.Event, pool []candidate) Verdict {
 	const requests = decoders.Prepare | decoders.Request
+	kind := ev.Kind
+	if ev.Exceptional != "" {
+		return Verdict{
+			Outcome: Refuse,
+			Rule:    "default",
+			Reason:  ev.Exceptional,
+			Hint:    "Whoever runs agentd on this node can let it in with a rule `on: login`, `do: allow`.",
+		}
+	}
 	if kind&requests == 0 || r.target.Default == Allowing {
 		return Verdict{Outcome: Forward, Rule: "default"}
 	}

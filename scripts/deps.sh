@@ -7,7 +7,7 @@
 set -euo pipefail
 
 demo=(ca-certificates postgresql postgresql-client)
-test=("${demo[@]}" python3-psycopg2 gcc libc6-dev bpftool dnsmasq-base iptables \
+test=("${demo[@]}" python3-psycopg2 default-jdk-headless libpostgresql-jdbc-java nodejs gcc libc6-dev bpftool dnsmasq-base iptables \
 	containerd runc containernetworking-plugins buildah debootstrap busybox-static)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
@@ -43,6 +43,29 @@ main() {
 	if ((${#missing[@]})); then
 		install_packages "${missing[@]}"
 	fi
+	[[ $1 == demo ]] || node_postgres
+}
+
+# node_postgres sees that node can load the distribution's node-postgres. Where
+# node is from elsewhere, the package cannot be installed beside it: it is pure
+# JavaScript, and is unpacked, with what it needs, into a folder of the user's.
+node_postgres() {
+	local into=${XDG_CACHE_HOME:-$HOME/.cache}/agentd/nodejs
+	local -a packages=(node-pg node-split2 node-through2 node-readable-stream node-inherits
+		node-safe-buffer node-string-decoder node-util-deprecate node-xtend)
+	NODE_PATH=/usr/share/nodejs:$into/usr/share/nodejs node -e 'require("pg"); require("pg-cursor")' 2>/dev/null && return
+	if apt-get -s -q install --no-install-recommends node-pg >/dev/null 2>&1; then
+		install_packages node-pg
+		return
+	fi
+	echo "deps.sh: unpacking ${packages[*]} into $into"
+	local work
+	work=$(mktemp -d)
+	(cd "$work" && quietly apt-get -q download "${packages[@]}" && mkdir root && for package in *.deb; do dpkg-deb -x "$package" root; done)
+	mkdir -p "${into%/*}"
+	rm -rf "$into"
+	mv "$work/root" "$into"
+	rm -rf "$work"
 }
 
 # Packages are the distribution's; Go is the user's own choice.

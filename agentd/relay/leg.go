@@ -10,7 +10,7 @@ const (
 	// sessions does not stay in memory.
 	keepBuffer = 4 << 10
 	// waitLimit is how much may pile up from a peer whose bytes must wait
-	// for the other direction, or for a peer that does not read what it is
+	// for the other direction or a study, or for a peer that does not read what it is
 	// told, before the relay stops reading from it.
 	waitLimit = 64 << 10
 )
@@ -23,6 +23,7 @@ type leg struct {
 	rest    int    // bytes still to come of the last step
 	discard bool   // rest is dropped rather than passed
 	waiting bool   // the decoder said Wait
+	study   bool   // the decoder said Study, and that has not returned
 	eof     bool   // nothing more will be read
 	total   int64  // bytes read
 
@@ -32,6 +33,9 @@ type leg struct {
 
 	events uint32 // what epoll watches for
 }
+
+// over reports whether nothing will come of what the peer says any more.
+func (l *leg) over() bool { return l.eof && !l.study }
 
 // push queues b for the peer.
 func (l *leg) push(b []byte) { l.out = append(l.out, b...) }

@@ -32,9 +32,12 @@ type Loop struct {
 	rec         *recorder.Recorder
 	epoll, wake int
 
-	mu       sync.Mutex // guards arrivals and stopping
+	mu       sync.Mutex // guards the next three
 	arrivals []*session
+	studied  []studied
 	stopping *decoders.Refusal // what sessions are told; nil while running
+
+	studies sync.WaitGroup
 
 	sessions []*session // by slot, nil where free
 	free     []int32    // slots
@@ -97,12 +100,13 @@ func (l *Loop) kick() {
 	_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
-// Run relays until Stop was called and all sessions have ended.
+// Run relays until Stop was called and all sessions and studies have ended.
 func (l *Loop) Run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer unix.Close(l.epoll)
 	defer unix.Close(l.wake)
+	defer l.studies.Wait()
 	events := make([]unix.EpollEvent, 256)
 	for !l.stopped() {
 		n := l.await(events)
@@ -153,17 +157,20 @@ func (l *Loop) ready(ev *unix.EpollEvent) {
 // lives reports whether s has not ended.
 func (l *Loop) lives(s *session) bool { return l.sessions[s.slot] == s }
 
-// arrive starts the sessions that were added, and ends all if the loop is
-// stopping.
+// arrive starts the sessions that were added, goes on with those that waited
+// for a study, and ends all if the loop is stopping.
 func (l *Loop) arrive() {
 	var count [8]byte
 	_, _ = unix.Read(l.wake, count[:])
 	l.mu.Lock()
-	arrivals, stopping := l.arrivals, l.stopping
-	l.arrivals = nil
+	arrivals, studied, stopping := l.arrivals, l.studied, l.stopping
+	l.arrivals, l.studied = nil, nil
 	l.mu.Unlock()
 	for _, s := range arrivals {
 		l.start(s)
+	}
+	for _, st := range studied {
+		l.resume(st)
 	}
 	if stopping == nil {
 		return

@@ -37,6 +37,10 @@ func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err erro
 			src.waiting = step.Op == decoders.Wait
 			break
 		}
+		if step.Op == decoders.Study {
+			l.study(s, d, step.Study)
+			break
+		}
 		if step.N <= 0 {
 			l.send(s, dst, data[run:pos])
 			return pos, errNoProgress

@@ -30,6 +30,8 @@ type rig struct {
 	dir  string
 	ran  chan struct{} // closed when Run has returned
 	done func(recorder.End)
+	// study is what the toy studies with.
+	study func()
 }
 
 func newRig(t testing.TB) *rig {
@@ -74,7 +76,7 @@ func (r *rig) relay(clientFD, serverFD int) <-chan recorder.End {
 	}
 	done, also := make(chan recorder.End, 1), r.done
 	ok := r.loop.Add(&relay.Session{
-		Client: clientFD, Server: serverFD, Decoder: new(toy), Judge: strict{}, Log: log,
+		Client: clientFD, Server: serverFD, Decoder: &toy{study: r.study}, Judge: strict{}, Log: log,
 		Done: func(e recorder.End) {
 			if also != nil {
 				also(e)

@@ -39,7 +39,7 @@ func (s *session) atEdge() bool {
 func (s *session) interest(d decoders.Dir) uint32 {
 	leg, other := &s.legs[d], &s.legs[d.Other()]
 	var want uint32
-	stuck := len(other.out) > 0 || len(leg.out) > waitLimit || leg.waiting && len(leg.in) >= waitLimit
+	stuck := len(other.out) > 0 || len(leg.out) > waitLimit || (leg.waiting || leg.study) && len(leg.in) >= waitLimit
 	if !leg.eof && (s.closing || !stuck) {
 		want |= unix.EPOLLIN
 	}
@@ -59,7 +59,7 @@ func (s *session) interest(d decoders.Dir) uint32 {
 // nothing more comes from there.
 func (s *session) said(d decoders.Dir) bool {
 	src, other := &s.legs[d], &s.legs[d.Other()]
-	return src.eof && (!src.waiting || other.eof) && len(other.out) == 0
+	return src.over() && (!src.waiting || other.over()) && len(other.out) == 0
 }
 
 // hold makes what is sent from here on wait for the turn's commit.
@@ -95,6 +95,10 @@ func (l *Loop) readable(s *session, d decoders.Dir, gone bool) {
 		}
 	default:
 		src.eof = eof
+		if src.study { // data is behind what the study is for, in src.in
+			l.stir(s)
+			return
+		}
 		l.consume(s, d, data)
 	}
 }
@@ -153,6 +157,11 @@ func (l *Loop) consume(s *session, d decoders.Dir, data []byte) {
 		other.waiting = false
 		d, data = d.Other(), other.in
 	}
+	l.stir(s)
+}
+
+// stir flushes a session that goes on and waits for no record.
+func (l *Loop) stir(s *session) {
 	if !s.held && l.lives(s) {
 		l.flush(s)
 	}

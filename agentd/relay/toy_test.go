@@ -12,8 +12,11 @@ import (
 // those that begin with "-" pass; the server's lines pass, a line "data N" is
 // followed by N bytes that pass without being looked at, and a line that begins
 // with "result" is asked about. A line "wait" of the client waits for the
-// server's next one.
+// server's next one, and one that begins with "study", of either side, takes a
+// study.
 type toy struct {
+	study  func()
+	knows  [2]bool // the study of the line at the front is over
 	seq    uint64
 	heard  bool // the server has said something
 	events [2]decoders.Event
@@ -42,6 +45,13 @@ func (t *toy) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 		}
 		return decoders.Step{Op: decoders.Pass, N: end + size}, nil
 	}
+	if bytes.HasPrefix(line, []byte("study")) && !t.knows[dir] {
+		return decoders.Step{Op: decoders.Study, Study: func() {
+			t.study()
+			t.knows[dir] = true
+		}}, nil
+	}
+	t.knows[dir] = false
 	if dir == decoders.FromServer {
 		t.heard = true
 	}

@@ -250,6 +250,9 @@ func pass(d decoders.Decoder, c Chunk, rest *int) error {
 			switch {
 			case err != nil:
 				return err
+			case s.Op == decoders.Study:
+				s.Study()
+				continue
 			case s.Op == decoders.More, s.Op == decoders.Wait, s.N <= 0:
 				return errUnfinished
 			}

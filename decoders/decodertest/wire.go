@@ -43,6 +43,7 @@ type Wire struct {
 type leg struct {
 	in      []byte // not consumed yet
 	rest    int    // bytes still to come of the last step
+	studies int    // since the last step that was something else
 	discard bool   // they are dropped
 	stuck   bool   // Next has nothing to say before there is something new
 	waits   bool   // namely a call in the other direction
@@ -99,6 +100,10 @@ func (w *Wire) step(d decoders.Dir) error {
 	if f := w.valid(&s, len(l.in)); f != nil {
 		return f
 	}
+	if s.Op == decoders.Study {
+		return w.study(d, &s)
+	}
+	l.studies = 0
 	if s.Op == decoders.More || s.Op == decoders.Wait {
 		l.stuck, l.waits = true, s.Op == decoders.Wait
 	} else if err := w.do(d, &s); err != nil {
@@ -111,10 +116,31 @@ func (w *Wire) step(d decoders.Dir) error {
 	return nil
 }
 
+// maxStudies is how many studies one step may take.
+const maxStudies = 16
+
+// study does what the relay does on a goroutine, where the bytes that it is
+// about are gone.
+func (w *Wire) study(d decoders.Dir, s *decoders.Step) error {
+	l := &w.legs[d]
+	if l.studies++; l.studies > maxStudies {
+		return fault(4, "%d studies, and still no step", maxStudies)
+	}
+	if err := w.reclaim(d); err != nil {
+		return err
+	}
+	s.Study()
+	return nil
+}
+
 // valid checks a step that was given for n bytes.
 func (w *Wire) valid(s *decoders.Step, n int) *Fault {
 	switch s.Op {
 	case decoders.Wait:
+	case decoders.Study:
+		if s.Study == nil || s.N != 0 || s.Event != nil || len(s.Out) > 0 || len(s.Back) > 0 {
+			return fault(4, "Study without a study, or with something else")
+		}
 	case decoders.More:
 		switch {
 		case s.N != 0 && s.N <= n:

@@ -1,6 +1,8 @@
 package decodertest_test
 
 import (
+	"errors"
+	"slices"
 	"testing"
 
 	"agentd.dev/decoders"
@@ -44,6 +46,7 @@ func TestTheWireDoesWhatStepsSay(t *testing.T) {
 		{name: "an ask that is allowed", client: []decoders.Step{{Op: decoders.Ask, N: 6, Event: ask, Out: []byte("<")}}, toServer: "<abcdef"},
 		{name: "an ask that is refused", client: []decoders.Step{{Op: decoders.Ask, N: 4, Event: ask, Out: []byte("<")}, {Op: decoders.Pass, N: 2}}, refuse: true, toServer: "[out]ef", toClient: "[back]"},
 		{name: "wait until the other side was looked at", client: []decoders.Step{{Op: decoders.Wait}, {Op: decoders.Pass, N: 6}}, server: []decoders.Step{{Op: decoders.Pass, N: 1}}, toServer: "abcdef", toClient: "s"},
+		{name: "a study takes no bytes", client: []decoders.Step{{Op: decoders.Study, Study: func() {}}, {Op: decoders.Pass, N: 6}}, toServer: "abcdef"},
 		{name: "wait for ever", client: []decoders.Step{{Op: decoders.Wait}, {Op: decoders.Pass, N: 6}}},
 	} {
 		w := decodertest.Wire{Decoder: &scripted{steps: [2][]decoders.Step{tt.client, tt.server}}}
@@ -67,6 +70,21 @@ func TestTheWireDoesWhatStepsSay(t *testing.T) {
 		}
 		if got := string(w.Out[decoders.FromServer]); got != tt.toClient {
 			t.Errorf("%s: the client got %q, want %q", tt.name, got, tt.toClient)
+		}
+	}
+}
+
+func TestTheWireFaultsStudiesThatAreNone(t *testing.T) {
+	study := decoders.Step{Op: decoders.Study, Study: func() {}}
+	for name, steps := range map[string][]decoders.Step{
+		"nothing to study": {{Op: decoders.Study}},
+		"bytes":            {{Op: decoders.Study, Study: func() {}, N: 1}},
+		"no end of it":     slices.Repeat([]decoders.Step{study}, 100),
+	} {
+		w := decodertest.Wire{Decoder: &scripted{steps: [2][]decoders.Step{steps}}}
+		var f *decodertest.Fault
+		if err := w.Send(decoders.FromClient, []byte("a")); !errors.As(err, &f) || f.Promise != 4 {
+			t.Errorf("%s: got %v, want a fault of promise 4", name, err)
 		}
 	}
 }

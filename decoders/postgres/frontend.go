@@ -202,7 +202,10 @@ func (d *decoder) query(m message) (turn, error) {
 		if !ok || len(rest) > 0 {
 			return walk, errors.New("query text does not end where its message does")
 		}
-		r = d.read(text)
+		var study func()
+		if r, study = d.read(text); study != nil {
+			return d.study(study), nil
+		}
 		ev.Text, ev.Record, ev.Unclassified = text, d.record(text, &r), r.unclassified
 		ev.Facts = r.asFacts()
 	}
@@ -261,7 +264,10 @@ func (d *decoder) parse(m message) (turn, error) {
 			r = d.tooLong(len(text))
 			text = nil
 		} else {
-			r = d.read(text)
+			var study func()
+			if r, study = d.read(text); study != nil {
+				return d.study(study), nil
+			}
 			ev.Text, ev.Record, ev.Facts = text, d.record(text, &r), r.asFacts()
 		}
 	}

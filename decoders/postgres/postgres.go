@@ -47,6 +47,8 @@ type decoder struct {
 	phase   phase
 	seq     uint64 // of the newest event that has one of its own
 
+	replication bool // the client may send replication commands
+
 	askedTLS, askedGSS bool // the client has asked for encryption, and was told that there is none
 
 	analyzer *sql.Analyzer
@@ -56,6 +58,7 @@ type decoder struct {
 		reading reading
 	}
 	encoding encoding
+	learned  lesson
 
 	queue      queue
 	lastSync   uint64 // the slot of the client's newest Sync

@@ -233,6 +233,10 @@ func (l *legs) pump(dir decoders.Dir) error {
 			}
 			return nil
 		}
+		if step.Op == decoders.Study {
+			step.Study()
+			continue
+		}
 		if step.N <= 0 {
 			return fmt.Errorf("step without progress: %+v", step)
 		}

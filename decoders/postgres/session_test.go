@@ -28,9 +28,9 @@ func session(t *testing.T, want decoders.Want) (*proxy, *client) {
 
 func TestLoginIsAskedWithWhatTheClientSaysOfItself(t *testing.T) {
 	for _, tt := range []struct {
-		params       []string
-		want         string
-		unclassified bool
+		params      []string
+		want        string
+		exceptional bool
 	}{
 		{[]string{"user", "postgres"}, "postgres postgres  false", false},
 		{[]string{"user", "postgres", "database", "template1", "application_name", "app"}, "postgres template1 app false", false},
@@ -44,8 +44,8 @@ func TestLoginIsAskedWithWhatTheClientSaysOfItself(t *testing.T) {
 		c.until('Z')
 		ev := p.seen(decoders.Login)[0].ev
 		got := fmt.Sprintln(ev.Facts.Field("login.user"), ev.Facts.Field("login.database"), ev.Facts.Field("login.application"), ev.Facts.Field("login.replication"))
-		if strings.TrimSpace(got) != tt.want || (ev.Unclassified != "") != tt.unclassified {
-			t.Errorf("%q: %s, unclassified %q, want %s", tt.params, got, ev.Unclassified, tt.want)
+		if strings.TrimSpace(got) != tt.want || (ev.Exceptional != "") != tt.exceptional {
+			t.Errorf("%q: %s, exceptional %q, want %s", tt.params, got, ev.Exceptional, tt.want)
 		}
 	}
 }

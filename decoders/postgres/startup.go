@@ -115,7 +115,11 @@ func (d *decoder) logIn(params []byte, n int) (decoders.Step, error) {
 	d.phase = loggingIn
 	ev := decoders.Event{Kind: decoders.Login, Facts: facts}
 	if facts.replication {
-		ev.Unclassified = "replication connections carry whole tables, which is not looked into"
+		if d.masking() {
+			return decoders.Step{}, errors.New("a replication connection carries whole tables, and columns of this database are masked")
+		}
+		d.replication = true
+		ev.Exceptional = "A replication connection carries whole tables, which is not looked into."
 	}
 	return d.ask(n, ev), nil
 }
@@ -148,7 +152,7 @@ var loginFields = []decoders.Field{
 	{Name: "login.user", Type: decoders.String, Kinds: decoders.Login, Doc: "the database user the client logs in as"},
 	{Name: "login.database", Type: decoders.String, Kinds: decoders.Login, Doc: "the database it asks for"},
 	{Name: "login.application", Type: decoders.String, Kinds: decoders.Login, Doc: "its application_name, which it chooses freely"},
-	{Name: "login.replication", Type: decoders.Bool, Kinds: decoders.Login, Doc: "whether it asks for a replication connection"},
+	{Name: "login.replication", Type: decoders.Bool, Kinds: decoders.Login, Doc: "whether it asks for a replication connection, which is refused unless a rule allows it", Exceptional: true},
 }
 
 // Field returns the value of one of loginFields.

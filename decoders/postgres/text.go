@@ -12,7 +12,8 @@ import (
 
 // A reading is what a statement's text means to this session.
 type reading struct {
-	facts        *sql.Facts // nil if it was not analysed
+	facts        *sql.Facts   // nil if it was not analysed
+	meaning      *sql.Meaning // nil if the grammar was not asked
 	unclassified string
 	private      bool // its errors and literals may show protected values or secrets
 	table        bool // it mentions a protected table
@@ -57,19 +58,29 @@ func (r *reading) asFacts() decoders.Facts {
 const anything = renames | recurses | replans | remodels
 
 // read says what text means. It allocates nothing for a statement like the
-// last one of its kind.
-func (d *decoder) read(text []byte) reading {
+// last one of its kind. If study is not nil, that has to be called first.
+func (d *decoder) read(text []byte) (r reading, study func()) {
+	if d.replication {
+		if facts := replicates(text); facts != nil {
+			return reading{facts: facts}, nil
+		}
+	}
 	facts := d.analyzer.Analyze(text)
-	var r reading
 	if memo := &d.readings[0]; memo.facts == facts {
 		r = memo.reading
 	} else if memo := &d.readings[1]; memo.facts == facts {
 		r = memo.reading
 		d.readings[0], d.readings[1] = d.readings[1], d.readings[0]
 	} else {
-		r = d.digest(facts)
-		d.readings[1] = d.readings[0]
-		d.readings[0].facts, d.readings[0].reading = facts, r
+		meaning, study := d.mean(facts)
+		if study != nil {
+			return reading{}, study
+		}
+		r = d.digest(facts, meaning)
+		if meaning == nil || meaning.Unclear == "" || meaning.Syntax { // else it may be clear next time
+			d.readings[1] = d.readings[0]
+			d.readings[0].facts, d.readings[0].reading = facts, r
+		}
 	}
 	if d.tainted && r.effect&indirect != 0 {
 		r.table, r.column, r.private = true, true, true
@@ -77,12 +88,15 @@ func (d *decoder) read(text []byte) reading {
 	if d.encoding.foreign && r.unclassified == "" && !ascii(text) {
 		r.unclassified = "the session's client_encoding " + d.encoding.name + " is not understood: use UTF8"
 	}
-	return r
+	return r, nil
 }
 
-// digest draws from facts what a session needs of them.
-func (d *decoder) digest(facts *sql.Facts) reading {
-	r := reading{facts: facts, unclassified: facts.Unclassified, private: facts.Secret}
+// digest draws from facts and meaning what a session needs of them.
+func (d *decoder) digest(facts *sql.Facts, meaning *sql.Meaning) reading {
+	r := reading{facts: facts, meaning: meaning, unclassified: facts.Unclassified, private: facts.Secret}
+	if meaning != nil && r.unclassified == "" {
+		r.unclassified = unclear(meaning)
+	}
 	for _, verb := range facts.Verbs {
 		e, ok := effects[verb]
 		if !ok {

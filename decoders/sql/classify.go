@@ -1,11 +1,16 @@
 package sql
 
+import "bytes"
+
 // classify reads a key. Where the grammar would be needed to tell whether a
 // word is a verb it takes it for one: a verb too many refuses what might have
 // been let through, a verb too few lets through what nobody judged.
 func classify(key []byte, w *watch) *Facts {
 	c := classifier{facts: &Facts{Normalized: readable(key)}, watch: w}
 	c.facts.Secret = len(key) > 0 && key[len(key)-1] == aSecret
+	if hasSkeleton(key) {
+		c.facts.Key = bytes.Clone(key)
+	}
 	t, i := scan(key, 0)
 	for t.kind != end {
 		next, after := scan(key, i)

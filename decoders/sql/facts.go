@@ -29,9 +29,19 @@ type Facts struct {
 	// Names are the prepared statements and cursors that are made, used and
 	// closed, in order.
 	Names []Name
+	// Key stands for all texts of the same Skeleton, whichever Analyzer reads
+	// them. Empty if the text has none: it was not read, can be read in several
+	// ways, or holds nothing. Not to be changed.
+	Key []byte
 
 	table, column bool
 	values        []any // of Fields, ready to be handed out
+}
+
+// Command returns the facts of a command that is not SQL, by its verb.
+func Command(verb string) *Facts {
+	f := &Facts{Statements: 1, Verbs: []string{verb}, Normalized: verb, Opaque: true}
+	return f.seal()
 }
 
 // A Name is the use of a prepared statement's or cursor's name.

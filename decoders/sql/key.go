@@ -2,13 +2,21 @@ package sql
 
 import "bytes"
 
-// What stands for literals in a key. They cannot come from the text: outside
-// of quoted identifiers the lexer stops at control bytes.
+// What stands for literals in a key, by what the grammar takes them for. They
+// cannot come from the text: outside of quoted identifiers the lexer stops at
+// control bytes.
 const (
-	aLiteral = 0x01 // one
-	literals = 0x02 // a list of them, of any length
-	aSecret  = 0x03 // at the very end: a literal looked like a secret
+	aString   = 0x01 // of any form but those that follow
+	aBit      = 0x02 // B''
+	aHex      = 0x03 // X''
+	aNational = 0x04 // N''
+	aNumber   = 0x05
+	aList     = 0x10 // with one of the above, the first's: two literals or more
+	aSecret   = 0x1f // at the very end: a literal looked like a secret
 )
+
+// marks says whether c stands for literals.
+func marks(c byte) bool { return aString <= c&^aList && c&^aList <= aNumber }
 
 const (
 	maxText  = 64 << 20 // bytes of a text
@@ -110,7 +118,7 @@ func (f *folder) token(l *lexer) {
 		lower(f.key[n:])
 		f.list = listless
 	case literal:
-		f.literal()
+		f.literal(l.mark)
 	case '(':
 		f.key = append(f.key, '(')
 		f.list = listOpen
@@ -161,26 +169,26 @@ func (l list) comma() list {
 
 // literal appends a literal, or makes the list that it belongs to stand for
 // one more: agents write lists of all lengths.
-func (f *folder) literal() {
+func (f *folder) literal(mark byte) {
 	switch f.list {
 	case listOpen:
 		f.list = listOne
 	case listComma:
-		f.key = f.key[:len(f.key)-len("?, ")]
-		f.key = append(f.key, literals)
+		first := len(f.key) - len("?, ")
+		f.key = append(f.key[:first], f.key[first]|aList)
 		f.list = listOne
 		return
 	default:
 		f.list = listless
 	}
-	f.key = append(f.key, aLiteral)
+	f.key = append(f.key, mark)
 }
 
-// rows are the lists of literals behind VALUES; equal ones in a row stand for
-// themselves once.
+// rows are the lists of literals behind VALUES; those in a row that differ in
+// the literals alone, whatever these are, stand for themselves once.
 type rows struct {
 	open       int // where the latest parenthesis opened
-	first, end int // the latest row, key[first:end]
+	first, end int // the latest row, key[first:end]: a mark in parentheses
 }
 
 // closed notes that a list of literals was closed at the end of the key.
@@ -188,7 +196,7 @@ func (r *rows) closed(f *folder) {
 	row := f.key[r.open:]
 	switch {
 	case r.end > 0 && r.open == r.end+2 && f.key[r.end] == ',':
-		if bytes.Equal(row, f.key[r.first:r.end]) {
+		if row[1]&aList == f.key[r.first+1]&aList {
 			f.key = f.key[:r.end]
 			return
 		}
@@ -221,7 +229,7 @@ func scan(key []byte, i int) (token, int) {
 	from := i
 	k := kind(c)
 	switch {
-	case c == aLiteral || c == literals:
+	case marks(c):
 		k = literal
 		i++
 	case c == '"':
@@ -273,9 +281,9 @@ func readable(key []byte) string {
 			out = append(out, key[i:next]...)
 		} else {
 			out = append(out, key[i:next-1]...)
-			out = append(out, "?+"[:key[next-1]]...)
+			out = append(out, "?+"[:1+key[next-1]&aList>>4]...)
 		}
 		i = next
 	}
-	return string(bytes.TrimRight(out, "\x03"))
+	return string(bytes.TrimRight(out, "\x1f"))
 }

@@ -57,6 +57,7 @@ type lexer struct {
 	reading reading
 
 	kind       kind
+	mark       byte // what stands for it in a key, if it is a literal
 	start, pos int  // the token is text[start:pos]
 	spaced     bool // white space or a comment came before the token
 	commented  bool // a comment did
@@ -94,7 +95,7 @@ func (l *lexer) next() bool {
 		l.pos++
 		return true
 	case '\'':
-		l.kind = literal
+		l.literal(aString)
 		return l.str(l.pos+1, l.reading.escapes)
 	case '"':
 		l.kind = quoted
@@ -127,6 +128,8 @@ func (l *lexer) fail(why reason) bool {
 	l.why = why
 	return false
 }
+
+func (l *lexer) literal(mark byte) { l.kind, l.mark = literal, mark }
 
 // at returns the byte n behind pos, 0 behind the end.
 func (l *lexer) at(n int) byte {
@@ -209,20 +212,23 @@ func (l *lexer) word() bool {
 		if l.text[i] == '\'' {
 			switch l.text[l.pos] | 0x20 {
 			case 'e':
-				l.kind = literal
+				l.literal(aString)
 				return l.str(i+1, true)
-			case 'b', 'x':
-				l.kind = literal
+			case 'b':
+				l.literal(aBit)
+				return l.bits(i + 1)
+			case 'x':
+				l.literal(aHex)
 				return l.bits(i + 1)
 			case 'n':
-				l.kind = literal
+				l.literal(aNational)
 				return l.str(i+1, l.reading.escapes)
 			}
 		}
 		if l.text[l.pos]|0x20 == 'u' && l.text[i] == '&' && i+1 < len(l.text) {
 			switch l.text[i+1] {
 			case '\'':
-				l.kind = literal
+				l.literal(aString)
 				return l.str(i+2, false)
 			case '"':
 				l.kind = unicode
@@ -307,7 +313,7 @@ func (l *lexer) colon() {
 // number moves over a number. What servers of different ages cut differently
 // (123abc, 0x1F$a$) is not cut at all.
 func (l *lexer) number() bool {
-	l.kind = literal
+	l.literal(aNumber)
 	t, i := l.text, l.pos
 	base := based(t, i)
 	switch {

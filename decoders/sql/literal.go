@@ -146,7 +146,7 @@ func (l *lexer) dollar() bool {
 	if n < 0 {
 		return l.fail(openString)
 	}
-	l.kind = literal
+	l.literal(aString)
 	l.pos = i + n + len(tag)
 	return l.closed(i, i+n)
 }

@@ -8,8 +8,8 @@
 package sql
 
 import (
+	"bytes"
 	"cmp"
-	"slices"
 
 	"agentd.dev/decoders"
 )
@@ -84,12 +84,10 @@ func (a *Analyzer) settle(text []byte) (*Facts, reason) {
 	return agreed, first
 }
 
-// agrees says whether two readings of a text come to the same.
+// agrees says whether two readings of a text come to the same, for the grammar
+// as well.
 func (f *Facts) agrees(g *Facts) bool {
-	return f == g || f.Statements == g.Statements && f.Opaque == g.Opaque &&
-		f.Secret == g.Secret && f.Unclassified == g.Unclassified &&
-		f.table == g.table && f.column == g.column && slices.Equal(f.Verbs, g.Verbs) &&
-		slices.Equal(f.Commands, g.Commands) && slices.Equal(f.Names, g.Names)
+	return f == g || len(f.Key) > 0 && bytes.Equal(f.Key, g.Key)
 }
 
 // unread returns the facts of a text that has none: it may do anything, name

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -29,6 +30,12 @@ var psqlTail string
 
 //go:embed psycopg/main.py
 var psycopgMain string
+
+//go:embed jdbc/Main.java
+var jdbcMain []byte
+
+//go:embed node/main.js
+var nodeMain string
 
 // A Client is a program that talks to a server for a while, in one way.
 type Client struct {
@@ -53,6 +60,10 @@ var Clients = []Client{
 	{Name: "lib/pq", Cmd: program("pq", "text")},
 	{Name: "lib/pq binary", Cmd: program("pq", "binary")},
 	{Name: "psycopg2", Cmd: psycopg},
+	{Name: "node-postgres", Cmd: node},
+	{Name: "JDBC simple", Cmd: jdbc("simple")},
+	{Name: "JDBC extended", Cmd: jdbc("extended")},
+	{Name: "JDBC prepared", Cmd: jdbc("prepared")},
 	{Name: "raw bytes", Cmd: program("raw")},
 }
 
@@ -80,6 +91,30 @@ func psycopg(_ testing.TB, s *lab.Server) *exec.Cmd {
 	cmd := login(s, "/usr/bin/python3", "-c", psycopgMain)
 	cmd.Stdin = strings.NewReader(strings.Join(script.Statements(), "\x00"))
 	return cmd
+}
+
+// The driver is Debian's, whoever Node itself is from (scripts/deps.sh).
+func node(t testing.TB, s *lab.Server) *exec.Cmd {
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := login(s, "node", "-e", nodeMain)
+	cmd.Env = append(cmd.Env, "NODE_PATH=/usr/share/nodejs:"+filepath.Join(cache, "agentd/nodejs/usr/share/nodejs"))
+	cmd.Stdin = strings.NewReader(strings.Join(script.Statements(), "\x00"))
+	return cmd
+}
+
+func jdbc(mode string) func(testing.TB, *lab.Server) *exec.Cmd {
+	return func(t testing.TB, s *lab.Server) *exec.Cmd {
+		main := filepath.Join(t.TempDir(), "Main.java")
+		if err := os.WriteFile(main, jdbcMain, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		cmd := login(s, "java", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", "/usr/share/java/postgresql.jar", main, mode)
+		cmd.Stdin = strings.NewReader(strings.Join(script.Statements(), "\x00"))
+		return cmd
+	}
 }
 
 // login returns a command whose environment says, to libpq and to the Go

@@ -37,6 +37,7 @@ type postgresSetup struct {
 	hosts    []string
 	port     int
 	settings []string
+	hba      []string // lines before those of every server
 }
 
 // InNetns runs the server in the network namespace at path, on port 5432.
@@ -52,6 +53,21 @@ func ListenOn(hosts ...string) PostgresOption {
 // Setting adds a line of postgresql.conf, as "log_statement=none".
 func Setting(line string) PostgresOption {
 	return func(s *postgresSetup) { s.settings = append(s.settings, line) }
+}
+
+// Replication lets users who may replicate do so with their password.
+func Replication() PostgresOption {
+	return func(s *postgresSetup) { s.hba = append(s.hba, "host replication all all scram-sha-256") }
+}
+
+// PostgresProgram returns the path of a program that belongs to the server.
+func PostgresProgram(t testing.TB, name string) string {
+	t.Helper()
+	r, err := postgresRelease()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.program(name)
 }
 
 // Postgres starts a server that logs every statement and returns once it
@@ -77,6 +93,9 @@ func Postgres(t testing.TB, opts ...PostgresOption) *Server {
 		Database: postgresDatabase,
 		Socket:   dir,
 		log:      filepath.Join(dir, "log"),
+	}
+	if err := prependHBA(filepath.Join(dir, "data", "pg_hba.conf"), setup.hba); err != nil {
+		t.Fatal(err)
 	}
 	if err := s.start(t, release, &setup); err != nil {
 		t.Fatalf("start PostgreSQL: %v\n%s", err, s.Log())
@@ -112,6 +131,19 @@ func (s *Server) start(t testing.TB, release *release, setup *postgresSetup) err
 	// SIGQUIT is PostgreSQL's immediate shutdown: the data is thrown away.
 	s.Process = Start(t, cmd, setup.netns, syscall.SIGQUIT)
 	return awaitReady(ready, s.Process)
+}
+
+// prependHBA puts lines before those of a pg_hba.conf: the first that fits a
+// connection decides.
+func prependHBA(path string, lines []string) error {
+	if len(lines) == 0 {
+		return nil
+	}
+	rest, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(path, append([]byte(strings.Join(lines, "\n")+"\n"), rest...), 0o600)
 }
 
 // Log returns what the server has logged. A statement is logged before it

@@ -1,0 +1,62 @@
+package postgres
+
+import (
+	"bytes"
+
+	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
+)
+
+// A lesson is what the grammar was asked, and what it said. It is for the call
+// of Next that follows, so that a grammar which remembers little is not asked
+// for ever.
+type lesson struct {
+	key     []byte
+	meaning *sql.Meaning
+}
+
+// study has f called before the message is looked at again.
+func (d *decoder) study(f func()) turn {
+	d.client.step = decoders.Step{Op: decoders.Study, Study: f}
+	return alone
+}
+
+// mean returns what the grammar says of a text, nil if it has no say: there is
+// none, or the words alone were not understood. If study is not nil, it has to
+// be called first.
+func (d *decoder) mean(facts *sql.Facts) (meaning *sql.Meaning, study func()) {
+	g := d.want.Grammar
+	if g == nil || len(facts.Key) == 0 || facts.Unclassified != "" {
+		return nil, nil
+	}
+	l := &d.learned
+	if bytes.Equal(l.key, facts.Key) {
+		l.key = nil
+		return l.meaning, nil
+	}
+	if known, ok := g.Known(facts.Key); ok {
+		return asMeaning(known), nil
+	}
+	return nil, func() {
+		known := g.Study(facts.Key, facts.Skeleton())
+		l.key, l.meaning = facts.Key, asMeaning(known)
+	}
+}
+
+// asMeaning fails closed: a grammar of something else says nothing of SQL.
+func asMeaning(known any) *sql.Meaning {
+	if m, ok := known.(*sql.Meaning); ok && m != nil {
+		return m
+	}
+	return &sql.Meaning{Unclear: "the grammar says nothing of SQL"}
+}
+
+// unclear says why the grammar did not understand a statement, "" if it did. A
+// syntax error is no exception: the server may be newer than the grammar, and
+// what it then takes was judged by nobody.
+func unclear(m *sql.Meaning) string {
+	if m.Unclear == "" {
+		return ""
+	}
+	return "not understood by the grammar: " + m.Unclear
+}
