@@ -54,6 +54,7 @@ var ways = joined(
 	waysOfMoving,
 	waysOfTelling,
 	waysOfSpeaking,
+	waysFromBefore,
 )
 
 func joined(themes ...[]way) []way {
