@@ -17,6 +17,8 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/credentials"
+	"agentd.dev/agentd/grammar"
 	"agentd.dev/agentd/handover"
 	"agentd.dev/agentd/hosts"
 	"agentd.dev/agentd/identity"
@@ -44,15 +46,18 @@ type Daemon struct {
 	reloads  reloads
 	hosts    *hosts.Hosts
 	names    names.Names
-	capture  *capture.Capture
-	sources  []identity.Source
-	runs     *runs
-	follower *follower
+	// credentials are those of the configuration in force.
+	credentials credentials.Store
+	capture     *capture.Capture
+	sources     []identity.Source
+	runs        *runs
+	follower    *follower
 	// containers are those of the node, nil without a runtime.
 	containers containers
 	// api is what the API server says of them, nil outside of Kubernetes.
 	api      *kube.API
 	verifier *synthetic.Verifier
+	grammar  *grammar.Pool
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads
@@ -95,6 +100,10 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := keepCores(config); err != nil {
+		return err
+	}
+	d.credentials.Use(config.Credentials)
 	d.inForce.Store(first)
 	from, err := d.inherit()
 	if err != nil {
@@ -133,6 +142,10 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err := d.runs.adopt(from); err != nil {
 		return err
 	}
+	if d.grammar, err = grammar.Open(log); err != nil {
+		return err
+	}
+	undo = append(undo, func() error { d.grammar.Close(); return nil })
 	if err := d.startLoops(); err != nil {
 		return err
 	}

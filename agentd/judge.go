@@ -20,6 +20,7 @@ type judge struct {
 	session policy.Session
 	listed  bool // the target is one that the configuration names
 	want    decoders.Want
+	login   loginKeeper
 
 	by    *inForce // whose rules are
 	rules *policy.Rules
@@ -33,6 +34,7 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 	j.rules = j.by.policy.For(&j.session)
 	j.want = j.rules.Want()
 	j.want.MaxText = j.by.config.Limits.Statement.Int()
+	j.want.Grammar = d.grammar
 	return j
 }
 
@@ -43,6 +45,9 @@ func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
 	}
 	if j.over != nil {
 		return *j.over
+	}
+	if v := j.login.objection(ev); v != nil {
+		return *v
 	}
 	return j.rules.Decide(ev)
 }
@@ -75,5 +80,7 @@ func (j *judge) close(reason string) {
 // want asks for.
 func sees(had, want decoders.Want) bool {
 	return want.Kinds&^had.Kinds == 0 &&
-		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) })
+		!slices.ContainsFunc(want.Fields, func(f string) bool { return !slices.Contains(had.Fields, f) }) &&
+		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) }) &&
+		!slices.ContainsFunc(want.Searches, func(s string) bool { return !slices.Contains(had.Searches, s) })
 }

@@ -99,12 +99,13 @@ type Decoder interface {
 	Abort(r Refusal) []byte
 }
 
-// A Masker is a Decoder that can replace column values in what a server
-// returns.
+// A Masker is a Decoder that can replace values in what a server returns.
 type Masker interface {
 	Decoder
 	// Mask answers the last Ask of kind Columns: from here on the named
-	// columns of that result are replaced. The slice is copied.
+	// columns of that result are replaced. As the answer to an Ask of kind
+	// Login it says what the whole session is searched for. The slice is
+	// copied.
 	Mask(masks []Mask)
 }
 
@@ -193,7 +194,37 @@ type Event struct {
 
 	Columns []Column // for kind Columns: the protected columns alone
 	Result  Result   // for kind Outcome
+	// Exposures are, for Prepare and Request, the ways in which it could show
+	// values of protected columns that masks of its results do not close.
+	Exposures []Exposure
 }
+
+// An Exposure is a way in which a request could show protected values though its
+// results are masked.
+type Exposure struct {
+	Risk Risk
+	// What is it that the request does, as "WHERE, JOIN or ORDER BY": the end of
+	// a sentence that begins with the statement.
+	What    string
+	Columns []Column // those whose values it could show
+	// Function is, for Calls, what is called: as it is written, with a schema or
+	// without.
+	Function string
+}
+
+// A Risk is a kind of exposure.
+type Risk uint8
+
+const (
+	// Carries: values could be stored or sent to where they are not masked.
+	Carries Risk = iota
+	// Decides: values decide which rows there are, in what order, or what others
+	// come to, and so can be found out by asking often enough.
+	Decides
+	// Calls: a function of which nothing is known is called. It may read or keep
+	// anything.
+	Calls
+)
 
 // Facts gives the value of a protocol's field by its name: a string, []string,
 // int64 or bool as the Field says, nil for a name it does not have. It is
@@ -204,13 +235,14 @@ type Facts interface {
 
 // A Result is what a request came to.
 type Result struct {
-	Rows    int64  // rows returned or copied, in either direction
-	Bytes   int64  // bytes of those rows on the wire
-	Tag     string // the server's own word of completion, as "SELECT 3"
-	Code    string // the protocol's error code, "" if the request succeeded
-	Message string // the error's text; "" where it could carry protected values
-	Masked  int64  // values that were replaced
-	Skipped bool   // never run: an earlier error, or the end of the session, came first
+	Rows    int64   // rows returned or copied, in either direction
+	Bytes   int64   // bytes of those rows on the wire
+	Tag     string  // the server's own word of completion, as "SELECT 3"
+	Code    string  // the protocol's error code, "" if the request succeeded
+	Message string  // the error's text; "" where it could carry protected values
+	Masked  int64   // values, and parts of values, that were replaced
+	By      []Count // which those were; what has no name is not in it
+	Skipped bool    // never run: an earlier error, or the end of the session, came first
 	// Through is, if one error made the server skip several requests, the
 	// Seq of the last of them: all from the event's Seq to it that were
 	// neither refused nor told of before. Otherwise 0.
@@ -229,12 +261,64 @@ type Column struct {
 	Derived bool
 }
 
-// A Mask replaces the values of one column of a result.
+// EveryColumn is the Index of a Mask that is for all columns of all results.
+const EveryColumn = -1
+
+// A Mask replaces the values of one column of a result, or what is found in
+// them. What the column's type cannot hold becomes NULL.
 type Mask struct {
 	Index int
-	// Text replaces each value that is not NULL, if the column's type can
-	// hold any text; otherwise, and if Text is "", the value becomes NULL.
-	Text string
+	Name  string // under which values are counted
+	As    string // what records say that values become, "" for NULL
+	// Way is how a value is replaced that is not NULL; nil: it becomes NULL.
+	Way Way
+	// Search is set if only what it finds is replaced. Way then is unused.
+	Search *Search
+}
+
+// A Way makes what stands for a value. It is immutable, and may be used by any
+// number of goroutines.
+type Way interface {
+	// Append appends to dst what replaces value, which is in the text form of
+	// its type. The same value always gives the same. False: nothing can
+	// replace it, and it becomes NULL.
+	Append(dst, value []byte) ([]byte, bool)
+}
+
+// A Digest is a Way that has, for a value, 16 bytes that stand for it and tell
+// nothing of it: types that cannot hold any text can be made of them.
+type Digest interface {
+	Way
+	Sum(value []byte) [16]byte
+}
+
+// A Search is what to look for in values. It is immutable, and may be used by
+// any number of goroutines.
+type Search struct {
+	Finder Finder
+	Kinds  []Kind // by Span.Kind
+}
+
+// A Kind is one kind of what a Search finds.
+type Kind struct {
+	Name string // under which it is counted
+	Way  Way    // what becomes of it; nil: the value that it is in becomes NULL
+}
+
+// A Finder finds parts of texts.
+type Finder interface {
+	// Find appends where they are to dst: in order, none of them empty, and
+	// none overlapping another.
+	Find(dst []Span, text []byte) []Span
+}
+
+// A Span is a part of a text, of one kind.
+type Span struct{ From, To, Kind int }
+
+// A Count is how often something was replaced.
+type Count struct {
+	Name string
+	N    int64
 }
 
 // A ColumnName names protected columns; "*" stands for any name.
@@ -245,7 +329,12 @@ type ColumnName struct{ Schema, Table, Column string }
 type Want struct {
 	Kinds   Kinds        // beyond Login, Prepare, Request and Outcome, which are always reported
 	Columns []ColumnName // columns that results must be watched for
-	MaxText int          // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
+	// Fields are the names of learned fields that conditions speak of, sorted.
+	Fields []string
+	// Searches name what all values may have to be searched for: which of it
+	// is said as the answer to the login.
+	Searches []string
+	MaxText  int // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
 	// Grammar is asked what statements mean. Nil: their words are all that is
 	// known.
 	Grammar Grammar
@@ -271,11 +360,41 @@ type Grammar interface {
 type Account struct {
 	Credential string // what operators call it
 	User       string
-	Password   string
+	Password   string // "": it has none, as where a certificate says who it is
+	// Prepared is the password as SCRAM wants it (RFC 4013), "" if that is
+	// Password itself.
+	Prepared   string
 	Parameters map[string]string // of the session, set over those of the client
+	// Label is put before what the client calls itself, so that the server's
+	// own log names the session. "": the client's own name is kept.
+	Label string
 	// Binding is the hash of the server's certificate (RFC 5929,
 	// tls-server-end-point), nil without TLS.
 	Binding []byte
+	// Methods are the ways to log in beyond SCRAM, which shows a server
+	// nothing that is of use to it, unless the password can be guessed.
+	Methods Methods
+	// Keys remembers what is costly to make from the password. Nil: nothing
+	// is remembered.
+	Keys Keys
+	// Rejected is called when the server does not take the password: it may
+	// have been replaced. It does not block. Nil: nobody cares.
+	Rejected func()
+}
+
+// Methods are ways to log in that a server may be answered.
+type Methods uint8
+
+const (
+	HashedPassword Methods = 1 << iota // a weak hash of the password (MD5)
+	PlainPassword                      // the password itself
+)
+
+// Keys remembers the keys made from one password. It may be used by any number
+// of goroutines and does not block.
+type Keys interface {
+	Known(salt []byte, iterations int) (key []byte, ok bool)
+	Keep(salt []byte, iterations int, key []byte)
 }
 
 // DefaultMaxText is how long a statement may be when nothing else is said, in
@@ -298,6 +417,9 @@ type Field struct {
 	Type  Type
 	Kinds Kinds  // the kinds of events that have it
 	Doc   string // one line, for people who write policies
+	// Learned: it takes more than the client's words to know it, so that events
+	// have it only if Want.Fields does.
+	Learned bool
 	// Exceptional: of logins, one that is true makes the event exceptional.
 	Exceptional bool
 }
@@ -318,6 +440,8 @@ type Protocol struct {
 	Fields []Field
 	// Sniff looks at the first bytes of a connection in one direction.
 	Sniff func(dir Dir, head []byte) Match
+	// LogsIn: its decoders can log in with an Account.
+	LogsIn bool
 	// New returns a decoder for one connection.
 	New func(want Want) Decoder
 }

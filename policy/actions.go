@@ -4,7 +4,8 @@ import "agentd.dev/decoders"
 
 // An action is what a rule does to the events it matches. Of all rules that
 // match, a deny decides before an allow, and an allow before the target's
-// default; masks are applied besides. docs/decisions/0002-rule-order.md.
+// default; masks are applied besides, and of those that assume a credential the
+// first counts. docs/decisions/0002-rule-order.md.
 type action struct {
 	name string
 	on   decoders.Kinds  // what it can be done to
@@ -16,6 +17,7 @@ const (
 	allow = iota
 	deny
 	mask
+	assume
 )
 
 var actions = [...]action{
@@ -34,8 +36,14 @@ var actions = [...]action{
 	mask: {
 		name: "mask",
 		on:   decoders.Columns,
-		keys: map[string]bool{"columns": true, "with": false},
-		why:  "its columns are replaced with a text or with null, and nobody is told",
+		keys: map[string]bool{"columns": false, "find": false, "with": false, "predicates": false, "functions": false},
+		why:  "its columns, or what it finds in them or in all, are replaced, and nobody is told",
+	},
+	assume: {
+		name: "assume",
+		on:   decoders.Login,
+		keys: map[string]bool{"credential": true},
+		why:  "its credential is what agentd logs in with in the client's place",
 	},
 }
 
@@ -48,6 +56,8 @@ func (a *action) misplaced(kinds decoders.Kinds) string {
 	switch name := kindName(kinds); {
 	case a == &actions[mask]:
 		return "mask is for results: write `on: result`"
+	case a == &actions[assume]:
+		return "assume is for logins: write `on: login`"
 	case name == "result":
 		return "results can only be masked: write `do: mask`, or judge the request"
 	default:

@@ -31,7 +31,14 @@ type Engine struct {
 // Load reads policy files, and all *.yaml and *.yml of folders, as one set of
 // rules for sessions of these protocols. Its error is Errors if the files are
 // wrong: every problem of every file.
+//
+// It gives ways of masking no key: LoadKeyed does.
 func Load(paths []string, protocols []decoders.Protocol) (*Engine, error) {
+	return LoadKeyed(paths, protocols, nil)
+}
+
+// LoadKeyed is Load with a key for the masks that need one.
+func LoadKeyed(paths []string, protocols []decoders.Protocol, key Key) (*Engine, error) {
 	languages, err := newLanguages(protocols)
 	if err != nil {
 		return nil, err
@@ -41,7 +48,7 @@ func Load(paths []string, protocols []decoders.Protocol) (*Engine, error) {
 	for _, name := range expand(paths) {
 		e.files = append(e.files, name)
 		if v, ok := document.Open(name, &report); ok {
-			e.rules = append(e.rules, readFile(v, languages)...)
+			e.rules = append(e.rules, readFile(v, languages, key)...)
 		}
 	}
 	unique(e.rules, &report)

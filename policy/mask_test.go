@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"agentd.dev/decoders"
+	ways "agentd.dev/decoders/masks"
 	"agentd.dev/policy"
 )
 
@@ -30,15 +31,15 @@ func TestColumnsAreMaskedAsTheRulesSay(t *testing.T) {
 		want    []decoders.Mask
 	}{
 		{"none", []decoders.Column{column(0, "public", "users", "name")}, "default", nil},
-		{"any schema", []decoders.Column{column(1, "s", "users", "email")}, "mail", []decoders.Mask{{Index: 1, Text: "[masked]"}}},
-		{"any table", []decoders.Column{column(0, "s", "t", "contact")}, "mail", []decoders.Mask{{Index: 0, Text: "[masked]"}}},
-		{"any column", []decoders.Column{column(0, "billing", "cards", "x")}, "cards", []decoders.Mask{{Index: 0}}},
+		{"any schema", []decoders.Column{column(1, "s", "users", "email")}, "mail", []decoders.Mask{{Index: 1, Name: "mail", As: "[masked]", Way: ways.Text("[masked]")}}},
+		{"any table", []decoders.Column{column(0, "s", "t", "contact")}, "mail", []decoders.Mask{{Index: 0, Name: "mail", As: "[masked]", Way: ways.Text("[masked]")}}},
+		{"any column", []decoders.Column{column(0, "billing", "cards", "x")}, "cards", []decoders.Mask{{Index: 0, Name: "cards"}}},
 		{"other schema", []decoders.Column{column(0, "archive", "cards", "x")}, "default", nil},
-		{"several", []decoders.Column{column(0, "p", "users", "email"), column(2, "billing", "cards", "pan")}, "mail", []decoders.Mask{{Index: 0, Text: "[masked]"}, {Index: 2}}},
-		{"null wins", []decoders.Column{column(3, "billing", "cards", "contact")}, "mail", []decoders.Mask{{Index: 3}}},
-		{"derived of two", []decoders.Column{column(0, "p", "users", "email"), column(0, "billing", "cards", "pan")}, "mail", []decoders.Mask{{Index: 0}}},
-		{"out of order", []decoders.Column{column(2, "p", "users", "email"), column(0, "p", "users", "email")}, "mail", []decoders.Mask{{Index: 2, Text: "[masked]"}, {Index: 0, Text: "[masked]"}}},
-		{"derived of a pattern", []decoders.Column{{Index: 1, Schema: "*", Table: "users", Name: "email", Derived: true}}, "mail", []decoders.Mask{{Index: 1, Text: "[masked]"}}},
+		{"several", []decoders.Column{column(0, "p", "users", "email"), column(2, "billing", "cards", "pan")}, "mail", []decoders.Mask{{Index: 0, Name: "mail", As: "[masked]", Way: ways.Text("[masked]")}, {Index: 2, Name: "cards"}}},
+		{"null wins", []decoders.Column{column(3, "billing", "cards", "contact")}, "mail", []decoders.Mask{{Index: 3, Name: "cards"}}},
+		{"derived of two", []decoders.Column{column(0, "p", "users", "email"), column(0, "billing", "cards", "pan")}, "mail", []decoders.Mask{{Index: 0, Name: "cards"}}},
+		{"out of order", []decoders.Column{column(2, "p", "users", "email"), column(0, "p", "users", "email")}, "mail", []decoders.Mask{{Index: 2, Name: "mail", As: "[masked]", Way: ways.Text("[masked]")}, {Index: 0, Name: "mail", As: "[masked]", Way: ways.Text("[masked]")}}},
+		{"derived of a pattern", []decoders.Column{{Index: 1, Schema: "*", Table: "users", Name: "email", Derived: true}}, "mail", []decoders.Mask{{Index: 1, Name: "mail", As: "[masked]", Way: ways.Text("[masked]")}}},
 	} {
 		v := r.Decide(&decoders.Event{Kind: decoders.Columns, Columns: tt.columns})
 		if v.Rule != tt.rule || !slices.Equal(v.Masks, tt.want) || (v.Outcome == policy.Rewrite) != (tt.want != nil) {

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/patterns"
 	"agentd.dev/policy/document"
 )
 
@@ -18,8 +19,15 @@ type rule struct {
 	do      *action
 	message string // for deny: why; for allow: what it allows
 	hint    string
+	source  string                // of when
 	columns []decoders.ColumnName // for mask
-	text    string                // for mask: what replaces a value, "" for NULL
+	find    []patterns.Pattern    // for mask: what to look for, nil for whole values
+	way     decoders.Way          // for mask: what replaces a value, nil for NULL
+	as      string                // what records call that
+	// predicates, for mask: statements may decide by the columns.
+	predicates bool
+	functions  []string // for mask: that are harmless, name or schema.name
+	login      string   // for assume: the credential
 
 	file         string
 	line, column int
@@ -40,17 +48,17 @@ var events = []struct {
 var ruleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // reserved are the names under which agentd itself decides.
-var reserved = []string{"default", "unclassified", "shutdown", "reload"}
+var reserved = []string{"default", "unclassified", "shutdown", "reload", "credential"}
 
 // maxNote bounds what clients are told, in bytes.
 const maxNote = 1000
 
 // readFile reads the rules of one file.
-func readFile(v document.Value, languages []*language) []*rule {
+func readFile(v document.Value, languages []*language, key Key) []*rule {
 	var rules []*rule
 	v.Map([]document.Key{{Name: "rules", Required: true, Read: func(v document.Value) {
 		v.List(func(v document.Value) {
-			if r := readRule(v, languages); r != nil {
+			if r := readRule(v, languages, key); r != nil {
 				rules = append(rules, r)
 			}
 		})
@@ -60,12 +68,12 @@ func readFile(v document.Value, languages []*language) []*rule {
 
 // readRule reads one rule. It returns what it understood of a wrong one, so
 // that the names of all are known.
-func readRule(v document.Value, languages []*language) *rule {
+func readRule(v document.Value, languages []*language, key Key) *rule {
 	r := new(rule)
 	r.file, r.line, r.column = v.Place()
 	var when *document.Value
 	given := map[string]document.Value{}
-	keys := ruleKeys(r, &when)
+	keys := ruleKeys(r, &when, key)
 	for i := range keys {
 		read, name := keys[i].Read, keys[i].Name
 		keys[i].Read = func(v document.Value) { given[name] = v; read(v) }
@@ -80,6 +88,8 @@ func readRule(v document.Value, languages []*language) *rule {
 			kinds = decoders.Login | decoders.Prepare | decoders.Request | decoders.Columns
 		}
 		r.when = compile(*when, kinds, languages)
+		r.source, _ = when.Word()
+		r.early(*when)
 	}
 	if r.do == &actions[allow] && r.on == decoders.Login && (when == nil || r.when != nil && !r.when.exceptional) {
 		v.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
@@ -88,7 +98,7 @@ func readRule(v document.Value, languages []*language) *rule {
 }
 
 // ruleKeys are the keys of a rule.
-func ruleKeys(r *rule, when **document.Value) []document.Key {
+func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
 	return []document.Key{
 		{Name: "name", Required: true, Read: r.readName},
 		{Name: "on", Required: true, Read: r.readOn},
@@ -97,7 +107,11 @@ func ruleKeys(r *rule, when **document.Value) []document.Key {
 		{Name: "message", Read: note(&r.message)},
 		{Name: "hint", Read: note(&r.hint)},
 		{Name: "columns", Read: r.readColumns},
-		{Name: "with", Read: r.readWith},
+		{Name: "find", Read: r.readFind},
+		{Name: "with", Read: r.readWith(key)},
+		{Name: "predicates", Read: r.readPredicates},
+		{Name: "functions", Read: r.readFunctions},
+		{Name: "credential", Read: r.readCredential},
 	}
 }
 
@@ -174,29 +188,12 @@ func (r *rule) readColumns(v document.Value) {
 	}
 }
 
-func (r *rule) readWith(v document.Value) {
-	if v.Null() {
-		return
-	}
-	text, ok := v.Text()
-	switch {
-	case !ok:
-	case text == "":
-		v.Problem("an empty text cannot be told from nothing: write `with: null` for NULL")
-	case len(text) > maxNote:
-		v.Problem("longer than %d bytes", maxNote)
-	case strings.ContainsRune(text, 0):
-		v.Problem("a zero byte: plain text only")
-	}
-	r.text = text
-}
-
 // fits reports what of a rule does not go with its action.
 func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	for _, key := range []string{"message", "hint", "columns", "with"} {
+	for _, key := range []string{"message", "hint", "columns", "find", "with", "predicates", "functions", "credential"} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
 		case present && !known:
@@ -204,6 +201,10 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 		case wanted && !present:
 			v.Problem("%s needs %q: %s", r.do.name, key, r.do.why)
 		}
+	}
+	_, columns := given["columns"]
+	if _, find := given["find"]; r.do == &actions[mask] && !columns && !find {
+		v.Problem("mask needs \"columns\" or \"find\": %s", r.do.why)
 	}
 }
 

@@ -23,6 +23,11 @@ type Rules struct {
 	pools   [16][]candidate // by the bit of the kind
 	seen    map[question]*answer
 	masks   []decoders.Mask
+	// searches are those put together so far, by the names of their rules;
+	// found and key are room for doing it.
+	searches map[string]*decoders.Search
+	found    []*rule
+	key      []byte
 }
 
 // A candidate is a rule that may match.
@@ -177,7 +182,15 @@ func (r *Rules) Want() decoders.Want {
 	for _, c := range r.session {
 		w.Kinds |= c.on
 		w.Columns = append(w.Columns, c.columns...)
+		if c.when != nil {
+			w.Fields = append(w.Fields, c.when.learned...)
+		}
+		if c.everywhere() {
+			w.Searches = append(w.Searches, c.says())
+		}
 	}
+	slices.Sort(w.Fields)
+	w.Fields = slices.Compact(w.Fields)
 	w.Kinds &^= decoders.Login | decoders.Prepare | decoders.Request
 	slices.SortFunc(w.Columns, func(a, b decoders.ColumnName) int {
 		return cmp.Or(strings.Compare(a.Schema, b.Schema), strings.Compare(a.Table, b.Table), strings.Compare(a.Column, b.Column))
@@ -191,7 +204,8 @@ func (r *Rules) Want() decoders.Want {
 // not asked about, and of protocols that are not known, are refused, and a
 // deny or mask whose condition cannot be evaluated applies.
 //
-// Masks of the verdict are valid until the next Decide.
+// Masks of the verdict are valid until the next Decide. A login that is let
+// through has what all values of its session are searched for.
 func (r *Rules) Decide(ev *decoders.Event) Verdict {
 	if ev.Unclassified != "" && r.target.Unclassified != Allowing {
 		return r.unclassified(ev)
@@ -202,15 +216,33 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 	if ev.Kind == decoders.Login {
 		r.login(ev.Facts)
 	}
-	a, ok := r.seen[question{ev.Kind, ev.Facts}]
-	if !ok {
-		a = r.answer(ev)
-		r.remember(question{ev.Kind, ev.Facts}, a)
-	}
+	a := r.about(ev)
 	if ev.Kind == decoders.Columns {
 		return r.mask(a, ev.Columns)
 	}
+	if len(ev.Exposures) > 0 && (a.verdict.Outcome == Forward || a.verdict.Outcome == Rewrite) {
+		if v, refused := r.exposed(ev.Exposures); refused {
+			return v
+		}
+	}
+	if ev.Kind == decoders.Login && a.verdict.Outcome == Forward {
+		v := a.verdict
+		v.Masks = r.everything()
+		return v
+	}
 	return a.verdict
+}
+
+// about returns the answer to an event, or to one like it that was answered
+// before.
+func (r *Rules) about(ev *decoders.Event) *answer {
+	q := question{ev.Kind, ev.Facts}
+	a, ok := r.seen[q]
+	if !ok {
+		a = r.answer(ev)
+		r.remember(q, a)
+	}
+	return a
 }
 
 // login makes what a login says known to the rules.

@@ -36,7 +36,7 @@ func TestTheSchemaListsTheKeysAndWordsOfARule(t *testing.T) {
 		got = append(got, name)
 	}
 	var when *document.Value
-	for _, key := range ruleKeys(new(rule), &when) {
+	for _, key := range ruleKeys(new(rule), &when, nil) {
 		want = append(want, key.Name)
 		if key.Required {
 			required = append(required, key.Name)

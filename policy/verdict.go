@@ -28,5 +28,5 @@ type Verdict struct {
 	Rule    string // the rule that decided, or "default", "unclassified"
 	Reason  string // for Refuse and Close: what the client is told
 	Hint    string
-	Masks   []decoders.Mask // for Rewrite; valid until the next Decide
+	Masks   []decoders.Mask // for Rewrite, and for a login; valid until the next Decide
 }

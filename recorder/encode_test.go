@@ -101,7 +101,7 @@ func TestSecretsAreNotRecorded(t *testing.T) {
 		if kind&(decoders.Outcome|decoders.Own) != 0 {
 			log.Told(&turn, at, &ev)
 		} else {
-			log.Asked(&turn, at, &ev, policy.Verdict{Outcome: policy.Rewrite, Masks: []decoders.Mask{{Index: 0, Text: "***"}}})
+			log.Asked(&turn, at, &ev, policy.Verdict{Outcome: policy.Rewrite, Masks: []decoders.Mask{{Index: 0, As: "***"}}})
 		}
 	}
 	empty := decoders.Event{Kind: decoders.Request, Seq: 9, Text: []byte(secret)}

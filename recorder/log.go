@@ -153,6 +153,7 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	t.str("code", r.Code)
 	t.str("message", r.Message)
 	t.int("masked", r.Masked)
+	maskedBy(t, r.By)
 	t.flag("skipped", r.Skipped)
 	t.int("through", int64(r.Through))
 
@@ -184,6 +185,11 @@ func login(t *Turn, facts decoders.Facts) {
 		if value, ok := facts.Field(f.fact).(string); ok {
 			t.str(f.key, value)
 		}
+	}
+	if credential, _ := facts.Field("login.credential").(string); credential != "" { // agentd logs in itself
+		as, _ := facts.Field("login.as").(string)
+		t.str("credential", credential)
+		t.str("as", as)
 	}
 }
 
@@ -217,10 +223,29 @@ func mask(t *Turn, index int, masks []decoders.Mask) {
 		if m.Index != index {
 			continue
 		}
+		if m.Search != nil {
+			t.flag("searched", true)
+			return
+		}
 		t.flag("masked", true)
-		t.str("as", m.Text)
+		t.str("as", m.As)
 		return
 	}
+}
+
+// maskedBy appends what was masked, by rule or pattern.
+func maskedBy(t *Turn, by []decoders.Count) {
+	if len(by) == 0 {
+		return
+	}
+	t.key("by", "")
+	for i, c := range by {
+		t.buf = append(t.buf, "{,"[min(i, 1)], '"')
+		t.buf, _ = appendEscaped(t.buf, []byte(c.Name))
+		t.buf = append(t.buf, `":`...)
+		t.buf = strconv.AppendInt(t.buf, c.N, 10)
+	}
+	t.buf = append(t.buf, '}')
 }
 
 // End puts the session's last record into t.

@@ -41,7 +41,7 @@ func conversation(t *testing.T, l *aLog, id string) {
 	ask(run, policy.Verdict{Outcome: policy.Forward, Rule: "read"})
 	ask(&decoders.Event{Kind: decoders.Columns, Seq: 4, Columns: []decoders.Column{
 		{Index: 0, Schema: "public", Table: "customers", Name: "email"}, {Index: 2, Name: "phone", Derived: true},
-	}}, policy.Verdict{Outcome: policy.Rewrite, Rule: "hide", Masks: []decoders.Mask{{Index: 0, Text: "***"}, {Index: 2}}})
+	}}, policy.Verdict{Outcome: policy.Rewrite, Rule: "hide", Masks: []decoders.Mask{{Index: 0, As: "***"}, {Index: 2}}})
 	tell(4, decoders.Result{Rows: 5, Bytes: 70, Tag: "SELECT 5", Masked: 10})
 	ask(statement(5, "drop table customers"), policy.Verdict{Rule: "no-drop", Reason: "dropping needs a person", Hint: "ask"})
 	tell(5, decoders.Result{Code: "42501", Message: "dropping needs a person"})

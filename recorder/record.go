@@ -35,6 +35,8 @@ type record struct {
 	User        string `json:"user"`
 	Database    string `json:"database"`
 	Application string `json:"application"`
+	Credential  string `json:"credential"`
+	As          string `json:"as"`
 
 	Text
 	Answer
@@ -94,6 +96,8 @@ type Column struct {
 	Derived bool   `json:"derived,omitempty"`
 	Masked  bool   `json:"masked,omitempty"`
 	As      string `json:"as,omitempty"` // what masked values became; "": NULL
+	// Searched: only what was found in the values was replaced.
+	Searched bool `json:"searched,omitempty"`
 }
 
 // A Done is what a request came to.
@@ -105,8 +109,10 @@ type Done struct {
 	Code    string        `json:"code,omitempty"`
 	Message string        `json:"message,omitempty"`
 	Masked  int64         `json:"masked,omitempty"`
-	Skipped bool          `json:"skipped,omitempty"`
-	Own     bool          `json:"own,omitempty"` // of what agentd itself asked
+	// By is how much of that was by which rule, or of which pattern.
+	By      map[string]int64 `json:"by,omitempty"`
+	Skipped bool             `json:"skipped,omitempty"`
+	Own     bool             `json:"own,omitempty"` // of what agentd itself asked
 	// Through is the seq of the last request that this outcome is of, if it
 	// is of several; those with an outcome or a refusal are not meant.
 	Through uint64 `json:"through,omitempty"`

@@ -77,18 +77,27 @@ func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, 
 	s.Log.Asked(&l.turn, l.now, step.Event, v)
 	l.Stats.Verdicts[v.Outcome].Add(1)
 	switch v.Outcome {
-	case policy.Forward:
-		return false, nil
+	case policy.Forward: // a login comes with what its session is searched for
+		return mask(s, v.Masks, len(v.Masks) > 0)
 	case policy.Rewrite:
-		masker, ok := s.Decoder.(decoders.Masker)
-		if !ok {
-			return true, errNoMask
-		}
-		masker.Mask(v.Masks)
-		return false, nil
+		return mask(s, v.Masks, true)
 	}
 	l.refuse(s, d, v)
 	return true, nil
+}
+
+// mask tells the decoder what to replace, if wanted. It fails closed: what
+// cannot be masked does not pass.
+func mask(s *session, masks []decoders.Mask, wanted bool) (drop bool, err error) {
+	if !wanted {
+		return false, nil
+	}
+	masker, ok := s.Decoder.(decoders.Masker)
+	if !ok {
+		return true, errNoMask
+	}
+	masker.Mask(masks)
+	return false, nil
 }
 
 // refuse tells the client no. A result cannot be refused any more, only the

@@ -17,19 +17,19 @@ var errStep = errors.New("the server's answers are out of step with the client's
 // backend handles the server's messages. It passes over as many as it can in
 // one step.
 func (d *decoder) backend(buf []byte) (decoders.Step, error) {
-	if d.phase == starting && buf[0] != 'E' || d.phase == cancelling {
+	if d.phase == starting && buf[0] != 'E' || d.phase == cancelling || d.phase == replacing {
 		return decoders.Step{}, fmt.Errorf("the server spoke before the client logged in, with %q", buf[0])
 	}
 	n := 0
 	for n < len(buf) {
 		if len(buf)-n < headerLen {
 			if d.catalogue.half {
-				return d.askCatalogue(len(buf)), nil
+				return d.askOwn(len(buf)), nil
 			}
 			return end(alone, n, 0, decoders.Step{Op: decoders.More, N: headerLen}, nil), nil
 		}
 		if d.catalogue.half {
-			return d.askCatalogue(headerLen), nil
+			return d.askOwn(headerLen), nil
 		}
 		m := message{buf: buf[n:], first: n == 0}
 		var err error
@@ -57,13 +57,15 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 	case 'N':
 		return d.notice(m)
 	case 'A':
-		return walk, nil
+		return d.notification(m)
 	}
 	switch d.phase {
 	case starting, loggingIn:
 		return d.admit(m)
 	case learning:
 		return d.learn(m)
+	case scopingNames:
+		return d.learnScope(m)
 	}
 	switch m.typ {
 	case 'E':
@@ -82,8 +84,7 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 	case 'D':
 		return d.row(s, at)
 	case 'd':
-		s.result.Bytes += int64(m.size)
-		return walk, d.expect(s, m, query, execute)
+		return d.copyRow(s, m)
 	case 'T':
 		return d.described(s, m)
 	case 'C':
@@ -147,11 +148,12 @@ func (d *decoder) answered(s *slot, m message) (turn, error) {
 		return d.outcome(s), nil
 	case 'G', 'W':
 		return walk, d.copyIn(s, m)
-	case 'H', 'c':
+	case 'H':
+		return d.copyOut(s, m)
+	case 'c':
 		return walk, d.expect(s, m, query, execute)
 	case 'V':
-		s.done = true
-		return walk, d.expect(s, m, function)
+		return d.returned(s, m)
 	}
 	return walk, fmt.Errorf("the server sent message %q, which is not known", m.typ)
 }
@@ -180,17 +182,17 @@ func (d *decoder) row(s *slot, m *message) (turn, error) {
 	if err := d.expect(s, *m, query, execute); err != nil {
 		return walk, err
 	}
-	var sh *shape
-	if d.masking() {
-		if sh = s.shape; s.kind == execute && s.portal != nil {
-			sh = s.portal.shape
+	if d.looking() {
+		sh, f := s.shape, &d.formats
+		if s.kind == execute && s.portal != nil {
+			sh, f = s.portal.shape, &s.portal.formats
 		}
 		if sh == nil {
 			return walk, errors.New("rows came of a result that the server never described, so that they cannot be masked")
 		}
-	}
-	if sh != nil && len(sh.masks) > 0 {
-		return d.maskRows(s, *m, sh.masks)
+		if len(sh.masks) > 0 || d.search != nil {
+			return d.maskRows(s, m, sh, f)
+		}
 	}
 	rows, n := int64(1), m.size
 	for len(m.buf)-n >= headerLen && m.buf[n] == 'D' {
@@ -207,40 +209,6 @@ func (d *decoder) row(s *slot, m *message) (turn, error) {
 	return walk, nil
 }
 
-// maskRows rewrites the row m and those behind it.
-func (d *decoder) maskRows(s *slot, m message, masks []mask) (turn, error) {
-	if m.size > maxRow {
-		return walk, fmt.Errorf("a row of %d bytes has masked columns, which is more than the %d that are looked at", m.size, maxRow)
-	}
-	if !m.whole() {
-		return d.need(m.size), nil
-	}
-	if !m.first {
-		return flush, nil
-	}
-	out, n := d.server.out[:0], 0
-	for buf := m.buf; len(buf) >= headerLen && buf[0] == 'D' && len(out) < maxBatch; buf = m.buf[n:] {
-		_, size, err := frame(buf)
-		if err != nil {
-			return walk, err
-		}
-		if len(buf) < size {
-			break
-		}
-		var masked int64
-		if out, masked, err = rewrite(out, buf[headerLen:size], masks); err != nil {
-			return walk, err
-		}
-		s.result.Rows++
-		s.result.Bytes += int64(size)
-		s.result.Masked += masked
-		n += size
-	}
-	d.server.out = out
-	d.server.step = decoders.Step{Op: decoders.Drop, N: n, Out: out}
-	return alone, nil
-}
-
 // described handles a RowDescription.
 func (d *decoder) described(s *slot, m message) (turn, error) {
 	if err := d.expect(s, m, query, describe); err != nil {
@@ -249,7 +217,7 @@ func (d *decoder) described(s *slot, m message) (turn, error) {
 	if s.both && !s.done {
 		return walk, fmt.Errorf("%w: a statement was described without its parameters", errStep)
 	}
-	if !d.masking() {
+	if !d.looking() {
 		if s.kind == describe {
 			d.pop()
 		}
@@ -261,9 +229,24 @@ func (d *decoder) described(s *slot, m message) (turn, error) {
 	if !m.whole() {
 		return d.need(m.size), nil
 	}
-	sh, err := d.look(d.room(s), m.body(), &s.reading)
+	d.renewed(&s.reading)
+	room := d.room(s)
+	sh, err := d.look(room, m.body(), &s.reading, s.completed)
 	if err != nil {
 		return walk, err
+	}
+	if sh == &unguarded && d.search != nil {
+		sh = room
+		sh.guarded, sh.masks = sh.guarded[:0], sh.masks[:0]
+	}
+	if sh != &unguarded {
+		f := &d.formats
+		if s.portal != nil {
+			f = &s.portal.formats
+		} else if s.kind == describe {
+			f = &d.undecided
+		}
+		sh.learnColumns(m.body(), f)
 	}
 	switch {
 	case s.kind == query:
@@ -430,6 +413,7 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 	}
 	if s.kind == query {
 		s.shape = nil
+		s.completed++
 		return walk, nil
 	}
 	d.took(&s.reading)
@@ -438,13 +422,21 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 
 // outcome tells what became of the request at the head and removes it.
 func (d *decoder) outcome(s *slot) turn {
-	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: s.result}
+	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: d.resultOf(s)}
 	told := s.told
 	d.pop()
 	if told {
 		return walk
 	}
 	return tell
+}
+
+// resultOf returns what came of a request, to be told: it outlives the slot.
+func (d *decoder) resultOf(s *slot) decoders.Result {
+	d.server.by = append(d.server.by[:0], s.result.By...)
+	r := s.result
+	r.By = d.server.by
+	return r
 }
 
 // ready handles ReadyForQuery.
@@ -484,13 +476,17 @@ func (d *decoder) ready(m message) (turn, error) {
 		d.phase = learning
 		return d.half(t), nil
 	}
+	if d.scoping.stale && status != 'E' && d.queue.len() == 0 {
+		d.phase = scopingNames
+		return d.half(t), nil
+	}
 	return t, nil
 }
 
 // outdates reports whether the catalogue may have to be asked again once s has
 // ended.
 func (d *decoder) outdates(s *slot) bool {
-	return d.catalogue.stale || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
+	return d.catalogue.stale || d.scoping.stale || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
 }
 
 // ended removes the slot that ReadyForQuery ends, and tells what came of it.

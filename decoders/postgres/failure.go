@@ -6,12 +6,33 @@ import (
 	"agentd.dev/decoders"
 )
 
-// failed handles ErrorResponse.
+// failed handles ErrorResponse. In a session with searches, what they find in
+// its texts is replaced.
 func (d *decoder) failed(m message) (turn, error) {
 	if want := min(m.size, maxError); len(m.buf) < want {
 		return d.need(want), nil
 	}
-	f := parseFailure(m.body())
+	body := m.body()
+	changed := d.search != nil && d.censorFields(d.head(), m)
+	if changed {
+		if !m.first {
+			return flush, nil
+		}
+		body = d.server.censored[headerLen:]
+	}
+	t, err := d.failure(m, parseFailure(body))
+	if err != nil || !changed || t != walk && t != tell {
+		return t, err
+	}
+	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.censored}
+	if t == tell {
+		d.server.step.Event = &d.server.event
+	}
+	return alone, nil
+}
+
+// failure takes note of an error that says f.
+func (d *decoder) failure(m message, f failure) (turn, error) {
 	s := d.head()
 	switch {
 	case s == nil:
@@ -95,15 +116,18 @@ func (d *decoder) withheld(s *slot, m message, f failure) (turn, error) {
 // notice handles NoticeResponse, of which the texts may carry values, too.
 func (d *decoder) notice(m message) (turn, error) {
 	s := d.head()
-	if !d.masking() || s == nil {
+	if d.search == nil && (!d.masking() || s == nil) {
 		return walk, nil
 	}
 	if want := min(m.size, maxError); len(m.buf) < want {
 		return d.need(want), nil
 	}
 	f := parseFailure(m.body())
-	if !d.withholds(s, f) {
-		return walk, nil
+	if s == nil || !d.withholds(s, f) {
+		if d.search == nil || !d.censorFields(s, m) {
+			return walk, nil
+		}
+		return d.replaced(m)
 	}
 	if !m.first {
 		return flush, nil
@@ -143,7 +167,7 @@ func (d *decoder) told(s *slot, f failure) turn {
 	}
 	d.fail(s, f)
 	s.told = true
-	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: s.result}
+	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: d.resultOf(s)}
 	return tell
 }
 

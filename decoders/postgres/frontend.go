@@ -59,8 +59,7 @@ func (d *decoder) fromClient(m message) (turn, error) {
 		return d.clientStep(decoders.Step{Op: decoders.Pass, N: m.size}, m), nil
 	}
 	if d.queue.len() >= maxSlots-1 { // a Bind may take two
-		d.client.step = decoders.Step{Op: decoders.Wait}
-		return alone, nil
+		return d.wait(), nil
 	}
 	switch m.typ {
 	case 'c', 'f':
@@ -101,6 +100,12 @@ func (d *decoder) clientStep(step decoders.Step, m message) turn {
 	return alone
 }
 
+// wait waits for the server's next message.
+func (d *decoder) wait() turn {
+	d.client.step = decoders.Step{Op: decoders.Wait}
+	return alone
+}
+
 // more wants the first n bytes of the message.
 func (d *decoder) more(n int) turn {
 	d.client.step = decoders.Step{Op: decoders.More, N: n}
@@ -116,6 +121,9 @@ func (d *decoder) push(kind byte) *slot {
 	}
 	s := d.queue.push()
 	s.kind = kind
+	if kind == query || kind == function || kind == syncing {
+		d.lastReady = d.queue.tail - 1
+	}
 	return s
 }
 
@@ -167,6 +175,7 @@ func (d *decoder) request(m message) (turn, error) {
 	case execute:
 		t, err = d.execute(m)
 	case function:
+		d.moves(&reading{effect: anything})
 		t = d.askAbout(m, decoders.Event{
 			Kind:         decoders.Request,
 			Unclassified: "a function is called by its OID, which says nothing of what it does",
@@ -206,8 +215,11 @@ func (d *decoder) query(m message) (turn, error) {
 		if r, study = d.read(text); study != nil {
 			return d.study(study), nil
 		}
+		if d.resolve(&r) {
+			return d.wait(), nil
+		}
 		ev.Text, ev.Record, ev.Unclassified = text, d.record(text, &r), r.unclassified
-		ev.Facts = r.asFacts()
+		ev.Facts, ev.Exposures = r.asFacts(), r.exposures
 	}
 	d.unsettle()
 	s := d.push(query)
@@ -218,13 +230,14 @@ func (d *decoder) query(m message) (turn, error) {
 	return d.askAbout(m, ev, s), nil
 }
 
-// record returns what of a text that is asked about now may be recorded.
+// record returns what of a text that is asked about now may be recorded:
+// what the session's searches find in it may not.
 func (d *decoder) record(text []byte, r *reading) []byte {
-	if !r.private {
-		return text
+	if r.private {
+		d.client.record = d.recordable(d.client.record, text, r)
+		text = d.client.record
 	}
-	d.client.record = d.recordable(d.client.record, text, r)
-	return d.client.record
+	return d.censorText(text)
 }
 
 // tooLong is the reading of a statement of n bytes.
@@ -268,7 +281,11 @@ func (d *decoder) parse(m message) (turn, error) {
 			if r, study = d.read(text); study != nil {
 				return d.study(study), nil
 			}
+			if d.resolve(&r) {
+				return d.wait(), nil
+			}
 			ev.Text, ev.Record, ev.Facts = text, d.record(text, &r), r.asFacts()
+			ev.Exposures = r.exposures
 		}
 	}
 	ev.Unclassified = r.unclassified
@@ -276,7 +293,7 @@ func (d *decoder) parse(m message) (turn, error) {
 	s := d.push(parse)
 	t := d.askAbout(m, ev, s)
 	if s != &d.scratch {
-		d.prepare(s, name, text, r)
+		d.prepare(s, name, text, ev.Record, r)
 	}
 	return t, nil
 }
@@ -290,7 +307,7 @@ func (d *decoder) names(m message, most int) (turn, error) {
 }
 
 // prepare keeps what a Parse brings, for when the server accepts it.
-func (d *decoder) prepare(s *slot, name, text []byte, r reading) {
+func (d *decoder) prepare(s *slot, name, text, record []byte, r reading) {
 	e := d.statements.reserve(name)
 	if e == nil || d.kept+len(text) > maxKept {
 		return // running it will be unclassified
@@ -299,14 +316,17 @@ func (d *decoder) prepare(s *slot, name, text []byte, r reading) {
 	st.seq, st.reading = s.seq, r
 	st.text = append(st.text, text...)
 	st.record = st.text
-	if r.private {
-		st.redacted = append(st.redacted, d.client.record...)
+	if r.private || d.search != nil {
+		st.redacted = append(st.redacted, record...)
 		st.record = st.redacted
 	}
 	st.kept = len(st.text)
 	d.kept += st.kept
 	s.statement, s.statements = st, e
 	e.next, e.slot = st, d.queue.tail-1
+	if len(name) > 0 {
+		d.scoping.prepares()
+	}
 }
 
 // execute handles Execute: a portal and a limit of rows.
@@ -323,8 +343,7 @@ func (d *decoder) execute(m message) (turn, error) {
 	}
 	p, wait := resolve(d, d.portals.find(name), d.recursor)
 	if wait {
-		d.client.step = decoders.Step{Op: decoders.Wait}
-		return alone, nil
+		return d.wait(), nil
 	}
 	ev := decoders.Event{Kind: decoders.Request}
 	s := d.push(execute)
@@ -333,12 +352,17 @@ func (d *decoder) execute(m message) (turn, error) {
 		ev.Unclassified = s.reading.unclassified
 	} else {
 		st := p.statement
+		d.renewed(&st.reading)
 		s.reading = st.reading
-		if s.reading.unclassified == "" && d.tainted && st.reading.effect&indirect != 0 {
-			s.reading.table, s.reading.column, s.reading.private = true, true, true
+		s.reading.resolved = p.resolved
+		if s.reading.unclassified == "" {
+			s.reading.unclassified = p.unclear
+		}
+		if d.tainted && st.reading.effect&indirect != 0 {
+			s.reading.blur()
 		}
 		ev.Ref, ev.Text, ev.Record, ev.Unclassified = st.seq, st.text, st.record, s.reading.unclassified
-		ev.Facts = s.reading.asFacts()
+		ev.Facts, ev.Exposures = s.reading.asFacts(), s.reading.exposures
 	}
 	if s != &d.scratch {
 		if p != nil {
@@ -375,7 +399,7 @@ func (d *decoder) named(m message) (turn, error) {
 	what, name := body[0], body[1:len(body)-1]
 	var st *statement
 	var p *portal
-	if d.masking() && m.typ == describe {
+	if d.looking() && m.typ == describe {
 		var wait bool
 		if what == 'S' {
 			st, wait = resolve(d, d.statements.find(name), d.renamed)
@@ -383,8 +407,7 @@ func (d *decoder) named(m message) (turn, error) {
 			p, wait = resolve(d, d.portals.find(name), d.recursor)
 		}
 		if wait {
-			d.client.step = decoders.Step{Op: decoders.Wait}
-			return alone, nil
+			return d.wait(), nil
 		}
 	}
 	s := d.push(m.typ)
@@ -407,7 +430,7 @@ func (d *decoder) named(m message) (turn, error) {
 // describe notes what a Describe in slot s will tell the shape of.
 func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 	s.both = what == 'S'
-	if !d.masking() {
+	if !d.looking() {
 		return
 	}
 	s.epoch = d.epoch
@@ -427,23 +450,32 @@ func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 	st.asked, st.askedEpoch = d.queue.tail-1, d.epoch
 }
 
-// bind handles Bind, of which only the two names are read.
+// bind handles Bind, of which only the two names are read, and, where values
+// may be replaced, the formats of its results.
 func (d *decoder) bind(m message) (turn, error) {
 	portalName, rest, ok := cstring(m.body())
 	if !ok {
 		return d.names(m, maxNames2)
 	}
-	name, _, ok := cstring(rest)
+	name, rest, ok := cstring(rest)
 	if !ok {
 		return d.names(m, maxNames2)
 	}
+	if d.looking() && m.size <= maxBind && !m.whole() {
+		return d.more(m.size), nil
+	}
 	st, wait := resolve(d, d.statements.find(name), d.renamed)
 	if wait {
-		d.client.step = decoders.Step{Op: decoders.Wait}
-		return alone, nil
+		return d.wait(), nil
+	}
+	meant := reading{}
+	if st != nil {
+		if meant = st.reading; d.resolve(&meant) {
+			return d.wait(), nil
+		}
 	}
 	hide := false
-	if d.masking() && !d.skipping && !d.known(st) {
+	if d.looking() && !d.skipping && !d.known(st) {
 		described, need := d.describedNext(m, portalName)
 		if need > 0 {
 			return d.more(need), nil
@@ -467,6 +499,10 @@ func (d *decoder) bind(m message) (turn, error) {
 	s := d.push(bind)
 	if s != &d.scratch {
 		d.open(s, portalName, st)
+		s.portal.resolved, s.portal.unclear = meant.resolved, meant.unclassified
+		if err := d.learnFormats(&s.portal.formats, m, rest); err != nil {
+			return walk, err
+		}
 	}
 	if !hide {
 		return walk, nil
@@ -474,6 +510,18 @@ func (d *decoder) bind(m message) (turn, error) {
 	d.client.out = appendDescribe(d.client.out[:0], name)
 	d.client.step = decoders.Step{Op: decoders.Pass, N: m.size, Out: d.client.out}
 	return alone, nil
+}
+
+// learnFormats reads from a Bind how its results are written.
+func (d *decoder) learnFormats(f *formats, m message, rest []byte) error {
+	switch {
+	case !d.looking():
+		return nil
+	case !m.whole():
+		f.all = unknownFormat
+		return nil
+	}
+	return f.bound(rest)
 }
 
 // open keeps the portal that a Bind makes, for when the server accepts it.

@@ -23,41 +23,34 @@ const (
 type shape struct {
 	guarded []guarded // what was asked about, by index
 	masks   []mask    // what is replaced, by index
+	columns []typed   // all, if values may be replaced
 }
 
 // A guarded column carries, or may carry, protected values.
 type guarded struct {
 	index  int
-	oid    uint32 // its type
 	column decoders.Column
 }
 
-// A mask replaces one column of a result.
+// A mask replaces one column of a result, or what is found in it.
 type mask struct {
-	index int
-	text  string
-	null  bool
+	index  int
+	name   string
+	way    decoders.Way
+	search *decoders.Search
 }
 
-// OIDs of built-in types (pg_type.dat).
-var (
-	// textual types hold any text, and write it alike in text and binary.
-	textual = map[uint32]bool{25: true, 1042: true, 1043: true, 19: true}
-	// plain types are too small or too regular to hold a whole row or a
-	// document.
-	plainTypes = map[uint32]bool{
-		16: true, 20: true, 21: true, 23: true, 26: true, 700: true, 701: true, 790: true, 1700: true,
-		1082: true, 1083: true, 1114: true, 1184: true, 1186: true, 1266: true,
-	}
-)
+// textual types hold any text (pg_type.dat).
+var textual = map[uint32]bool{25: true, 1042: true, 1043: true, 19: true}
 
-// maxNameText is how much of a replacement a value of type name can hold.
+// nameType is the type of names.
 const nameType = 19
 
 // look reads the body of a RowDescription and returns what is protected of
-// the result, told by where each column comes from: in spare, if there is
-// anything.
-func (d *decoder) look(spare *shape, body []byte, r *reading) (*shape, error) {
+// the result of a statement of r, the one with that number: in spare, if there is
+// anything. Where a column comes from, the server says; of computed ones, the
+// grammar does.
+func (d *decoder) look(spare *shape, body []byte, r *reading, statement int) (*shape, error) {
 	if len(body) < 2 {
 		return nil, errors.New("row description without a count")
 	}
@@ -71,22 +64,21 @@ func (d *decoder) look(spare *shape, body []byte, r *reading) (*shape, error) {
 		}
 		relation := binary.BigEndian.Uint32(rest)
 		number := binary.BigEndian.Uint16(rest[4:])
-		oid := binary.BigEndian.Uint32(rest[6:])
 		body = rest[18:]
 		found := d.catalogue.at(relation, number)
-		if found == nil && relation == 0 && r.computes(oid) {
-			found = d.catalogue.wanted
+		if found == nil && relation == 0 {
+			found = d.computed(r, statement, i, count)
 		}
 		if len(found) == 0 {
 			continue
 		}
 		if s == &unguarded {
 			s = spare
-			s.guarded, s.masks = s.guarded[:0], s.masks[:0]
+			s.guarded, s.masks, s.columns = s.guarded[:0], s.masks[:0], s.columns[:0]
 		}
 		for _, c := range found {
 			c.Index = i
-			s.guarded = append(s.guarded, guarded{index: i, oid: oid, column: c})
+			s.guarded = append(s.guarded, guarded{index: i, column: c})
 		}
 		if len(s.guarded) > maxGuarded {
 			return nil, errors.New("too many columns of a result may show protected values")
@@ -104,10 +96,19 @@ var unguarded shape
 // maxGuarded bounds what is asked about one result.
 const maxGuarded = 16 << 10
 
-// computes reports whether a column of type oid that no table has, in a
-// result of this statement, may show protected values.
-func (r *reading) computes(oid uint32) bool {
-	return r.column || r.table && !(r.tame && plainTypes[oid])
+// computed returns what column i of count may show, which no table has. Without
+// lineage, whatever a statement computes that mentions protected columns may
+// show them.
+func (d *decoder) computed(r *reading, statement, i, count int) []decoders.Column {
+	switch l := r.lineage; {
+	case l == nil && (r.table || r.column):
+		return d.catalogue.wanted
+	case l == nil:
+		return nil
+	case statement < len(l.results):
+		return l.results[statement].derived(i, count)
+	}
+	return d.catalogue.wanted
 }
 
 // columns is the event that asks about a result of the event seq.
@@ -123,75 +124,38 @@ func (d *decoder) columns(seq uint64, s *shape) *decoders.Event {
 
 // Mask implements decoders.Masker.
 func (d *decoder) Mask(masks []decoders.Mask) {
+	for _, m := range masks {
+		if m.Index == decoders.EveryColumn {
+			d.search = m.Search
+		}
+	}
 	s := d.answering
 	if s == nil {
 		return
 	}
 	s.masks = s.masks[:0]
 	for _, m := range masks {
-		at := mask{index: m.Index, null: true}
-		for _, g := range s.guarded {
-			if g.index == m.Index && textual[g.oid] && m.Text != "" {
-				at.null = false
-				at.text = m.Text
-				if g.oid == nameType {
-					at.text = at.text[:min(len(at.text), maxName)]
-				}
-			}
+		if m.Index != decoders.EveryColumn {
+			s.masks = append(s.masks, mask{index: m.Index, name: m.Name, way: m.Way, search: m.Search})
 		}
-		s.masks = append(s.masks, at)
 	}
 	slices.SortStableFunc(s.masks, func(a, b mask) int { return a.index - b.index })
 	s.masks = slices.CompactFunc(s.masks, func(a, b mask) bool { return a.index == b.index })
 }
 
-// rewrite appends the DataRow with the given body to dst, its masked columns
-// replaced, and returns how many values that were.
-func rewrite(dst, body []byte, masks []mask) ([]byte, int64, error) {
-	if len(body) < 2 {
-		return dst, 0, errors.New("row without a count")
-	}
-	count := int(binary.BigEndian.Uint16(body))
-	if last := masks[len(masks)-1].index; last >= count {
-		return dst, 0, fmt.Errorf("row of %d columns, of which number %d is to be masked", count, last)
-	}
-	from := len(dst)
-	dst = append(begin(dst, 'D'), body[:2]...)
-	body = body[2:]
-	masked := int64(0)
-	for i := range count {
-		if len(body) < 4 {
-			return dst, 0, fmt.Errorf("row ends before column %d of %d", i, count)
-		}
-		n := int(int32(binary.BigEndian.Uint32(body)))
-		if n < -1 || n > len(body)-4 {
-			return dst, 0, fmt.Errorf("value of %d bytes in a row with %d left", n, len(body)-4)
-		}
-		end := 4 + max(n, 0)
-		if len(masks) > 0 && masks[0].index == i {
-			if n >= 0 {
-				dst = masks[0].append(dst)
-				masked++
-			} else {
-				dst = append(dst, body[:4]...)
-			}
-			masks = masks[1:]
-		} else {
-			dst = append(dst, body[:end]...)
-		}
-		body = body[end:]
-	}
-	if len(body) > 0 {
-		return dst, 0, errors.New("row goes on behind its last column")
-	}
-	return finish(dst, from), masked, nil
-}
+// looking reports whether values of results may have to be replaced.
+func (d *decoder) looking() bool { return d.masking() || d.search != nil }
 
-// append writes the replacement as a value with its length.
-func (m *mask) append(dst []byte) []byte {
-	if m.null {
-		return append(dst, 0xff, 0xff, 0xff, 0xff)
+// learnColumns reads from a RowDescription, which look has found to be right,
+// what the columns are and, into formats, how they are written.
+func (s *shape) learnColumns(body []byte, f *formats) {
+	s.columns = s.columns[:0]
+	f.all, f.each = asText, f.each[:0]
+	for body = body[2:]; len(body) > 0; {
+		_, rest, _ := cstring(body)
+		oid := binary.BigEndian.Uint32(rest[6:])
+		s.columns = append(s.columns, typed{kind: kindOf(oid), oid: oid, modifier: int32(binary.BigEndian.Uint32(rest[12:]))})
+		f.each = append(f.each, byte(code(rest[16:18])))
+		body = rest[18:]
 	}
-	dst = binary.BigEndian.AppendUint32(dst, uint32(len(m.text)))
-	return append(dst, m.text...)
 }

@@ -25,6 +25,7 @@ var Protocol = decoders.Protocol{
 	Name:   "postgres",
 	Fields: slices.Concat(sql.Fields, loginFields),
 	Sniff:  sniff,
+	LogsIn: true,
 	New:    func(want decoders.Want) decoders.Decoder { return newDecoder(want) },
 }
 
@@ -32,10 +33,12 @@ var Protocol = decoders.Protocol{
 type phase uint8
 
 const (
-	starting   phase = iota // no type bytes yet
-	cancelling              // a CancelRequest was sent: nothing may follow
-	loggingIn               // until the first ReadyForQuery
-	learning                // agentd asks the catalogue where protected columns are
+	starting     phase = iota // no type bytes yet
+	cancelling                // a CancelRequest was sent: nothing may follow
+	replacing                 // the StartupMessage was allowed, and goes out as agentd's own
+	loggingIn                 // until the first ReadyForQuery
+	learning                  // agentd asks the catalogue where protected columns are
+	scopingNames              // agentd asks what the names of relations mean
 	running
 	over // the client said Terminate
 )
@@ -50,6 +53,7 @@ type decoder struct {
 	replication bool // the client may send replication commands
 
 	askedTLS, askedGSS bool // the client has asked for encryption, and was told that there is none
+	account            account
 
 	analyzer *sql.Analyzer
 	watch    []decoders.ColumnName // what analyzer looks for
@@ -59,9 +63,11 @@ type decoder struct {
 	}
 	encoding encoding
 	learned  lesson
+	scoping  scoping
 
 	queue      queue
 	lastSync   uint64 // the slot of the client's newest Sync
+	lastReady  uint64 // of its newest message that makes the server ready for the next query
 	challenged bool   // the server waits for a password message
 
 	asked    uint64 // the slot of the newest Ask, 0 if it got none
@@ -81,30 +87,39 @@ type decoder struct {
 
 	// epoch grows with every statement that may change what others mean:
 	// a description from an earlier one must be renewed.
-	epoch     uint64
-	unsettled bool // it will grow again when the transaction ends
-	tainted   bool // a cursor or statement made in SQL can reach protected columns
-	catalogue catalogue
-	answering *shape // what Mask is for
-	result    shape  // of the Query at the head
-	hidden    *shape // from a Describe of agentd's own, until its Bind is answered
+	epoch      uint64
+	unsettled  bool // it will grow again when the transaction ends
+	tainted    bool // a cursor or statement made in SQL can reach protected columns
+	catalogue  catalogue
+	answering  *shape           // what Mask is for
+	search     *decoders.Search // what all values are searched for, nil for nothing
+	room0      scratch
+	formats    formats // of the result of the Query at the head
+	undecided  formats // of a statement: those come with its Bind
+	copyingOut copying // what the server copies out
+	result     shape   // of the Query at the head
+	hidden     *shape  // from a Describe of agentd's own, until its Bind is answered
 
 	tags   map[string]string // texts that repeat, so that they need not be allocated again
 	client struct {
 		event       decoders.Event
 		step        decoders.Step
 		out, record []byte
+		spans       []decoders.Span
+		censored    []byte
 	}
 	server struct {
-		event   decoders.Event
-		step    decoders.Step
-		out     []byte
-		columns []decoders.Column
+		event    decoders.Event
+		step     decoders.Step
+		out      []byte
+		columns  []decoders.Column
+		by       []decoders.Count
+		censored []byte
 	}
 }
 
 func newDecoder(want decoders.Want) *decoder {
-	d := &decoder{want: want, maxText: want.MaxText, watch: want.Columns, analyzer: sql.NewAnalyzer(want.Columns)}
+	d := &decoder{want: want, maxText: want.MaxText, watch: want.Columns, analyzer: sql.NewAnalyzer(want.Columns), scoping: newScoping(&want)}
 	if d.maxText <= 0 {
 		d.maxText = decoders.DefaultMaxText
 	}
@@ -126,9 +141,11 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 	switch d.phase {
 	case starting:
 		return d.start(buf)
+	case replacing:
+		return d.replace(), nil
 	case loggingIn:
 		return d.authenticate(buf)
-	case learning:
+	case learning, scopingNames:
 		return decoders.Step{Op: decoders.Wait}, nil
 	case running:
 		return d.frontend(buf)

@@ -1,5 +1,7 @@
 package postgres
 
+import "agentd.dev/decoders/sql"
+
 const (
 	// maxNames bounds the named statements and portals a session may have,
 	// maxKept the bytes of the texts kept for them. What comes on top is not
@@ -39,6 +41,11 @@ type portal struct {
 	statement *statement
 	shape     *shape
 	described bool // shape is or will be known before rows come
+	// resolved is what its names meant when it was bound, which is when the
+	// server planned it; unclear why that, or its statement, is unclassified.
+	resolved *sql.Resolved
+	unclear  string
+	formats  formats // that its results come in
 }
 
 // Names maps names to things of one kind: as the server has them, and as it
@@ -131,7 +138,7 @@ func (d *decoder) newPortal(s *statement) *portal {
 	}
 	d.sparePortal = nil
 	s.refs++
-	*p = portal{refs: 1, statement: s}
+	*p = portal{refs: 1, statement: s, formats: formats{each: p.formats.each[:0]}}
 	return p
 }
 

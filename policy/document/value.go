@@ -152,6 +152,9 @@ func (v Value) Bool() (value, ok bool) {
 // IsList reports whether v is a sequence.
 func (v Value) IsList() bool { return v.node.Kind == yaml.SequenceNode }
 
+// IsMap reports whether v is a mapping.
+func (v Value) IsMap() bool { return v.node.Kind == yaml.MappingNode }
+
 // Choice reads one of choices and returns its index.
 func (v Value) Choice(choices []string) (int, bool) {
 	if v.node.Kind != yaml.ScalarNode {
