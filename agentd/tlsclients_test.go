@@ -235,3 +235,40 @@ func TestASharedCASignsWhatClientsSee(t *testing.T) {
 		t.Errorf("psql printed %q", got)
 	}
 }
+
+// A session over TLS goes on while another agentd takes over, and is told when its
+// own stops.
+func TestAnUpgradeCutsNoSessionOverTLS(t *testing.T) {
+	t.Parallel()
+	ca := lab.NewAuthority(t)
+	server := lab.Postgres(t, lab.OverTLS(ca.Issue(t, lab.Issue{Name: "orders.internal"}), ""), lab.Access("hostssl all all all trust"))
+	agentd := lab.StartAgentd(t, lab.Setup{
+		Policy: judged, Target: server, Config: "limits: {drain: 0s}\n",
+		TLS: "{client: require, server: verify-ca, ca: " + ca.File + "}",
+	})
+	k := converse(t, agentd, server)
+	k.says(t, "begun")
+	first := agentd.Process
+	if err := agentd.Start(t); err != nil {
+		t.Fatal(err)
+	}
+	k.says(t, "goes on")
+	k.ends(t)
+	if err := first.Wait(); err != nil {
+		t.Errorf("the first agentd ended with %v", err)
+	}
+	k = converse(t, agentd, server)
+	k.says(t, "begun again")
+	agentd.Process.Stop(unix.SIGTERM)
+	if got := k.say(t, "select 'over';"); !strings.Contains(got, "agentd on this node is stopping") {
+		t.Errorf("when agentd stopped psql printed %q, want why its session ended", got)
+	}
+	if err := agentd.Start(t); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range summaries(t, agentd) {
+		if s.Scope != "tls" || s.ClientTLS == nil || s.ServerTLS == nil || s.ServerTLS.Verified != "chain" {
+			t.Errorf("recorded scope %q, client %v, server %v; want TLS on both legs", s.Scope, s.ClientTLS, s.ServerTLS)
+		}
+	}
+}
