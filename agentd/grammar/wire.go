@@ -61,6 +61,7 @@ func (w *wire) statement(s *sql.Statement) {
 	list(w, &s.Types, (*wire).qualified)
 	list(w, &s.Operators, (*wire).qualified)
 	w.flags(&s.Open, &s.Opaque, &s.HasWhere, &s.DDL, &s.Utility)
+	w.small(&s.Since)
 	w.str(&s.Copy)
 	list(w, &s.Sets, (*wire).str)
 }
@@ -119,6 +120,18 @@ func (w *wire) str(s *string) {
 		return
 	}
 	*s, w.in = w.in[:n], w.in[n:]
+}
+
+// small passes over a number from 0 to 255.
+func (w *wire) small(n *int) {
+	switch {
+	case !w.reading:
+		w.out = append(w.out, byte(*n))
+	case w.in == "":
+		w.broken = true
+	default:
+		*n, w.in = int(w.in[0]), w.in[1:]
+	}
 }
 
 // flags passes over eight booleans at most.
