@@ -304,7 +304,7 @@ func (g *generator) item(v *visible) string {
 	case n == 12: // literals, more than the grammar sees
 		alias := g.name("v")
 		add(source{name: alias, columns: []typed{{"column3", "text"}, {"column1", "int"}}})
-		return "(values (1, 2, '3')" + pick(g, []string{"", ", (4, 5, " + g.expr("text", &visible{outer: v.outer}) + ")"}) + ") as " + alias
+		return "(values (1, 2, '3')" + pick(g, []string{"", ", (4, 5, (" + g.inner("text", &visible{outer: v.outer}) + " limit 1))"}) + ") as " + alias
 	case n == 4:
 		alias := g.name("f")
 		add(source{name: alias, columns: []typed{{alias, "int"}}, scalar: true})
