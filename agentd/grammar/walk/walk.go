@@ -192,12 +192,17 @@ func (w *walker) since(version int) { w.st.Since = max(w.st.Since, version) }
 
 func (w *walker) verb(v string) { appendNew(&w.st.Verbs, v) }
 
-// table notes the use of a relation.
+// table notes the use of a relation. One that is made to be temporary is in the
+// schema of those.
 func (w *walker) table(rv *pg.RangeVar, write bool) {
 	if rv == nil {
 		return
 	}
-	w.named(sql.Table{Schema: rv.Schemaname, Table: rv.Relname, Write: write})
+	t := sql.Table{Schema: rv.Schemaname, Table: rv.Relname, Write: write}
+	if t.Schema == "" && rv.Relpersistence == "t" {
+		t.Schema = "pg_temp"
+	}
+	w.named(t)
 }
 
 func (w *walker) named(t sql.Table) {
