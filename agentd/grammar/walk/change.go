@@ -9,7 +9,7 @@ import (
 // target is the relation that a statement writes, for names to refer to.
 func (w *walker) target(rv *pg.RangeVar) (*relation, sql.Ref) {
 	r := w.rangeVar(rv, nil, true)
-	return r, sql.Ref{Schema: rv.GetSchemaname(), Table: rv.GetRelname()}
+	return r, sql.Ref{Schema: schemaOf(rv), Table: rv.GetRelname()}
 }
 
 // insertStmt reads INSERT.

@@ -106,7 +106,7 @@ func (w *walker) rangeVar(rv *pg.RangeVar, sc *scope, write bool) *relation {
 
 // base is a base relation under its own name.
 func (w *walker) base(rv *pg.RangeVar) *relation {
-	ref := sql.Ref{Schema: rv.GetSchemaname(), Table: rv.GetRelname(), Column: "*"}
+	ref := sql.Ref{Schema: schemaOf(rv), Table: rv.GetRelname(), Column: "*"}
 	return &relation{
 		shape: &shape{open: true, parts: []sql.Ref{ref}},
 		alias: ref.Table, base: ref,
