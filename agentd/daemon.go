@@ -17,6 +17,7 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/credentials"
 	"agentd.dev/agentd/grammar"
 	"agentd.dev/agentd/handover"
 	"agentd.dev/agentd/hosts"
@@ -45,10 +46,12 @@ type Daemon struct {
 	reloads  reloads
 	hosts    *hosts.Hosts
 	names    names.Names
-	capture  *capture.Capture
-	sources  []identity.Source
-	runs     *runs
-	follower *follower
+	// credentials are those of the configuration in force.
+	credentials credentials.Store
+	capture     *capture.Capture
+	sources     []identity.Source
+	runs        *runs
+	follower    *follower
 	// containers are those of the node, nil without a runtime.
 	containers containers
 	// api is what the API server says of them, nil outside of Kubernetes.
@@ -97,6 +100,10 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := keepCores(config); err != nil {
+		return err
+	}
+	d.credentials.Use(config.Credentials)
 	d.inForce.Store(first)
 	from, err := d.inherit()
 	if err != nil {

@@ -31,6 +31,9 @@ func readPolicy(config *Config) (*inForce, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := engine.Lacking(credentialNames(config.Credentials)); err != nil {
+		return nil, err
+	}
 	return &inForce{config: config, policy: engine, sums: sums, since: time.Now()}, nil
 }
 
@@ -74,6 +77,7 @@ var fixed = []struct {
 	{"capture.nri", func(c *Config) any { return c.Capture.NRI }},
 	{"resolver", func(c *Config) any { return c.Resolver }},
 	{"record", func(c *Config) any { return c.Record }},
+	{"coreDumps", func(c *Config) any { return c.CoreDumps }},
 	{"limits.loops", func(c *Config) any { return c.Limits.Loops }},
 }
 

@@ -20,6 +20,7 @@ type judge struct {
 	session policy.Session
 	listed  bool // the target is one that the configuration names
 	want    decoders.Want
+	login   loginKeeper
 
 	by    *inForce // whose rules are
 	rules *policy.Rules
@@ -45,8 +46,14 @@ func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
 	if j.over != nil {
 		return *j.over
 	}
+	if v := j.login.objection(ev); v != nil {
+		return *v
+	}
 	return j.rules.Decide(ev)
 }
+
+// Told implements relay.Judge.
+func (j *judge) Told(outcome *decoders.Event) { j.rules.Told(outcome) }
 
 // renew goes over to other rules.
 func (j *judge) renew(now *inForce) {

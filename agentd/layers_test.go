@@ -25,6 +25,7 @@ var allowed = []struct {
 	{"agentd/names", nil},
 	{"agentd/hosts", nil},
 	{"agentd/pods", []string{"agentd/cgroup"}},
+	{"agentd/credentials", []string{"decoders"}},
 	{"agentd/identity", []string{"policy", "agentd/cgroup", "agentd/pods"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
 	{"agentd/pods/...", []string{"agentd/pods", "agentd/cgroup"}},

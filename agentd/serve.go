@@ -84,10 +84,11 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 		return d.reject(log, err)
 	}
 	judge := d.newJudge(session, by)
+	judge.logIn(ctx, &conn)
 	kept = d.relay(&relay.Session{
 		Client:  conn.FD,
 		Server:  server,
-		Decoder: protocol.New(judge.want),
+		Decoder: judge.decoder(&protocol),
 		Judge:   judge,
 		Log:     log,
 		Done:    func(recorder.End) { d.sessionEnded(session.ID) },

@@ -29,6 +29,7 @@ type TargetConfig struct {
 	Default      policy.Default
 	Unclassified policy.Default
 	Labels       map[string]string
+	Login        LoginConfig
 
 	located bool // while it is read: address or host was given, right or wrong
 }
@@ -113,7 +114,7 @@ func (t *Targets) read(v document.Value) {
 }
 
 func (t *TargetConfig) keys() []document.Key {
-	return []document.Key{
+	return append(t.Login.keys(), []document.Key{
 		{Name: "name", Required: true, Read: name(&t.Name, targetName, "a target")},
 		{Name: "address", Read: t.readAddress},
 		{Name: "host", Read: t.readHost},
@@ -140,7 +141,7 @@ func (t *TargetConfig) keys() []document.Key {
 				}
 			})
 		}},
-	}
+	}...)
 }
 
 func (t *TargetConfig) readAddress(v document.Value) {

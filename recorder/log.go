@@ -186,6 +186,11 @@ func login(t *Turn, facts decoders.Facts) {
 			t.str(f.key, value)
 		}
 	}
+	if credential, _ := facts.Field("login.credential").(string); credential != "" { // agentd logs in itself
+		as, _ := facts.Field("login.as").(string)
+		t.str("credential", credential)
+		t.str("as", as)
+	}
 }
 
 // columns appends the protected columns of a result and what each is

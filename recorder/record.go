@@ -35,6 +35,8 @@ type record struct {
 	User        string `json:"user"`
 	Database    string `json:"database"`
 	Application string `json:"application"`
+	Credential  string `json:"credential"`
+	As          string `json:"as"`
 
 	Text
 	Answer

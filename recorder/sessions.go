@@ -39,6 +39,8 @@ type Summary struct {
 	User        string `json:"user,omitempty"`
 	Database    string `json:"database,omitempty"`
 	Application string `json:"application,omitempty"`
+	Credential  string `json:"credential,omitempty"` // that agentd logged in with in the client's place
+	As          string `json:"as,omitempty"`         // and the user that is of it
 
 	Statements int64 `json:"statements"`
 	Denied     int64 `json:"denied"`
@@ -199,6 +201,7 @@ func (s *Summary) update(r *record) {
 		s.goOn(r.Type == "resumed")
 	case "login":
 		s.User, s.Database, s.Application = r.User, r.Database, r.Application
+		s.Credential, s.As = r.Credential, r.As
 	case "close":
 		s.State, s.End, s.Outcome = Ended, r.Time, r.Reason
 		s.Statements, s.Denied, s.Failed = r.Statements, r.Denied, r.Failed

@@ -18,6 +18,8 @@ type Status struct {
 	Log       Log              `json:"log"`
 	Workloads []Workload       `json:"workloads"`
 	Targets   []Target         `json:"targets"`
+	// Credentials are what agentd logs in to targets with.
+	Credentials []Credential `json:"credentials"`
 }
 
 // Seconds is a duration in whole seconds.
@@ -106,6 +108,17 @@ type Target struct {
 	Default      string            `json:"default"`      // allow or deny, where no rule speaks
 	Unclassified string            `json:"unclassified"` // allow or deny, where nothing was understood
 	Labels       map[string]string `json:"labels,omitempty"`
+}
+
+// A Credential is what agentd logs in to targets with, without its secret.
+type Credential struct {
+	Name    string    `json:"name"`
+	Source  string    `json:"source"`         // of the password: file PATH, environment NAME, helper PROGRAM, no password
+	User    string    `json:"user,omitempty"` // "" while it is not known
+	Fetched time.Time `json:"fetched,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+	Problem string    `json:"problem,omitempty"` // why it could not be fetched the last time
+	Warning string    `json:"warning,omitempty"` // what is unwise about it
 }
 
 // A Connection is one of a captured workload that does not go through agentd:

@@ -72,6 +72,11 @@ func sampleStatus(folder string) control.Status {
 			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Namespace: "agents", Pod: "reporter-7d9f", Processes: 3, Namespaces: 1, Earlier: 1, WhenDown: "refuse", Verified: true, Seen: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)},
 			{Name: "evil\x1b[2J\nname", Source: "run", WhenDown: "open", Problem: "a synthetic connection was not redirected"},
 		},
+		Credentials: []control.Credential{
+			{Name: "orders-ro", Source: "file /run/secrets/orders", User: "reporter", Fetched: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC), Warning: "/run/secrets/orders can be read by others (mode 0644)"},
+			{Name: "orders-rw", Source: "helper /usr/local/libexec/token"},
+			{Name: "iam", Source: "helper /usr/bin/iam", User: "x", Fetched: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC), Expires: time.Date(2026, 11, 24, 12, 45, 0, 0, time.UTC)},
+		},
 		Targets: []control.Target{
 			{Name: "orders", Addresses: []string{"10.0.0.7:5432"}, Protocol: "postgres", Default: "allow", Unclassified: "deny", Labels: map[string]string{"env": "prod", "area": "eu"}},
 			{Name: "replica", Host: "*.orders.internal", Addresses: []string{"10.0.0.8:5432"}, Problem: "lookup a.orders.internal: i/o timeout", Protocol: "postgres", Default: "deny", Unclassified: "deny"},

@@ -55,6 +55,12 @@ func Setting(line string) PostgresOption {
 	return func(s *postgresSetup) { s.settings = append(s.settings, line) }
 }
 
+// HBA adds a line of pg_hba.conf, as "host all md5_user all md5", before those
+// that there are. Of all lines the first that fits counts.
+func HBA(line string) PostgresOption {
+	return func(s *postgresSetup) { s.hba = append(s.hba, line) }
+}
+
 // Replication lets users who may replicate do so with their password.
 func Replication() PostgresOption {
 	return func(s *postgresSetup) { s.hba = append(s.hba, "host replication all all scram-sha-256") }
