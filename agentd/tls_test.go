@@ -41,6 +41,11 @@ func newSecured(t *testing.T, ca, others *lab.Authority, places []tlsPlace) *sec
 		fmt.Fprintf(&config, "  - {name: t%d, address: \"%s:%d\", protocol: postgres, default: allow, unclassified: allow, tls: %s}\n", i, p.address, p.server.Addr.Port(), p.tls)
 		s.ports[p.address] = fmt.Sprint(p.server.Addr.Port())
 	}
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("lab-password"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&config, "credentials: [{name: own, user: agent, password: {file: %s}}]\n", password)
 	s.Agentd = lab.StartAgentd(t, lab.Setup{Policy: judged, Config: config.String()})
 	s.root = filepath.Join(t.TempDir(), "agentd.crt")
 	if _, err := s.Ctl(t, "ca", "export", "--out", s.root); err != nil {
