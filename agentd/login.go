@@ -30,6 +30,9 @@ type loginKeeper struct {
 // login takes its place.
 func (j *judge) logIn(ctx context.Context, conn *capture.Conn) {
 	j.login.problem = j.account(ctx, conn)
+	if j.login.problem != nil { // for the record; the login is refused
+		j.want.Account = &decoders.Account{Credential: j.login.credential}
+	}
 }
 
 // account makes the decoder log in, if agentd is to do that.
@@ -38,7 +41,7 @@ func (j *judge) account(ctx context.Context, conn *capture.Conn) error {
 	target, _ := j.by.config.Targets.named(j.session.Target.Name)
 	switch {
 	case err != nil:
-		j.login.credential = "?"
+		j.login.credential = "unknown" // to nobody: it is the condition that failed
 		return err
 	case name == "":
 		name = target.Login.Credential
