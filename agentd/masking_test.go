@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"agentd.dev/agentd/internal/attempt"
+	"agentd.dev/agentd/internal/dialogue"
 	"agentd.dev/agentd/internal/lab"
 )
 
@@ -63,6 +63,19 @@ func joined(themes ...[]way) []way {
 		all = append(all, theme...)
 	}
 	return all
+}
+
+// chosen are the ways of which group and name match $WAYS, for whoever works on
+// some of them; all if it is empty.
+func chosen() []*way {
+	match := regexp.MustCompile(os.Getenv("WAYS"))
+	var out []*way
+	for i := range ways {
+		if w := &ways[i]; match.MatchString(w.group + ", " + w.name) {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // A protocol is how a statement goes to the server.
@@ -152,8 +165,8 @@ func TestEveryWayToAMaskedColumn(t *testing.T) {
 	gossip(t, server)
 	judge := newJudge(secrets)
 	var direct, captured []*trial
-	for i := range ways {
-		w := &ways[i]
+	tried := chosen()
+	for _, w := range tried {
 		first := true
 		for _, p := range protocols {
 			if !w.goes(p) {
@@ -174,9 +187,11 @@ func TestEveryWayToAMaskedColumn(t *testing.T) {
 	hold(t, server, "d", direct, func(cmd *exec.Cmd) *exec.Cmd { return cmd })
 	hold(t, server, "c", captured, func(cmd *exec.Cmd) *exec.Cmd { return agentd.Captured(t, cmd) })
 	began := time.Now()
-	found := findings(t, judge, direct, captured)
+	found := findings(t, judge, tried, direct, captured)
 	t.Logf("judged in %.1f s", time.Since(began).Seconds())
-	compareDocument(t, found)
+	if len(tried) == len(ways) {
+		compareDocument(t, found)
+	}
 }
 
 const (
@@ -269,7 +284,7 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(lab.Binary(t, "./agentd/internal/attempt/client"), free...)
+	cmd := exec.Command(lab.Binary(t, "./agentd/internal/dialogue/client"), free...)
 	cmd.Env = append(os.Environ(), "PGHOST="+server.Addr.Addr().String(), "PGPORT="+portOf(server),
 		"PGPASSWORD="+server.Password, "PGSSLMODE=disable")
 	cmd.Stdin = bytes.NewReader(text)
@@ -353,11 +368,10 @@ func makeDatabases(t *testing.T, server *lab.Server, names []string) {
 
 // findings says for each way and protocol what came of it, and fails the test
 // where that is not as it should be.
-func findings(t *testing.T, j *judge, direct, captured []*trial) map[*way]map[string]string {
+func findings(t *testing.T, j *judge, ways []*way, direct, captured []*trial) map[*way]map[string]string {
 	t.Helper()
 	out := map[*way]map[string]string{}
-	for i := range ways {
-		w := &ways[i]
+	for _, w := range ways {
 		if w.untried == "" {
 			found, how := w.opens(j, pick(direct, w, ""), pick(direct, w, ""))
 			switch {
