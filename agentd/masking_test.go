@@ -151,7 +151,7 @@ type trial struct {
 	direct   bool // without agentd
 	right    bool
 	database string // its own, "" for any
-	heard    attempt.Heard
+	heard    dialogue.Heard
 }
 
 func (tr *trial) turns() [][]byte { return tr.way.turns(tr.protocol, tr.right) }
@@ -269,10 +269,10 @@ var (
 // that were not answered because one before them in the session ended it.
 func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []string, wrap func(*exec.Cmd) *exec.Cmd) []*trial {
 	t.Helper()
-	asked := make([]attempt.Session, len(sessions))
+	asked := make([]dialogue.Session, len(sessions))
 	for i, trials := range sessions {
 		w := trials[0].way
-		asked[i] = attempt.Session{User: server.User, Database: trials[0].database, Parameters: w.startup}
+		asked[i] = dialogue.Session{User: server.User, Database: trials[0].database, Parameters: w.startup}
 		if w.chief {
 			asked[i].User = "chief"
 		}
@@ -294,7 +294,7 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", cmd, err, said.String())
 	}
-	var heard []attempt.Heard
+	var heard []dialogue.Heard
 	if err := json.Unmarshal(out, &heard); err != nil || len(heard) != len(sessions) {
 		t.Fatalf("%d sessions heard (%v), want %d", len(heard), err, len(sessions))
 	}
@@ -307,7 +307,7 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 
 // deal gives each trial of a session its answers, and returns those that got
 // none for a reason that is another's.
-func deal(trials []*trial, heard attempt.Heard) []*trial {
+func deal(trials []*trial, heard dialogue.Heard) []*trial {
 	for i, tr := range trials {
 		n := len(tr.turns())
 		if len(heard.Answers) == 0 && i > 0 {
