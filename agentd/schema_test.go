@@ -51,11 +51,11 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"select", selectKeys(new(selection.Rule)), root.Properties["capture"].Properties["select"].Items},
 		{"workloads", w.keys(), root.Properties["capture"].Properties["workloads"].Items},
 		{"targets", target.keys(""), root.Properties["targets"].Items},
-		{"tls", target.TLS.keys(""), root.Properties["targets"].Items.Properties["tls"]},
-		{"ca", c.CA.keys(""), root.Properties["ca"]},
 		{"credentials", credentialKeys(new(credentials.Credential), ""), root.Properties["credentials"].Items},
 		{"password", passwordKeys(new(credentials.Credential), ""), root.Properties["credentials"].Items.Properties["password"]},
 		{"exec", helperKeys(new(credentials.Helper), ""), root.Properties["credentials"].Items.Properties["password"].Properties["exec"]},
+		{"tls", target.TLS.keys(""), root.Properties["targets"].Items.Properties["tls"]},
+		{"ca", c.CA.keys(""), root.Properties["ca"]},
 		{"record", c.Record.keys(), root.Properties["record"]},
 		{"limits", c.Limits.keys(), root.Properties["limits"]},
 	} {

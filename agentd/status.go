@@ -41,6 +41,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Targets:     d.Targets(),
 		CA:          d.CA(),
 		Credentials: d.credentialStatus(ctx),
+		CA:          d.CA(),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",
@@ -190,6 +191,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Capture:        d.capture.Counters(),
 		Workloads:      int64(len(d.capture.Workloads())),
 		Verified:       d.captureStatus().Verified,
+		Grammar:        d.grammar.Counts.Read(),
 	}
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)

@@ -29,8 +29,8 @@ type TargetConfig struct {
 	Default      policy.Default
 	Unclassified policy.Default
 	Labels       map[string]string
-	TLS          TLSConfig
 	Login        LoginConfig
+	TLS          TLSConfig
 
 	located bool // while it is read: address or host was given, right or wrong
 }

@@ -42,7 +42,7 @@ func TestAServerThatIsNotTheRightOneIsRefusedInWords(t *testing.T) {
 		{"127.0.7.12", certs, fmt.Sprintf("{%s, cert: %s, key: %s}", full, stranger.Cert, stranger.Key)},
 	}
 	s := newSecured(t, ca, others, places)
-	s.attempts(t, []attempt{
+	s.attempts(t, []login{
 		{"127.0.7.1", "", "certificate is valid for orders.internal, not other.internal (agentd, rule tls)"},
 		{"127.0.7.2", "", "plain/tls"},
 		{"127.0.7.3", "", "plain/tls"},
@@ -127,7 +127,7 @@ func TestALoginWithSCRAMIsPassedOnWhereThatCanBe(t *testing.T) {
 		{"127.0.8.4", server, "{client: offer, server: require}, credential: own"},
 		{"127.0.8.5", server, "{client: off, server: disable}, credential: own"},
 	})
-	s.attempts(t, []attempt{
+	s.attempts(t, []login{
 		{"127.0.8.1", "sslmode=disable", "plain/tls"},
 		{"127.0.8.1", "sslmode=require channel_binding=disable", "tls/tls"},
 		{"127.0.8.1", "sslmode=require", "Let agentd log in with a `credential` of the target"},

@@ -91,8 +91,8 @@ func (a *app) writeStatus(s *control.Status) {
 	if s.Policy.Error != "" {
 		a.fact("", red, "the files as they are now are not in force: %s", s.Policy.Error)
 	}
-	a.writeTrust(&s.CA)
 	a.writeCredentials(s.Credentials)
+	a.writeTrust(&s.CA)
 	signed := fmt.Sprintf("%d of them signed", s.Log.Size)
 	if !s.Log.Checkpoint.IsZero() {
 		signed += " " + moment(s.Log.Checkpoint)

@@ -18,6 +18,10 @@ import (
 type copying struct {
 	binary bool
 	headed bool // the header of the binary form is past
+
+	shape  *shape // nil if no column of it is protected
+	form   copyForm
+	header bool // the names of columns are still to come
 }
 
 // copySignature opens the binary form; flags and the length of an extension
@@ -41,17 +45,34 @@ func rewritten(facts *sql.Facts) string {
 
 // copyOut handles CopyOutResponse.
 func (d *decoder) copyOut(s *slot, m message) (turn, error) {
-	if err := d.expect(s, m, query, execute); err != nil || d.search == nil {
+	if err := d.expect(s, m, query, execute); err != nil || !d.looking() {
 		return walk, err
 	}
-	if m.size < headerLen+1 {
+	if m.size > maxRowDescription {
 		return walk, fmt.Errorf("CopyOutResponse of %d bytes", m.size)
 	}
-	if len(m.buf) < headerLen+1 {
-		return d.need(headerLen + 1), nil
+	if !m.whole() {
+		return d.need(m.size), nil
 	}
-	d.copyingOut = copying{binary: m.buf[headerLen] != 0}
-	return walk, nil
+	count, err := columnsOf(m.body())
+	if err != nil {
+		return walk, err
+	}
+	c := copying{binary: m.buf[headerLen] != 0}
+	d.copyingOut = c
+	if !d.masking() {
+		return walk, nil
+	}
+	sh, err := d.lookCopied(s, count, c.binary)
+	if err != nil || sh == nil {
+		return walk, err
+	}
+	if !m.first {
+		return flush, nil
+	}
+	d.copyingOut.shape = sh
+	d.server.step = decoders.Step{Op: decoders.Ask, N: m.size, Event: d.columns(s.seq, sh)}
+	return alone, nil
 }
 
 // copyRow handles a CopyData of the server, which holds whole rows.
@@ -59,7 +80,8 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	if err := d.expect(s, m, query, execute); err != nil {
 		return walk, err
 	}
-	if d.search == nil {
+	masks := d.copyingOut.masksCopied()
+	if d.search == nil && !masks {
 		s.result.Bytes += int64(m.size)
 		return walk, nil
 	}
@@ -68,6 +90,9 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	}
 	if !m.whole() {
 		return d.need(m.size), nil
+	}
+	if masks && !m.first {
+		return flush, nil
 	}
 	state := d.copyingOut
 	if state.binary {
@@ -86,16 +111,26 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 		}
 	} else {
 		body := m.body()
-		if !d.findEscaped(body) {
+		if masks {
+			var err error
+			if d.copyRoom.row, err = d.maskCopied(d.copyRoom.row[:0], s, body); err != nil {
+				return walk, err
+			}
+			body = d.copyRoom.row
+		}
+		switch found := d.search != nil && d.findEscaped(body); {
+		case !found && masks:
+			d.server.out = finish(append(begin(d.server.out[:0], 'd'), body...), 0)
+		case !found:
 			s.result.Bytes += int64(m.size)
 			return walk, nil
-		}
-		if !m.first {
+		case !m.first:
 			return flush, nil
+		default:
+			s.countSpans(d.room0.spans, d.search)
+			out := d.copyText(begin(d.server.out[:0], 'd'), body, d.room0.spans)
+			d.server.out = finish(out, 0)
 		}
-		s.countSpans(d.room0.spans, d.search)
-		out := d.copyText(begin(d.server.out[:0], 'd'), body, d.room0.spans)
-		d.server.out = finish(out, 0)
 	}
 	s.result.Bytes += int64(m.size)
 	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.out}
@@ -213,6 +248,9 @@ func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bo
 			return dst, false, errCopy
 		}
 		count := int(int16(binary.BigEndian.Uint16(body)))
+		if sh := d.copyingOut.shape; sh != nil && count >= 0 && count != len(sh.columns) {
+			return dst, false, errCopy
+		}
 		dst = append(dst, body[:2]...)
 		body = body[2:]
 		for i := range max(count, 0) {
@@ -220,8 +258,13 @@ func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bo
 			if err != nil {
 				return dst, false, err
 			}
+			var masked bool
 			if value == nil {
 				dst = append(dst, null...)
+			} else if dst, masked = d.maskedField(dst, s, value, i); masked {
+				hit = true
+			} else if d.search == nil {
+				dst = append(dst, body[:len(body)-len(rest)]...)
 			} else {
 				var found bool
 				dst, found = d.copyField(dst, s, value, m.first)
