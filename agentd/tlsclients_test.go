@@ -201,6 +201,9 @@ func TestAKeyThatOthersCanReadIsRefused(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if status, err := agentd.Ctl(t, "status"); err != nil || !strings.Contains(status, "agentd CA of lab") {
+		t.Errorf("status says %s, %v; want the CA", status, err)
+	}
 	restart := func() error {
 		agentd.Process.Stop(unix.SIGTERM)
 		<-agentd.Process.Done()
