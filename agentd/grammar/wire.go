@@ -61,6 +61,7 @@ func (w *wire) statement(s *sql.Statement) {
 	list(w, &s.Types, (*wire).qualified)
 	list(w, &s.Operators, (*wire).qualified)
 	w.flags(&s.Open, &s.Opaque, &s.HasWhere, &s.DDL, &s.Utility)
+	w.version(&s.Since)
 	w.str(&s.Copy)
 	list(w, &s.Sets, (*wire).str)
 }
@@ -141,6 +142,18 @@ func (w *wire) flags(flags ...*bool) {
 		*f = w.in[0]&(1<<i) != 0
 	}
 	w.in = w.in[1:]
+}
+
+// version passes over a server's major version, which fits in a byte.
+func (w *wire) version(v *int) {
+	switch {
+	case !w.reading:
+		w.out = append(w.out, byte(*v))
+	case w.in == "":
+		w.broken = true
+	default:
+		*v, w.in = int(w.in[0]), w.in[1:]
+	}
 }
 
 // number passes over the length of what follows, each of which takes a byte at
