@@ -39,6 +39,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Policy:      d.policyStatus(),
 		Workloads:   d.workloadStatus(),
 		Targets:     d.Targets(),
+		CA:          d.CA(),
 		Credentials: d.credentialStatus(ctx),
 		CA:          d.CA(),
 		Log: control.Log{
