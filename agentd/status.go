@@ -41,7 +41,6 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Targets:     d.Targets(),
 		CA:          d.CA(),
 		Credentials: d.credentialStatus(ctx),
-		CA:          d.CA(),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",
