@@ -86,7 +86,7 @@ var reads = words(`
 	schema_to_xml schema_to_xmlschema schema_to_xml_and_xmlschema
 	database_to_xml database_to_xmlschema database_to_xml_and_xmlschema
 	cursor_to_xml cursor_to_xmlschema
-	ts_stat ts_rewrite current_setting currval lastval pg_sequence_last_value
+	ts_stat ts_rewrite
 	pg_read_file pg_read_binary_file pg_stat_file pg_ls_dir lo_get loread lo_import lo_export
 	dblink dblink_exec dblink_fetch dblink_get_result dblink_get_notify dblink_open dblink_send_query
 	pg_logical_slot_get_changes pg_logical_slot_peek_changes pg_logical_slot_get_binary_changes
