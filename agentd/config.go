@@ -30,6 +30,7 @@ type Config struct {
 	Targets  Targets
 	// Credentials are what agentd logs in to targets with.
 	Credentials []credentials.Credential
+	CA          CAConfig
 	Resolver    string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
 	Unlisted    Unlisted
 	MaskKey     string // file of the key that masks are made with, "" for one of the node's own
@@ -134,9 +135,10 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "metrics", Read: listenAddress(&c.Metrics)},
 		{Name: "capture", Read: c.Capture.read(folder)},
 		{Name: "policies", Read: files(&c.Policies, folder)},
-		{Name: "targets", Read: c.Targets.read},
+		{Name: "targets", Read: c.Targets.read(folder)},
 		{Name: "credentials", Read: readCredentials(&c.Credentials, folder)},
 		{Name: "coreDumps", Read: flag(&c.CoreDumps)},
+		{Name: "ca", Read: c.CA.read(folder)},
 		{Name: "resolver", Read: serverAddress(&c.Resolver)},
 		{Name: "maskKey", Read: file(&c.MaskKey, folder)},
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"agentd.dev/agentd/certs"
 	"agentd.dev/decoders/all"
 	"agentd.dev/policy"
 )
@@ -17,6 +18,7 @@ import (
 type inForce struct {
 	config *Config
 	policy *policy.Engine
+	ca     *certs.Authority
 	sums   sums
 	since  time.Time
 }

@@ -25,6 +25,8 @@ type judge struct {
 	by    *inForce // whose rules are
 	rules *policy.Rules
 	over  *policy.Verdict // why the session cannot go on, nil if it can
+	// refused is why it never could, whatever the rules are: said at its first event.
+	refused *policy.Verdict
 }
 
 // newJudge returns the judge of a session that begins.
@@ -40,6 +42,9 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 
 // Decide implements relay.Judge.
 func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
+	if j.refused != nil {
+		return *j.refused
+	}
 	if now := j.daemon.inForce.Load(); now != j.by {
 		j.renew(now)
 	}

@@ -32,6 +32,8 @@ var allowed = []struct {
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
 	{"agentd/watch", nil},
 	{"agentd/handover", nil},
+	{"agentd/certs", nil},
+	{"agentd/legs", []string{"decoders", "recorder", "agentd/relay"}},
 	{"agentd/probe", nil},
 	{"agentd/grammar", []string{"decoders", "decoders/sql"}},
 	{"agentd/grammar/walk", []string{"decoders/sql"}},

@@ -181,6 +181,10 @@ func (r *reloader) read(by string) {
 // closed: rules that cannot be recorded do not come into force.
 func (r *reloader) enforce(by string, fresh *inForce) error {
 	old := r.inForce.Load()
+	var err error
+	if fresh.ca, err = fresh.config.authority(old.config, old.ca); err != nil {
+		return err
+	}
 	later := pending(r.Daemon.config, fresh.config)
 	attrs := append([]any{"by", by, "changed", changed(old.sums, fresh.sums)}, fresh.sums.attrs()...)
 	if len(later) > 0 {

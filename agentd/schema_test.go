@@ -50,10 +50,12 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"capture", c.Capture.keys(""), root.Properties["capture"]},
 		{"select", selectKeys(new(selection.Rule)), root.Properties["capture"].Properties["select"].Items},
 		{"workloads", w.keys(), root.Properties["capture"].Properties["workloads"].Items},
-		{"targets", target.keys(), root.Properties["targets"].Items},
+		{"targets", target.keys(""), root.Properties["targets"].Items},
 		{"credentials", credentialKeys(new(credentials.Credential), ""), root.Properties["credentials"].Items},
 		{"password", passwordKeys(new(credentials.Credential), ""), root.Properties["credentials"].Items.Properties["password"]},
 		{"exec", helperKeys(new(credentials.Helper), ""), root.Properties["credentials"].Items.Properties["password"].Properties["exec"]},
+		{"tls", target.TLS.keys(""), root.Properties["targets"].Items.Properties["tls"]},
+		{"ca", c.CA.keys(""), root.Properties["ca"]},
 		{"record", c.Record.keys(), root.Properties["record"]},
 		{"limits", c.Limits.keys(), root.Properties["limits"]},
 	} {

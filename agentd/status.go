@@ -39,6 +39,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Policy:      d.policyStatus(),
 		Workloads:   d.workloadStatus(),
 		Targets:     d.Targets(),
+		CA:          d.CA(),
 		Credentials: d.credentialStatus(ctx),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
@@ -156,6 +157,7 @@ func (d *Daemon) Targets() []control.Target {
 			Default:      answers[t.Default],
 			Unclassified: answers[t.Unclassified],
 			Labels:       t.Labels,
+			TLS:          t.TLS.status(),
 		})
 	}
 	return list
@@ -188,6 +190,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Capture:        d.capture.Counters(),
 		Workloads:      int64(len(d.capture.Workloads())),
 		Verified:       d.captureStatus().Verified,
+		Grammar:        d.grammar.Counts.Read(),
 	}
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)

@@ -99,6 +99,13 @@ type Decoder interface {
 	Abort(r Refusal) []byte
 }
 
+// A Parter is a Decoder that can tell why a client may have hung up before it
+// said what it wants, "" if it does not know.
+type Parter interface {
+	Decoder
+	Parting() string
+}
+
 // A Masker is a Decoder that can replace values in what a server returns.
 type Masker interface {
 	Decoder
@@ -125,6 +132,10 @@ func (r Refusal) Message() string {
 	}
 	return reason + " (agentd, rule " + r.Rule + ")"
 }
+
+// Error makes a Refusal an error that Next may return where it knows better
+// than the relay what the client should be told.
+func (r Refusal) Error() string { return r.Message() }
 
 // An Answer is how a protocol says no.
 type Answer struct {
@@ -346,6 +357,9 @@ type Want struct {
 	// Account is what agentd logs in with in the client's place, nil if the
 	// client's own login is passed on.
 	Account *Account
+	// Secured are the legs on which TLS ends in agentd, by the direction of
+	// what is read from them. The decoder sees the plaintext.
+	Secured [2]bool
 }
 
 // A Grammar knows what texts of one language mean. Texts of one key mean the
@@ -449,4 +463,7 @@ type Protocol struct {
 	LogsIn bool
 	// New returns a decoder for one connection.
 	New func(want Want) Decoder
+	// Secure is how connections come to TLS, which ends before the decoder
+	// sees anything. Nil if they never do.
+	Secure *Secure
 }

@@ -27,6 +27,10 @@ type Session struct {
 	Client int // connected non-blocking socket, closed by the loop
 	Server int // connected non-blocking socket, closed by the loop
 
+	// Wires are, by the direction of what is read, what the descriptors are
+	// ends of if they are not the peers' own.
+	Wires [2]*Wire
+
 	Decoder decoders.Decoder
 	Judge   Judge
 	Log     *recorder.Log

@@ -25,7 +25,7 @@ configured, and how its policy and its log are.
 
 It exits with 1 if something is wrong: a workload that is not captured, a
 configuration or policies that do not load, a credential that cannot be had, a
-log that cannot be written.
+CA that cannot sign, a log that cannot be written.
 
 With --here, which is for the probes of a container, it exits with 1 if the
 agentd that answers is not in the control group of agentctl, and so another
@@ -48,7 +48,7 @@ recorded. What is wrong with a workload or a file is then no reason.`,
 					return err
 				}
 			}
-			if slices.ContainsFunc(s.Credentials, func(c control.Credential) bool { return c.Problem != "" }) || s.Capture.Problem != "" || s.Config.Error != "" || s.Policy.Error != "" || s.Log.Problem != "" {
+			if slices.ContainsFunc(s.Credentials, func(c control.Credential) bool { return c.Problem != "" }) || s.Capture.Problem != "" || s.Config.Error != "" || s.Policy.Error != "" || s.Log.Problem != "" || s.CA.Problem != "" {
 				return saidNo
 			}
 			return nil
@@ -92,6 +92,7 @@ func (a *app) writeStatus(s *control.Status) {
 		a.fact("", red, "the files as they are now are not in force: %s", s.Policy.Error)
 	}
 	a.writeCredentials(s.Credentials)
+	a.writeTrust(&s.CA)
 	signed := fmt.Sprintf("%d of them signed", s.Log.Size)
 	if !s.Log.Checkpoint.IsZero() {
 		signed += " " + moment(s.Log.Checkpoint)
@@ -102,6 +103,18 @@ func (a *app) writeStatus(s *control.Status) {
 	}
 	if s.Log.Problem != "" {
 		a.fact("", red, "%s", s.Log.Problem)
+	}
+}
+
+// writeTrust says in a line whom clients are to trust.
+func (a *app) writeTrust(ca *control.CA) {
+	for _, c := range ca.Certificates {
+		if c.Signing {
+			a.fact("ca", plain, "%s, valid until %s (agentctl ca show)", c.Subject, moment(c.Until))
+		}
+	}
+	if ca.Problem != "" {
+		a.fact("ca", red, "clients cannot have TLS: %s", ca.Problem)
 	}
 }
 

@@ -27,6 +27,7 @@ var Protocol = decoders.Protocol{
 	Sniff:  sniff,
 	LogsIn: true,
 	New:    func(want decoders.Want) decoders.Decoder { return newDecoder(want) },
+	Secure: &secure,
 }
 
 // A phase is where a connection is in its life.
@@ -52,7 +53,7 @@ type decoder struct {
 
 	replication bool // the client may send replication commands
 
-	askedTLS, askedGSS bool // the client has asked for encryption, and was told that there is none
+	askedTLS, askedGSS bool // the client has asked for encryption, and was answered
 	account            account
 
 	analyzer *sql.Analyzer
@@ -69,6 +70,7 @@ type decoder struct {
 	lastSync   uint64 // the slot of the client's newest Sync
 	lastReady  uint64 // of its newest message that makes the server ready for the next query
 	challenged bool   // the server waits for a password message
+	unbound    bool   // the client was kept from binding its login to the server's certificate
 
 	asked   uint64   // the slot of the newest Ask, 0 if it got none
 	parsing string   // the name in the newest Parse asked about
@@ -134,6 +136,7 @@ func newDecoder(want decoders.Want) *decoder {
 		d.maxText = decoders.DefaultMaxText
 	}
 	d.queue.head, d.queue.tail = 1, 1
+	d.askedTLS = want.Secured[decoders.FromClient]
 	return d
 }
 

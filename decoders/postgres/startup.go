@@ -25,7 +25,7 @@ const (
 	tlsRecord = 0x16 // first byte of a TLS ClientHello
 )
 
-var errTLS = errors.New("the client began TLS without asking first, and agentd does not speak TLS here yet: set sslmode=disable or sslmode=prefer, and sslnegotiation=postgres")
+var errTLS = errors.New("the client began TLS, which agentd does not offer here: set `client: offer` under the target's `tls`, or sslmode=prefer and sslnegotiation=postgres for the client")
 
 // sniff tells a PostgreSQL client by its first eight bytes. Servers do not
 // speak first.
@@ -228,6 +228,11 @@ func (d *decoder) authenticate(buf []byte) (decoders.Step, error) {
 	if typ == 'X' {
 		d.phase = over
 	}
+	if typ == 'p' && d.unbound {
+		if step, err := d.choose(buf, size); err != nil || step.Op == decoders.More && step.N > 0 {
+			return step, err
+		}
+	}
 	d.challenged = false
 	return decoders.Step{Op: decoders.Pass, N: size}, nil
 }
@@ -252,6 +257,9 @@ func (d *decoder) admit(m message) (turn, error) {
 			return d.need(headerLen + 4), nil
 		}
 		d.challenged = !bytes.Equal(m.body()[:4], authOK) && !bytes.Equal(m.body()[:4], authSASLFinal)
+		if d.want.Secured[decoders.FromServer] && d.want.Account == nil && bytes.Equal(m.body()[:4], authSASL) {
+			return d.offer(m)
+		}
 		return walk, nil
 	case 'K', 'N', 'v', 'E':
 		return walk, nil

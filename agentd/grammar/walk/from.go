@@ -1,6 +1,8 @@
 package walk
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"agentd.dev/decoders/sql"
@@ -13,8 +15,13 @@ func (w *walker) from(list []*pg.Node, outer *scope) (*scope, *shape) {
 	star := new(shape)
 	for _, node := range list {
 		item := w.fromItem(node, sc)
+		if w.unclear != "" {
+			break
+		}
 		sc = &scope{
-			relations: append(sc.relations[:len(sc.relations):len(sc.relations)], item.relations...),
+			// Scopes that were handed out see fewer of the same; whoever else
+			// adds to them copies them first.
+			relations: append(sc.relations, item.relations...),
 			outer:     outer, with: sc.with,
 			merged: mergedNames(sc.merged, item.merged), natural: sc.natural || item.natural,
 		}
@@ -44,7 +51,7 @@ func (w *walker) fromItem(node *pg.Node, sc *scope) item {
 	}
 	defer w.leave()
 	blind := &scope{outer: sc.outer, with: sc.with}
-	switch n := node.Node.(type) {
+	switch n := node.GetNode().(type) {
 	case *pg.Node_RangeVar:
 		return single(w.rangeVar(n.RangeVar, sc, false))
 	case *pg.Node_RangeSubselect:
@@ -76,6 +83,10 @@ func (w *walker) fromItem(node *pg.Node, sc *scope) item {
 
 // rangeVar reads the name of a relation or CTE.
 func (w *walker) rangeVar(rv *pg.RangeVar, sc *scope, write bool) *relation {
+	if rv == nil {
+		w.fail("a relation without a name")
+		return &relation{shape: w.unclearShape()}
+	}
 	if rv.Schemaname == "" && !write {
 		if c := sc.ctes().find(rv.Relname); c != nil {
 			alias := rv.Alias
@@ -95,10 +106,10 @@ func (w *walker) rangeVar(rv *pg.RangeVar, sc *scope, write bool) *relation {
 
 // base is a base relation under its own name.
 func (w *walker) base(rv *pg.RangeVar) *relation {
-	ref := sql.Ref{Schema: rv.Schemaname, Table: rv.Relname, Column: "*"}
+	ref := sql.Ref{Schema: schemaOf(rv), Table: rv.GetRelname(), Column: "*"}
 	return &relation{
 		shape: &shape{open: true, parts: []sql.Ref{ref}},
-		alias: rv.Relname, base: ref,
+		alias: ref.Table, base: ref,
 	}
 }
 
@@ -111,6 +122,7 @@ func aliased(w *walker, s *shape, alias *pg.Alias) *relation {
 }
 
 func (w *walker) joinExpr(j *pg.JoinExpr, sc *scope) item {
+	w.work += len(sc.relations)
 	left := w.fromItem(j.Larg, sc)
 	right := w.fromItem(j.Rarg, &scope{
 		relations: append(sc.relations[:len(sc.relations):len(sc.relations)], left.relations...),
@@ -145,8 +157,9 @@ func (w *walker) joinExpr(j *pg.JoinExpr, sc *scope) item {
 	it.star.join(w, shared)
 	it.star.join(w, left.star.without(using))
 	it.star.join(w, right.star.without(using))
-	if j.IsNatural && it.star.open { // columns merge, and so move
-		it.star.first, it.star.last = nil, nil
+	if unsure := left.star.unsure() || right.star.unsure(); j.IsNatural && it.star.open || len(using) > 0 && unsure {
+		// It is not known which columns become one, and so which is where.
+		it.star.open, it.star.first, it.star.last = true, nil, nil
 	}
 	if j.Quals != nil {
 		w.decides(w.expr(j.Quals, &scope{
@@ -162,6 +175,11 @@ func (w *walker) joinExpr(j *pg.JoinExpr, sc *scope) item {
 		return single(aliased(w, it.star, j.Alias))
 	}
 	return it
+}
+
+// unsure says that some column may have any name.
+func (s *shape) unsure() bool {
+	return slices.ContainsFunc(s.columns, func(c column) bool { return !c.sure })
 }
 
 // without is s without the columns of these names.

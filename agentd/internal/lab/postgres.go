@@ -37,6 +37,8 @@ type postgresSetup struct {
 	hosts    []string
 	port     int
 	settings []string
+	files    []dataFile
+	access   string   // lines of pg_hba.conf, "" for the usual ones
 	hba      []string // lines before those of every server
 }
 
@@ -92,6 +94,7 @@ func Postgres(t testing.TB, opts ...PostgresOption) *Server {
 		t.Fatal(err)
 	}
 	dir := postgresDir(t, release)
+	setup.furnish(t, filepath.Join(dir, "data"), release.owner)
 	s := &Server{
 		Addr:     netip.AddrPortFrom(netip.MustParseAddr(setup.hosts[0]), uint16(setup.port)),
 		User:     postgresUser,
