@@ -131,6 +131,7 @@ func (d *Daemon) reach(ctx context.Context, conn capture.Conn, s *securing) (*le
 	if s.refused() {
 		return legs.Nowhere()
 	}
+	deadline := time.Now().Add(dialTimeout) // of both
 	fd, err := d.dial(ctx, conn)
 	if err != nil {
 		return nil, err
@@ -139,7 +140,7 @@ func (d *Daemon) reach(ctx context.Context, conn capture.Conn, s *securing) (*le
 	if s == nil || s.config.Server == ServerDisable {
 		return end, nil
 	}
-	if err := s.server(ctx, end); err != nil {
+	if err := s.server(ctx, end, deadline); err != nil {
 		end.Reset()
 		return nil, err
 	}
@@ -152,13 +153,13 @@ func (d *Daemon) reach(ctx context.Context, conn capture.Conn, s *securing) (*le
 
 // server brings the server to TLS. That it does not come to what the
 // configuration asks for is a refusal.
-func (s *securing) server(ctx context.Context, end *legs.End) error {
+func (s *securing) server(ctx context.Context, end *legs.End, deadline time.Time) error {
 	verify, err := s.verification()
 	if err != nil {
 		s.refuse("agentd cannot tell whether the server is the right one: "+err.Error(), askOperator)
 		return nil
 	}
-	yes, err := end.Server(ctx, time.Now().Add(dialTimeout), s.how, verify.config())
+	yes, err := end.Server(ctx, deadline, s.how, verify.config())
 	mode := serverTLS[s.config.Server]
 	switch {
 	case errors.Is(context.Cause(ctx), errStopping):

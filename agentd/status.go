@@ -39,7 +39,6 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Policy:      d.policyStatus(),
 		Workloads:   d.workloadStatus(),
 		Targets:     d.Targets(),
-		CA:          d.CA(),
 		Credentials: d.credentialStatus(ctx),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
