@@ -76,7 +76,8 @@ func (d *decoder) lookCopied(s *slot, count int, binary bool) (*shape, error) {
 	if s.kind == query {
 		statement = s.completed
 	}
-	sh := new(shape)
+	sh := &d.copyRoom.shape // one COPY at a time
+	sh.guarded, sh.masks, sh.columns = sh.guarded[:0], sh.masks[:0], sh.columns[:0]
 	for i := range count {
 		t := typed{kind: kindOf(0)}
 		if l != nil && statement < len(l.results) {
