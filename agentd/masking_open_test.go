@@ -49,6 +49,11 @@ var stillOpen = map[string][]string{
 		"guesses by what stays, how many distinct values",
 		"guesses by what stays, how wide values are",
 	},
+	"where the server keeps long values is not in the catalogue": {
+		"files and pages, where long values are kept",
+		"files and pages, where long values are kept, as text",
+		"files and pages, where long values are kept, by COPY",
+	},
 	"not closed yet": {
 		"names and literals, a newer version's word as a column",
 		"the server's own views, pg_statistic, the row",
@@ -62,6 +67,7 @@ var stillOpen = map[string][]string{
 		"the server's own views, what others say, pg_stat_activity",
 	},
 	"what is run that stood there before is not known": {
+		"triggers and such from before, DISTINCT of the type's own order",
 		"triggers and such from before, a check",
 		"triggers and such from before, a default",
 		"triggers and such from before, a default of a domain",
@@ -88,6 +94,7 @@ var stillOpen = map[string][]string{
 		"triggers and such from before, a trigger's notice",
 		"triggers and such from before, a trigger's notification",
 		"triggers and such from before, an implicit cast",
+		"triggers and such from before, an order of the type's own",
 		"triggers and such from before, an implicit cast by operator",
 		"views from before, of a call",
 		"views from before, of a call, an expression",

@@ -22,7 +22,9 @@ func (w *way) opens(j *judge, trials, direct []*trial) (bool, string) {
 	switch {
 	case w.slow:
 		right, wrong := slowest(&trials[0].heard), slowest(&trials[1].heard)
-		return (right > patience) != (wrong > patience), fmt.Sprintf("the answer took %v or %v", right, wrong)
+		// A refusal is no answer, however long this machine takes for it.
+		ran := outcome(j.read(&trials[0].heard)) != "refused" || outcome(j.read(&trials[1].heard)) != "refused"
+		return ran && (right > patience) != (wrong > patience), fmt.Sprintf("the answer took %v or %v", right, wrong)
 	case w.oracle():
 		right, wrong := answer(&trials[0].heard), answer(&trials[1].heard)
 		return right != wrong, "the answer tells a right guess from a wrong one"
