@@ -18,6 +18,9 @@ import (
 type copying struct {
 	binary bool
 	headed bool // the header of the binary form is past
+	words  wording
+
+	value, replacement []byte // room for one field
 }
 
 // copySignature opens the binary form; flags and the length of an extension
@@ -50,7 +53,8 @@ func (d *decoder) copyOut(s *slot, m message) (turn, error) {
 	if len(m.buf) < headerLen+1 {
 		return d.need(headerLen + 1), nil
 	}
-	d.copyingOut = copying{binary: m.buf[headerLen] != 0}
+	d.copyingOut.binary, d.copyingOut.headed = m.buf[headerLen] != 0, false
+	d.copyingOut.words = wordingOf(s.reading.facts)
 	return walk, nil
 }
 
@@ -69,37 +73,52 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	if !m.whole() {
 		return d.need(m.size), nil
 	}
-	state := d.copyingOut
-	if state.binary {
-		out, spans, err := d.copyBinary(d.server.out[:0], s, m)
-		if err != nil {
-			return walk, err
-		}
-		d.server.out = out
-		if !spans {
-			s.result.Bytes += int64(m.size)
-			return walk, nil
-		}
-		if !m.first {
-			d.copyingOut = state
-			return flush, nil
-		}
-	} else {
-		body := m.body()
-		if !d.findEscaped(body) {
-			s.result.Bytes += int64(m.size)
-			return walk, nil
-		}
-		if !m.first {
-			return flush, nil
-		}
-		s.countSpans(d.room0.spans, d.search)
-		out := d.copyText(begin(d.server.out[:0], 'd'), body, d.room0.spans)
-		d.server.out = finish(out, 0)
+	found, err := d.searchCopied(s, m)
+	switch {
+	case err != nil:
+		return walk, err
+	case found && !m.first:
+		return flush, nil
 	}
 	s.result.Bytes += int64(m.size)
+	d.copyingOut.headed = true
+	if !found {
+		return walk, nil
+	}
 	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.out}
 	return alone, nil
+}
+
+// searchCopied reports whether something is found in a row, and makes the row
+// without it in d.server.out. What is found is counted if the row is the first
+// of its step: otherwise it comes again.
+func (d *decoder) searchCopied(s *slot, m message) (found bool, err error) {
+	body := m.body()
+	if !m.first {
+		s = nil
+	}
+	if d.copyingOut.binary {
+		d.server.out, found, err = d.copyBinary(d.server.out[:0], s, body)
+		return found, err
+	}
+	w := d.copyingOut.words
+	plain := d.findEscaped(body)
+	if !plain && (w == unknownWords || !bytes.Contains(body, []byte(`\x`))) {
+		return false, nil
+	}
+	out := begin(d.server.out[:0], 'd')
+	if w != unknownWords {
+		out, found = d.copyFields(out, body, s, w)
+	}
+	if !found && plain { // the form is not known, or what was found is of several fields
+		d.findEscaped(body)
+		if s != nil {
+			s.countSpans(d.room0.spans, d.search)
+		}
+		out, found = d.copyText(out[:headerLen], body, d.room0.spans), true
+	}
+	d.server.out = finish(out, 0)
+	return found, nil
 }
 
 // findEscaped looks for what is found in a row of text or CSV, as it stands and
@@ -189,10 +208,8 @@ func (d *decoder) copyText(dst, row []byte, spans []decoders.Span) []byte {
 var errCopy = errors.New("what the server copies out in binary form cannot be followed")
 
 // copyBinary appends a CopyData with what is found in its fields replaced, and
-// reports whether there was something. It counts only what is not to come
-// again.
-func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bool, err error) {
-	body := m.body()
+// reports whether there was something. It counts for s, if that is not nil.
+func (d *decoder) copyBinary(dst []byte, s *slot, body []byte) (out []byte, hit bool, err error) {
 	from := len(dst)
 	dst = begin(dst, 'd')
 	if !d.copyingOut.headed {
@@ -206,7 +223,6 @@ func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bo
 		}
 		dst = append(dst, body[:n]...)
 		body = body[n:]
-		d.copyingOut.headed = true
 	}
 	for len(body) > 0 {
 		if len(body) < 2 {
@@ -224,7 +240,7 @@ func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bo
 				dst = append(dst, null...)
 			} else {
 				var found bool
-				dst, found = d.copyField(dst, s, value, m.first)
+				dst, found = d.copyField(dst, s, value)
 				hit = hit || found
 			}
 			body = rest
@@ -235,14 +251,14 @@ func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bo
 
 // copyField appends a field of a type that is not known, with its length, and
 // with what is found in it replaced; it reports whether there was something.
-func (d *decoder) copyField(dst []byte, s *slot, value []byte, counts bool) ([]byte, bool) {
+func (d *decoder) copyField(dst []byte, s *slot, value []byte) ([]byte, bool) {
 	t := typed{kind: guess(value), oid: 25}
 	text, known := d.room0.find(t.kind, asBinary, value, d.search)
 	if len(d.room0.spans) == 0 {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
 		return append(dst, value...), false
 	}
-	if counts {
+	if s != nil {
 		s.countSpans(d.room0.spans, d.search)
 	}
 	return sized(dst, func(dst []byte) ([]byte, bool) {
