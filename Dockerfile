@@ -11,12 +11,13 @@ ARG BASE=debian:bookworm-slim
 FROM ${BUILD_BASE} AS build
 # Where Go's modules are from, for those who have a proxy of their own.
 ARG GOPROXY
-ENV CGO_ENABLED=0 GOFLAGS=-buildvcs=false GOTOOLCHAIN=local
+ENV GOFLAGS=-buildvcs=false GOTOOLCHAIN=local
 WORKDIR /src
 COPY . .
 ARG VERSION=dev
 RUN --mount=type=cache,target=/go/pkg/mod --mount=type=cache,target=/root/.cache/go-build \
-    go build -trimpath -ldflags "-s -w -X agentd.dev/agentd.Version=${VERSION}" -o /out/ ./cmd/agentd ./cmd/agentctl
+    CGO_ENABLED=1 go build -trimpath -tags netgo,osusergo -ldflags "-s -w -linkmode external -extldflags -static -X agentd.dev/agentd.Version=${VERSION}" -o /out/ ./cmd/agentd && \
+    CGO_ENABLED=0 go build -trimpath -ldflags "-s -w" -o /out/ ./cmd/agentctl
 
 FROM ${BASE}
 ARG VERSION=dev

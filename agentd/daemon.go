@@ -17,6 +17,7 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/grammar"
 	"agentd.dev/agentd/handover"
 	"agentd.dev/agentd/hosts"
 	"agentd.dev/agentd/identity"
@@ -53,6 +54,7 @@ type Daemon struct {
 	// api is what the API server says of them, nil outside of Kubernetes.
 	api      *kube.API
 	verifier *synthetic.Verifier
+	grammar  *grammar.Pool
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads
@@ -133,6 +135,10 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err := d.runs.adopt(from); err != nil {
 		return err
 	}
+	if d.grammar, err = grammar.Open(log); err != nil {
+		return err
+	}
+	undo = append(undo, func() error { d.grammar.Close(); return nil })
 	if err := d.startLoops(); err != nil {
 		return err
 	}

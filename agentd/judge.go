@@ -33,6 +33,7 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 	j.rules = j.by.policy.For(&j.session)
 	j.want = j.rules.Want()
 	j.want.MaxText = j.by.config.Limits.Statement.Int()
+	j.want.Grammar = d.grammar
 	return j
 }
 
@@ -75,6 +76,7 @@ func (j *judge) close(reason string) {
 // want asks for.
 func sees(had, want decoders.Want) bool {
 	return want.Kinds&^had.Kinds == 0 &&
+		!slices.ContainsFunc(want.Fields, func(f string) bool { return !slices.Contains(had.Fields, f) }) &&
 		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) }) &&
 		!slices.ContainsFunc(want.Searches, func(s string) bool { return !slices.Contains(had.Searches, s) })
 }

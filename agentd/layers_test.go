@@ -32,6 +32,8 @@ var allowed = []struct {
 	{"agentd/watch", nil},
 	{"agentd/handover", nil},
 	{"agentd/probe", nil},
+	{"agentd/grammar", []string{"decoders", "decoders/sql"}},
+	{"agentd/grammar/walk", []string{"decoders/sql"}},
 	{"agentd/synthetic", nil},
 	{"agentd/doctor", []string{"agentd/cgroup", "agentd/control"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},

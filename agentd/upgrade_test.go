@@ -279,6 +279,9 @@ func TestTheUnitsCapabilitiesAreEnough(t *testing.T) {
 			t.Errorf("psql printed %q", got)
 		}
 	}
+	if said := agentd.Said(); strings.Contains(said, "less confined") {
+		t.Errorf("the grammar's workers lack a right to give up others:\n%s", said)
+	}
 }
 
 func TestAnAgentdWithOtherMapsIsNotTakenOver(t *testing.T) {

@@ -194,7 +194,37 @@ type Event struct {
 
 	Columns []Column // for kind Columns: the protected columns alone
 	Result  Result   // for kind Outcome
+	// Exposures are, for Prepare and Request, the ways in which it could show
+	// values of protected columns that masks of its results do not close.
+	Exposures []Exposure
 }
+
+// An Exposure is a way in which a request could show protected values though its
+// results are masked.
+type Exposure struct {
+	Risk Risk
+	// What is it that the request does, as "WHERE, JOIN or ORDER BY": the end of
+	// a sentence that begins with the statement.
+	What    string
+	Columns []Column // those whose values it could show
+	// Function is, for Calls, what is called: as it is written, with a schema or
+	// without.
+	Function string
+}
+
+// A Risk is a kind of exposure.
+type Risk uint8
+
+const (
+	// Carries: values could be stored or sent to where they are not masked.
+	Carries Risk = iota
+	// Decides: values decide which rows there are, in what order, or what others
+	// come to, and so can be found out by asking often enough.
+	Decides
+	// Calls: a function of which nothing is known is called. It may read or keep
+	// anything.
+	Calls
+)
 
 // Facts gives the value of a protocol's field by its name: a string, []string,
 // int64 or bool as the Field says, nil for a name it does not have. It is
@@ -299,6 +329,8 @@ type ColumnName struct{ Schema, Table, Column string }
 type Want struct {
 	Kinds   Kinds        // beyond Login, Prepare, Request and Outcome, which are always reported
 	Columns []ColumnName // columns that results must be watched for
+	// Fields are the names of learned fields that conditions speak of, sorted.
+	Fields []string
 	// Searches name what all values may have to be searched for: which of it
 	// is said as the answer to the login.
 	Searches []string
@@ -355,6 +387,9 @@ type Field struct {
 	Type  Type
 	Kinds Kinds  // the kinds of events that have it
 	Doc   string // one line, for people who write policies
+	// Learned: it takes more than the client's words to know it, so that events
+	// have it only if Want.Fields does.
+	Learned bool
 	// Exceptional: of logins, one that is true makes the event exceptional.
 	Exceptional bool
 }

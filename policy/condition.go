@@ -18,6 +18,8 @@ import (
 type condition struct {
 	// reads are the variables of the session it depends on, by index.
 	reads []int
+	// learned are the fields it depends on that decoders must learn more for.
+	learned []string
 	// guards are comparisons without which it cannot hold: they are cheap,
 	// and spare most rules an evaluation.
 	guards []guard
@@ -69,7 +71,7 @@ func compile(v document.Value, kinds decoders.Kinds, languages []*language) *con
 		return nil
 	}
 	chosen := c.choose(parsed, r)
-	condition := &condition{reads: reads(r), guards: guards(r), programs: map[string]program{}}
+	condition := &condition{reads: reads(r), learned: learned(r, chosen), guards: guards(r), programs: map[string]program{}}
 	for _, l := range chosen {
 		p, ok := c.program(parsed, l)
 		if !ok {
@@ -116,6 +118,20 @@ func reads(r *reading) []int {
 		for i, v := range variables {
 			if (m.path == v.name || strings.HasPrefix(m.path, v.name+".")) && !slices.Contains(found, i) {
 				found = append(found, i)
+			}
+		}
+	}
+	return found
+}
+
+// learned are the learned fields that a condition speaks of.
+func learned(r *reading, languages []*language) []string {
+	var found []string
+	for _, l := range languages {
+		for _, m := range r.mentions {
+			name, _ := resolve(m.path, []*language{l})
+			if l.fields[name].Learned && !slices.Contains(found, name) {
+				found = append(found, name)
 			}
 		}
 	}

@@ -24,6 +24,9 @@ type rule struct {
 	find    []patterns.Pattern    // for mask: what to look for, nil for whole values
 	way     decoders.Way          // for mask: what replaces a value, nil for NULL
 	as      string                // what records call that
+	// predicates, for mask: statements may decide by the columns.
+	predicates bool
+	functions  []string // for mask: that are harmless, name or schema.name
 
 	file         string
 	line, column int
@@ -104,6 +107,8 @@ func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
 		{Name: "columns", Read: r.readColumns},
 		{Name: "find", Read: r.readFind},
 		{Name: "with", Read: r.readWith(key)},
+		{Name: "predicates", Read: r.readPredicates},
+		{Name: "functions", Read: r.readFunctions},
 	}
 }
 
@@ -185,7 +190,7 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	for _, key := range []string{"message", "hint", "columns", "find", "with"} {
+	for _, key := range []string{"message", "hint", "columns", "find", "with", "predicates", "functions"} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
 		case present && !known:

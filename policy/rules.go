@@ -182,10 +182,15 @@ func (r *Rules) Want() decoders.Want {
 	for _, c := range r.session {
 		w.Kinds |= c.on
 		w.Columns = append(w.Columns, c.columns...)
+		if c.when != nil {
+			w.Fields = append(w.Fields, c.when.learned...)
+		}
 		if c.everywhere() {
 			w.Searches = append(w.Searches, c.says())
 		}
 	}
+	slices.Sort(w.Fields)
+	w.Fields = slices.Compact(w.Fields)
 	w.Kinds &^= decoders.Login | decoders.Prepare | decoders.Request
 	slices.SortFunc(w.Columns, func(a, b decoders.ColumnName) int {
 		return cmp.Or(strings.Compare(a.Schema, b.Schema), strings.Compare(a.Table, b.Table), strings.Compare(a.Column, b.Column))
@@ -211,13 +216,14 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 	if ev.Kind == decoders.Login {
 		r.login(ev.Facts)
 	}
-	a, ok := r.seen[question{ev.Kind, ev.Facts}]
-	if !ok {
-		a = r.answer(ev)
-		r.remember(question{ev.Kind, ev.Facts}, a)
-	}
+	a := r.about(ev)
 	if ev.Kind == decoders.Columns {
 		return r.mask(a, ev.Columns)
+	}
+	if len(ev.Exposures) > 0 && (a.verdict.Outcome == Forward || a.verdict.Outcome == Rewrite) {
+		if v, refused := r.exposed(ev.Exposures); refused {
+			return v
+		}
 	}
 	if ev.Kind == decoders.Login && a.verdict.Outcome == Forward {
 		v := a.verdict
@@ -225,6 +231,18 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 		return v
 	}
 	return a.verdict
+}
+
+// about returns the answer to an event, or to one like it that was answered
+// before.
+func (r *Rules) about(ev *decoders.Event) *answer {
+	q := question{ev.Kind, ev.Facts}
+	a, ok := r.seen[q]
+	if !ok {
+		a = r.answer(ev)
+		r.remember(q, a)
+	}
+	return a
 }
 
 // login makes what a login says known to the rules.

@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# deps.sh demo|test|bench|generate|vm: see that what the Makefile's target of that
+# deps.sh build|demo|test|bench|generate|vm: see that what the Makefile's target of that
 # name (test-vm for vm) needs is installed, from the distribution (Debian, Ubuntu).
 # Each list holds the ones before it; vm holds test. Installing needs root; without
 # it, the command to run is printed. No service is started or left enabled, and no
 # database cluster is made: everything here runs servers of its own.
 set -euo pipefail
 
-demo=(ca-certificates postgresql postgresql-client)
-test=("${demo[@]}" python3-psycopg2 default-jdk-headless libpostgresql-jdbc-java nodejs gcc libc6-dev bpftool dnsmasq-base iptables \
+build=(gcc libc6-dev)
+demo=("${build[@]}" ca-certificates postgresql postgresql-client)
+test=("${demo[@]}" python3-psycopg2 default-jdk-headless libpostgresql-jdbc-java nodejs bpftool dnsmasq-base iptables \
 	containerd runc containernetworking-plugins buildah debootstrap busybox-static)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
@@ -22,13 +23,14 @@ createcluster=/etc/postgresql-common/createcluster.d/agentd-deps.conf
 main() {
 	local -a want missing=()
 	case "${1-}" in
+	build) want=("${build[@]}") ;;
 	demo) want=("${demo[@]}") ;;
 	test) want=("${test[@]}") ;;
 	bench) want=("${bench[@]}") ;;
 	generate) want=("${generate[@]}") ;;
 	vm) want=("${vm[@]}") ;;
 	*)
-		echo "usage: $0 demo|test|bench|generate|vm" >&2
+		echo "usage: $0 build|demo|test|bench|generate|vm" >&2
 		exit 2
 		;;
 	esac
@@ -43,7 +45,7 @@ main() {
 	if ((${#missing[@]})); then
 		install_packages "${missing[@]}"
 	fi
-	[[ $1 == demo ]] || node_postgres
+	[[ $1 == demo || $1 == build ]] || node_postgres
 }
 
 # node_postgres sees that node can load the distribution's node-postgres. Where
@@ -79,6 +81,8 @@ installed() {
 	# Docker's package has a containerd and a runc, and gives way to the
 	# distribution's: whoever has it keeps it.
 	[[ $1 == containerd || $1 == runc ]] && command -v "$1" >/dev/null && return
+	# A compiler is a compiler, wherever it is from.
+	[[ $1 == gcc ]] && command -v gcc >/dev/null && return
 	[[ "$(dpkg-query -W -f='${db:Status-Status}' "$1" 2>/dev/null)" == installed ]]
 }
 

@@ -12,6 +12,8 @@ import (
 
 	"agentd.dev/agentd"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/grammar"
+	"agentd.dev/agentd/grammar/walk"
 	"agentd.dev/agentd/synthetic"
 )
 
@@ -28,6 +30,9 @@ type app struct {
 }
 
 func main() {
+	if grammar.Main(walk.Read) {
+		return
+	}
 	a := &app{}
 	err := a.root().ExecuteContext(context.Background())
 	if err == nil {

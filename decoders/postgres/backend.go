@@ -24,12 +24,12 @@ func (d *decoder) backend(buf []byte) (decoders.Step, error) {
 	for n < len(buf) {
 		if len(buf)-n < headerLen {
 			if d.catalogue.half {
-				return d.askCatalogue(len(buf)), nil
+				return d.askOwn(len(buf)), nil
 			}
 			return end(alone, n, 0, decoders.Step{Op: decoders.More, N: headerLen}, nil), nil
 		}
 		if d.catalogue.half {
-			return d.askCatalogue(headerLen), nil
+			return d.askOwn(headerLen), nil
 		}
 		m := message{buf: buf[n:], first: n == 0}
 		var err error
@@ -64,6 +64,8 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 		return d.admit(m)
 	case learning:
 		return d.learn(m)
+	case scopingNames:
+		return d.learnScope(m)
 	}
 	switch m.typ {
 	case 'E':
@@ -227,8 +229,9 @@ func (d *decoder) described(s *slot, m message) (turn, error) {
 	if !m.whole() {
 		return d.need(m.size), nil
 	}
+	d.renewed(&s.reading)
 	room := d.room(s)
-	sh, err := d.look(room, m.body(), &s.reading)
+	sh, err := d.look(room, m.body(), &s.reading, s.completed)
 	if err != nil {
 		return walk, err
 	}
@@ -410,6 +413,7 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 	}
 	if s.kind == query {
 		s.shape = nil
+		s.completed++
 		return walk, nil
 	}
 	d.took(&s.reading)
@@ -472,13 +476,17 @@ func (d *decoder) ready(m message) (turn, error) {
 		d.phase = learning
 		return d.half(t), nil
 	}
+	if d.scoping.stale && status != 'E' && d.queue.len() == 0 {
+		d.phase = scopingNames
+		return d.half(t), nil
+	}
 	return t, nil
 }
 
 // outdates reports whether the catalogue may have to be asked again once s has
 // ended.
 func (d *decoder) outdates(s *slot) bool {
-	return d.catalogue.stale || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
+	return d.catalogue.stale || d.scoping.stale || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
 }
 
 // ended removes the slot that ReadyForQuery ends, and tells what came of it.

@@ -59,8 +59,7 @@ func (d *decoder) fromClient(m message) (turn, error) {
 		return d.clientStep(decoders.Step{Op: decoders.Pass, N: m.size}, m), nil
 	}
 	if d.queue.len() >= maxSlots-1 { // a Bind may take two
-		d.client.step = decoders.Step{Op: decoders.Wait}
-		return alone, nil
+		return d.wait(), nil
 	}
 	switch m.typ {
 	case 'c', 'f':
@@ -101,6 +100,12 @@ func (d *decoder) clientStep(step decoders.Step, m message) turn {
 	return alone
 }
 
+// wait waits for the server's next message.
+func (d *decoder) wait() turn {
+	d.client.step = decoders.Step{Op: decoders.Wait}
+	return alone
+}
+
 // more wants the first n bytes of the message.
 func (d *decoder) more(n int) turn {
 	d.client.step = decoders.Step{Op: decoders.More, N: n}
@@ -116,6 +121,9 @@ func (d *decoder) push(kind byte) *slot {
 	}
 	s := d.queue.push()
 	s.kind = kind
+	if kind == query || kind == function || kind == syncing {
+		d.lastReady = d.queue.tail - 1
+	}
 	return s
 }
 
@@ -167,6 +175,7 @@ func (d *decoder) request(m message) (turn, error) {
 	case execute:
 		t, err = d.execute(m)
 	case function:
+		d.moves(&reading{effect: anything})
 		t = d.askAbout(m, decoders.Event{
 			Kind:         decoders.Request,
 			Unclassified: "a function is called by its OID, which says nothing of what it does",
@@ -206,8 +215,11 @@ func (d *decoder) query(m message) (turn, error) {
 		if r, study = d.read(text); study != nil {
 			return d.study(study), nil
 		}
+		if d.resolve(&r) {
+			return d.wait(), nil
+		}
 		ev.Text, ev.Record, ev.Unclassified = text, d.record(text, &r), r.unclassified
-		ev.Facts = r.asFacts()
+		ev.Facts, ev.Exposures = r.asFacts(), r.exposures
 	}
 	d.unsettle()
 	s := d.push(query)
@@ -269,7 +281,11 @@ func (d *decoder) parse(m message) (turn, error) {
 			if r, study = d.read(text); study != nil {
 				return d.study(study), nil
 			}
+			if d.resolve(&r) {
+				return d.wait(), nil
+			}
 			ev.Text, ev.Record, ev.Facts = text, d.record(text, &r), r.asFacts()
+			ev.Exposures = r.exposures
 		}
 	}
 	ev.Unclassified = r.unclassified
@@ -308,6 +324,9 @@ func (d *decoder) prepare(s *slot, name, text, record []byte, r reading) {
 	d.kept += st.kept
 	s.statement, s.statements = st, e
 	e.next, e.slot = st, d.queue.tail-1
+	if len(name) > 0 {
+		d.scoping.prepares()
+	}
 }
 
 // execute handles Execute: a portal and a limit of rows.
@@ -324,8 +343,7 @@ func (d *decoder) execute(m message) (turn, error) {
 	}
 	p, wait := resolve(d, d.portals.find(name), d.recursor)
 	if wait {
-		d.client.step = decoders.Step{Op: decoders.Wait}
-		return alone, nil
+		return d.wait(), nil
 	}
 	ev := decoders.Event{Kind: decoders.Request}
 	s := d.push(execute)
@@ -334,12 +352,17 @@ func (d *decoder) execute(m message) (turn, error) {
 		ev.Unclassified = s.reading.unclassified
 	} else {
 		st := p.statement
+		d.renewed(&st.reading)
 		s.reading = st.reading
-		if s.reading.unclassified == "" && d.tainted && st.reading.effect&indirect != 0 {
-			s.reading.table, s.reading.column, s.reading.private = true, true, true
+		s.reading.resolved = p.resolved
+		if s.reading.unclassified == "" {
+			s.reading.unclassified = p.unclear
+		}
+		if d.tainted && st.reading.effect&indirect != 0 {
+			s.reading.blur()
 		}
 		ev.Ref, ev.Text, ev.Record, ev.Unclassified = st.seq, st.text, st.record, s.reading.unclassified
-		ev.Facts = s.reading.asFacts()
+		ev.Facts, ev.Exposures = s.reading.asFacts(), s.reading.exposures
 	}
 	if s != &d.scratch {
 		if p != nil {
@@ -384,8 +407,7 @@ func (d *decoder) named(m message) (turn, error) {
 			p, wait = resolve(d, d.portals.find(name), d.recursor)
 		}
 		if wait {
-			d.client.step = decoders.Step{Op: decoders.Wait}
-			return alone, nil
+			return d.wait(), nil
 		}
 	}
 	s := d.push(m.typ)
@@ -444,8 +466,13 @@ func (d *decoder) bind(m message) (turn, error) {
 	}
 	st, wait := resolve(d, d.statements.find(name), d.renamed)
 	if wait {
-		d.client.step = decoders.Step{Op: decoders.Wait}
-		return alone, nil
+		return d.wait(), nil
+	}
+	meant := reading{}
+	if st != nil {
+		if meant = st.reading; d.resolve(&meant) {
+			return d.wait(), nil
+		}
 	}
 	hide := false
 	if d.looking() && !d.skipping && !d.known(st) {
@@ -472,6 +499,7 @@ func (d *decoder) bind(m message) (turn, error) {
 	s := d.push(bind)
 	if s != &d.scratch {
 		d.open(s, portalName, st)
+		s.portal.resolved, s.portal.unclear = meant.resolved, meant.unclassified
 		if err := d.learnFormats(&s.portal.formats, m, rest); err != nil {
 			return walk, err
 		}

@@ -40,25 +40,17 @@ type mask struct {
 	search *decoders.Search
 }
 
-// OIDs of built-in types (pg_type.dat).
-var (
-	// textual types hold any text.
-	textual = map[uint32]bool{25: true, 1042: true, 1043: true, 19: true}
-	// plain types are too small or too regular to hold a whole row or a
-	// document.
-	plainTypes = map[uint32]bool{
-		16: true, 20: true, 21: true, 23: true, 26: true, 700: true, 701: true, 790: true, 1700: true,
-		1082: true, 1083: true, 1114: true, 1184: true, 1186: true, 1266: true,
-	}
-)
+// textual types hold any text (pg_type.dat).
+var textual = map[uint32]bool{25: true, 1042: true, 1043: true, 19: true}
 
 // nameType is the type of names.
 const nameType = 19
 
 // look reads the body of a RowDescription and returns what is protected of
-// the result, told by where each column comes from: in spare, if there is
-// anything.
-func (d *decoder) look(spare *shape, body []byte, r *reading) (*shape, error) {
+// the result of a statement of r, the one with that number: in spare, if there is
+// anything. Where a column comes from, the server says; of computed ones, the
+// grammar does.
+func (d *decoder) look(spare *shape, body []byte, r *reading, statement int) (*shape, error) {
 	if len(body) < 2 {
 		return nil, errors.New("row description without a count")
 	}
@@ -72,11 +64,10 @@ func (d *decoder) look(spare *shape, body []byte, r *reading) (*shape, error) {
 		}
 		relation := binary.BigEndian.Uint32(rest)
 		number := binary.BigEndian.Uint16(rest[4:])
-		oid := binary.BigEndian.Uint32(rest[6:])
 		body = rest[18:]
 		found := d.catalogue.at(relation, number)
-		if found == nil && relation == 0 && r.computes(oid) {
-			found = d.catalogue.wanted
+		if found == nil && relation == 0 {
+			found = d.computed(r, statement, i, count)
 		}
 		if len(found) == 0 {
 			continue
@@ -105,10 +96,19 @@ var unguarded shape
 // maxGuarded bounds what is asked about one result.
 const maxGuarded = 16 << 10
 
-// computes reports whether a column of type oid that no table has, in a
-// result of this statement, may show protected values.
-func (r *reading) computes(oid uint32) bool {
-	return r.column || r.table && !(r.tame && plainTypes[oid])
+// computed returns what column i of count may show, which no table has. Without
+// lineage, whatever a statement computes that mentions protected columns may
+// show them.
+func (d *decoder) computed(r *reading, statement, i, count int) []decoders.Column {
+	switch l := r.lineage; {
+	case l == nil && (r.table || r.column):
+		return d.catalogue.wanted
+	case l == nil:
+		return nil
+	case statement < len(l.results):
+		return l.results[statement].derived(i, count)
+	}
+	return d.catalogue.wanted
 }
 
 // columns is the event that asks about a result of the event seq.

@@ -32,10 +32,11 @@ var Protocol = decoders.Protocol{
 type phase uint8
 
 const (
-	starting   phase = iota // no type bytes yet
-	cancelling              // a CancelRequest was sent: nothing may follow
-	loggingIn               // until the first ReadyForQuery
-	learning                // agentd asks the catalogue where protected columns are
+	starting     phase = iota // no type bytes yet
+	cancelling                // a CancelRequest was sent: nothing may follow
+	loggingIn                 // until the first ReadyForQuery
+	learning                  // agentd asks the catalogue where protected columns are
+	scopingNames              // agentd asks what the names of relations mean
 	running
 	over // the client said Terminate
 )
@@ -59,9 +60,11 @@ type decoder struct {
 	}
 	encoding encoding
 	learned  lesson
+	scoping  scoping
 
 	queue      queue
 	lastSync   uint64 // the slot of the client's newest Sync
+	lastReady  uint64 // of its newest message that makes the server ready for the next query
 	challenged bool   // the server waits for a password message
 
 	asked    uint64 // the slot of the newest Ask, 0 if it got none
@@ -113,7 +116,7 @@ type decoder struct {
 }
 
 func newDecoder(want decoders.Want) *decoder {
-	d := &decoder{want: want, maxText: want.MaxText, watch: want.Columns, analyzer: sql.NewAnalyzer(want.Columns)}
+	d := &decoder{want: want, maxText: want.MaxText, watch: want.Columns, analyzer: sql.NewAnalyzer(want.Columns), scoping: newScoping(&want)}
 	if d.maxText <= 0 {
 		d.maxText = decoders.DefaultMaxText
 	}
@@ -137,7 +140,7 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 		return d.start(buf)
 	case loggingIn:
 		return d.authenticate(buf)
-	case learning:
+	case learning, scopingNames:
 		return decoders.Step{Op: decoders.Wait}, nil
 	case running:
 		return d.frontend(buf)

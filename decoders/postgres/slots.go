@@ -45,9 +45,10 @@ type slot struct {
 	statements *entry[statement]
 	portals    *entry[portal]
 
-	epoch  uint64 // of Describe: when it was sent
-	shape  *shape // of Query: the result that is coming in
-	result decoders.Result
+	epoch     uint64 // of Describe: when it was sent
+	shape     *shape // of Query: the result that is coming in
+	completed int    // of Query: how many of its statements
+	result    decoders.Result
 }
 
 // extended reports whether an error in the message makes the server discard

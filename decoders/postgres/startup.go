@@ -119,6 +119,7 @@ func (d *decoder) logIn(params []byte, n int) (decoders.Step, error) {
 			return decoders.Step{}, errors.New("a replication connection carries whole tables, and columns of this database are masked")
 		}
 		d.replication = true
+		d.scoping.wanted, d.scoping.stale = false, false // it may not even be able to say
 		ev.Exceptional = "A replication connection carries whole tables, which is not looked into."
 	}
 	return d.ask(n, ev), nil

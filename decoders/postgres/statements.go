@@ -1,5 +1,7 @@
 package postgres
 
+import "agentd.dev/decoders/sql"
+
 const (
 	// maxNames bounds the named statements and portals a session may have,
 	// maxKept the bytes of the texts kept for them. What comes on top is not
@@ -38,8 +40,12 @@ type portal struct {
 	refs      int
 	statement *statement
 	shape     *shape
-	described bool    // shape is or will be known before rows come
-	formats   formats // that its results come in
+	described bool // shape is or will be known before rows come
+	// resolved is what its names meant when it was bound, which is when the
+	// server planned it; unclear why that, or its statement, is unclassified.
+	resolved *sql.Resolved
+	unclear  string
+	formats  formats // that its results come in
 }
 
 // Names maps names to things of one kind: as the server has them, and as it

@@ -26,8 +26,13 @@ func (d *decoder) study(f func()) turn {
 // be called first.
 func (d *decoder) mean(facts *sql.Facts) (meaning *sql.Meaning, study func()) {
 	g := d.want.Grammar
-	if g == nil || len(facts.Key) == 0 || facts.Unclassified != "" {
+	switch {
+	case g == nil || facts.Unclassified != "":
 		return nil, nil
+	case facts.Statements == 0:
+		return &sql.Meaning{}, nil
+	case len(facts.Key) == 0:
+		return &sql.Meaning{Unclear: "it has a name written as U&\"\" UESCAPE"}, nil
 	}
 	l := &d.learned
 	if bytes.Equal(l.key, facts.Key) {

@@ -12,14 +12,17 @@ import (
 
 // A reading is what a statement's text means to this session.
 type reading struct {
-	facts        *sql.Facts   // nil if it was not analysed
-	meaning      *sql.Meaning // nil if the grammar was not asked
+	facts        *sql.Facts    // nil if it was not analysed
+	meaning      *sql.Meaning  // nil if the grammar was not asked
+	resolved     *sql.Resolved // with what its names mean now, nil if meaning is nil or unclear
 	unclassified string
 	private      bool // its errors and literals may show protected values or secrets
 	table        bool // it mentions a protected table
 	column       bool // it mentions a protected column
-	tame         bool // what it computes of numbers and dates, it cannot compute from text
 	effect       effect
+
+	exposures []decoders.Exposure
+	lineage   *lineage // nil if only the words are known
 }
 
 // An effect is what a statement may change for those that come after it.
@@ -49,6 +52,9 @@ var effects = map[string]effect{
 
 // asFacts returns what policies can ask, nil if the text was not analysed.
 func (r *reading) asFacts() decoders.Facts {
+	if r.resolved != nil {
+		return r.resolved
+	}
 	if r.facts == nil {
 		return nil
 	}
@@ -83,7 +89,7 @@ func (d *decoder) read(text []byte) (r reading, study func()) {
 		}
 	}
 	if d.tainted && r.effect&indirect != 0 {
-		r.table, r.column, r.private = true, true, true
+		r.blur()
 	}
 	if d.encoding.foreign && r.unclassified == "" && !ascii(text) {
 		r.unclassified = "the session's client_encoding " + d.encoding.name + " is not understood: use UTF8"
@@ -120,16 +126,42 @@ func (d *decoder) digest(facts *sql.Facts, meaning *sql.Meaning) reading {
 		return r
 	}
 	r.table, r.column = facts.Mentions()
-	if r.unclassified == "" {
-		r.unclassified = unseen(facts)
-	}
-	r.private = r.private || r.table || r.column || r.unclassified != ""
-	if (r.table || r.column) && r.unclassified == "" {
-		words := words(facts.Normalized)
-		r.unclassified = d.escapes(facts, words)
-		r.tame = tame(words)
-	}
+	d.weighed(&r)
+	r.private = r.private || r.table || r.column || len(r.exposures) > 0 || r.unclassified != ""
 	return r
+}
+
+// weighed notes in r what it may show of the protected columns of the database.
+func (d *decoder) weighed(r *reading) {
+	switch {
+	case !d.masking(), r.facts == nil, r.facts.Unclassified != "":
+	case clearly(r.facts, r.meaning):
+		r.lineage = d.catalogue.weigh(r.facts, r.meaning)
+		r.lineage.asked = d.catalogue.seq
+		r.exposures = r.lineage.exposures
+	default:
+		r.exposures = d.catalogue.byWords(r.facts)
+	}
+}
+
+// renewed weighs r again if the catalogue was asked since.
+func (d *decoder) renewed(r *reading) {
+	if r.lineage != nil && r.lineage.asked != d.catalogue.seq {
+		d.weighed(r)
+	}
+}
+
+// blur makes r that of a statement that shows what another one named.
+func (r *reading) blur() {
+	r.table, r.column, r.private, r.lineage = true, true, true, nil
+}
+
+// touches reports whether the statement uses protected columns.
+func (r *reading) touches() bool {
+	if r.lineage != nil {
+		return r.lineage.touches
+	}
+	return r.table || r.column
 }
 
 // recordable returns what of text may be recorded: text itself, or dst with
@@ -178,12 +210,14 @@ func (d *decoder) parameter(m message) (turn, error) {
 		d.encoding = encoding{name: string(value), foreign: foreign[string(bytes.ToUpper(value))]}
 	case "search_path": // told since version 18
 		d.epoch++
+		d.scoping.stale = d.scoping.wanted
 	}
 	return walk, nil
 }
 
 // affect notes what a statement that is sent now may change.
 func (d *decoder) affect(r *reading, slot uint64) {
+	d.moves(r)
 	e := r.effect
 	if e == 0 {
 		return
@@ -201,7 +235,7 @@ func (d *decoder) affect(r *reading, slot uint64) {
 	if e&settles != 0 && d.unsettled {
 		d.epoch++
 	}
-	if e&(renames|recurses|remodels) != 0 && (r.table || r.column) {
+	if e&(renames|recurses|remodels) != 0 && r.touches() {
 		d.tainted = true
 	}
 }
@@ -229,6 +263,9 @@ func (d *decoder) rename(facts *sql.Facts) {
 		switch n.Verb {
 		case "prepare", "deallocate", "discard":
 			d.forgetStatements(n.Name)
+			if n.Name == "" {
+				d.scoping.deallocated()
+			}
 		}
 	}
 }

@@ -35,7 +35,7 @@ type Facts struct {
 	Key []byte
 
 	table, column bool
-	values        []any // of Fields, ready to be handed out
+	values        []any // of the first Fields, ready to be handed out
 }
 
 // Command returns the facts of a command that is not SQL, by its verb.
@@ -61,13 +61,26 @@ var Fields = []decoders.Field{
 	{Name: "sql.statements", Type: decoders.Int, Kinds: statements, Doc: "how many statements the text has"},
 	{Name: "sql.unclassified", Type: decoders.String, Kinds: statements, Doc: "why the text was not understood, empty if it was"},
 	{Name: "sql.opaque", Type: decoders.Bool, Kinds: statements, Doc: "the text does not show what it does: DO, CALL, EXECUTE, COPY PROGRAM, LOAD, extensions, function bodies"},
+	{Name: "sql.has_where", Type: decoders.Bool, Kinds: statements, Doc: "every UPDATE and DELETE in it has a WHERE, nested ones included"},
+	{Name: "sql.tables", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: `the relations it uses, as "schema.table": by the names it gives them, under the session's search_path, and those that belong to them (children, parents, what views are made of)`},
+	{Name: "sql.tables_read", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: "those of sql.tables that are read"},
+	{Name: "sql.tables_written", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: "those of sql.tables that are written, made, altered or dropped"},
+	{Name: "sql.columns", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: `the columns whose values it uses, as "schema.table.column", "*" for all; a column of which the table cannot be told is one of each that it may be, or "?.?.column"`},
+	{Name: "sql.predicates", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: "those of sql.columns that decide which rows there are, or in what order"},
+	{Name: "sql.functions", Type: decoders.Strings, Kinds: statements, Doc: `the functions it calls, as "name", and where a schema is written as "schema.name" too`},
+	{Name: "sql.volatile", Type: decoders.Bool, Kinds: statements, Learned: true, Doc: "it calls what is not known to be harmless: a function, operator or procedure that is not PostgreSQL's own, or one that may do more than compute and read; DO"},
+	{Name: "sql.ddl", Type: decoders.Bool, Kinds: statements, Doc: "it makes, alters or drops something"},
+	{Name: "sql.utility", Type: decoders.Bool, Kinds: statements, Doc: "it has statements other than SELECT, INSERT, UPDATE, DELETE and MERGE"},
+	{Name: "sql.copy", Type: decoders.Strings, Kinds: statements, Doc: `where COPY reads or writes: "stdin", "stdout", "file", "program"`},
+	{Name: "sql.sets", Type: decoders.Strings, Kinds: statements, Doc: `the parameters that it sets, "role" and "session_authorization" among them, "*" for one that cannot be told`},
 }
 
 const statements = decoders.Prepare | decoders.Request
 
-// Field implements decoders.Facts.
+// Field implements decoders.Facts. What only the grammar can tell is not known:
+// see Resolve.
 func (f *Facts) Field(name string) any {
-	for i := range Fields {
+	for i := range f.values {
 		if Fields[i].Name == name {
 			return f.values[i]
 		}

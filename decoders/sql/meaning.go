@@ -29,23 +29,37 @@ type Statement struct {
 	// windows, LIMIT, CASE and COALESCE conditions, and comparisons that are
 	// themselves an output.
 	Predicates []Ref
-	// Outputs are the columns of its result, in order. Nil if it has none, or
-	// if Open.
+	// Attributes are those of Columns that were written as t.x where x need
+	// not be a column: if the relation has none of that name, x is a function
+	// that is called with the whole row. Where t is not a relation but a value,
+	// as in (f(x)).a, Table is "".
+	Attributes []Ref
+	// Outputs are the columns of its result, in order; of DECLARE and PREPARE
+	// those of what they name, of COPY TO those that are copied. Nil if it has
+	// none, or if Open.
 	Outputs []Output
-	// Open: how many columns the result has depends on a table (SELECT *).
-	// Whichever they are, All is what they are made of.
-	Open bool
-	All  Output
+	// Open: how many columns the result has depends on a table (SELECT *), or
+	// cannot be told (EXECUTE, FETCH, CALL). Whichever they are, All is what
+	// they are made of. First are the columns before the first, and Last those
+	// after the last that depends on a table.
+	Open        bool
+	All         Output
+	First, Last []Output
 	// Moves are the values that it stores or sends somewhere: INSERT ...
-	// SELECT, assignments from columns, CREATE TABLE AS, COPY (query) TO.
+	// SELECT, assignments from columns, CREATE TABLE AS, COPY (query) TO, and
+	// what the server's own functions keep (set_config, pg_notify, setval).
+	// Values that are made of nothing but literals are left out.
 	Moves []Move
 	// Functions are those it calls, operators left out; casts are Types.
 	Functions []Qualified
 	Types     []Qualified
 	Operators []Qualified // with a schema, or not of the server's own
 
+	// Opaque: what it does or reads is not in its text: DO, CALL, EXECUTE,
+	// bodies of functions in a literal, COPY PROGRAM, query_to_xml(...).
+	Opaque   bool
 	HasWhere bool // UPDATE and DELETE: every one of them has a WHERE; otherwise true
-	DDL      bool
+	DDL      bool // as log_statement = ddl logs
 	Utility  bool // not SELECT, INSERT, UPDATE, DELETE, MERGE
 	// Copy is where COPY reads or writes: "stdin", "stdout", "file",
 	// "program", "" for other statements.

@@ -26,8 +26,9 @@ func (f *Facts) Skeleton() string {
 				continue
 			}
 		}
-		from := next - len(t.text)
-		out = append(out, key[i:from]...) // a space
+		if from := next - len(t.text); from > i || prev.kind == literal && t.kind == '.' || prev.kind == '.' && t.kind == literal {
+			out = append(out, ' ') // no server takes a dot there, but it must not become part of a number
+		}
 		if t.kind == literal {
 			out = appendLiteral(out, t.text[0])
 		} else {

@@ -400,7 +400,7 @@ func TestMentionsFindsWatchedNames(t *testing.T) {
 }
 
 func TestFieldsHaveTheirTypes(t *testing.T) {
-	f := analyze("copy t from program 'x'")
+	f := sql.Resolve(analyze("copy t from program 'x'"), &sql.Meaning{}, &sql.Scope{})
 	for _, field := range sql.Fields {
 		var ok bool
 		switch v := f.Field(field.Name); field.Type {

@@ -50,7 +50,7 @@ func (b *builder) agentd(t testing.TB) {
 	root := lab.Root(t)
 	file := filepath.Join(root, "Dockerfile")
 	b.debian(t, argument(t, file, "BASE"))
-	b.golang(t, argument(t, file, "BUILD_BASE"), argument(t, file, "BASE"))
+	b.golang(t, argument(t, file, "BUILD_BASE"))
 	b.build(t, Agentd, file, root,
 		"--volume", goEnv(t, "GOMODCACHE")+"/cache/download:"+modules+":ro",
 		"--volume", goEnv(t, "GOCACHE")+":"+compiled,

@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 )
 
@@ -18,23 +19,39 @@ const (
 // debian makes a stand-in for Debian's slim image: what debootstrap makes.
 func (b *builder) debian(t testing.TB, name string) {
 	t.Helper()
+	b.bookworm(t, name)
+}
+
+// bookworm makes an image of what debootstrap makes, with more packages.
+func (b *builder) bookworm(t testing.TB, name string, packages ...string) {
+	t.Helper()
 	const release = "bookworm"
-	b.recipe(t, name, "FROM scratch\nADD "+release+" /\n", func() string {
-		dir := filepath.Join(b.scratch, release)
-		out, err := exec.Command("debootstrap", "--variant=minbase", release, dir).CombinedOutput()
+	args := []string{"--variant=minbase"}
+	text := "FROM scratch\nADD " + release + " /\n"
+	if len(packages) > 0 {
+		include := "--include=" + strings.Join(packages, ",")
+		args = append(args, include)
+		text = "# " + include + "\n" + text
+	}
+	b.recipe(t, name, text, func() string {
+		context := b.folder(t, strings.Join(append(packages, release), "-"))
+		out, err := exec.Command("debootstrap", append(args, release, filepath.Join(context, release))...).CombinedOutput()
 		if err != nil {
 			t.Fatalf("debootstrap: %v\n%s", err, out)
 		}
-		return b.scratch
+		return context
 	})
 }
 
-// golang makes a stand-in for Go's image: base, with this machine's Go.
-func (b *builder) golang(t testing.TB, name, base string) {
+// golang makes a stand-in for Go's image: Debian's with a C compiler, with this
+// machine's Go.
+func (b *builder) golang(t testing.TB, name string) {
 	t.Helper()
+	const compiler = "localhost/agentd-gcc:latest"
+	b.bookworm(t, compiler, "gcc", "libc6-dev")
 	root := goEnv(t, "GOROOT")
 	b.recipe(t, name, `# `+goEnv(t, "GOVERSION")+`
-FROM `+base+`
+FROM `+compiler+`
 ADD `+filepath.Base(root)+` /usr/local/go
 ENV PATH=/usr/local/go/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin GOPATH=/go
 ENV GOPROXY=file://`+modules+` GOCACHE=`+compiled+`

@@ -1,0 +1,216 @@
+package postgres
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"hash"
+	"strconv"
+
+	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
+)
+
+const (
+	maxScopeRow  = 1 << 10  // four names and a letter
+	maxScopeRows = 64 << 10 // relations, and what is below them
+)
+
+// A question is what the server is asked about its names, while it answers.
+type question struct {
+	next  *sql.Scope
+	hash  hash.Hash
+	seq   uint64
+	rows  int64
+	tries int
+	again bool // it was cancelled
+}
+
+// askOwn drops n bytes and asks the server what is to be asked next.
+func (d *decoder) askOwn(n int) decoders.Step {
+	if d.phase == scopingNames {
+		return d.askScope(n)
+	}
+	return d.askCatalogue(n)
+}
+
+// askScope drops n bytes and asks the server what names mean.
+func (d *decoder) askScope(n int) decoders.Step {
+	d.catalogue.half = false
+	d.server.out = append(append(begin(d.server.out[:0], query), scopeText...), 0)
+	d.server.out = finish(d.server.out, 0)
+	d.seq++
+	d.scoping.question = question{
+		next: &sql.Scope{Relations: map[string]string{}, Below: map[sql.Qualified][]sql.Qualified{}, Shadows: map[string]bool{}},
+		hash: sha256.New(), seq: d.seq, tries: d.scoping.tries + 1,
+	}
+	d.server.event = decoders.Event{Kind: decoders.Own, Seq: d.seq, Text: []byte(scopeText), Record: []byte(scopeText)}
+	return decoders.Step{Op: decoders.Drop, N: n, Back: d.server.out, Event: &d.server.event}
+}
+
+// learnScope handles the answer. It fails closed: without one the session ends.
+func (d *decoder) learnScope(m message) (turn, error) {
+	q := &d.scoping.question
+	switch m.typ {
+	case 'T', 'C':
+	case 'D':
+		if m.size > maxScopeRow {
+			return walk, fmt.Errorf("row of %d bytes about names", m.size)
+		}
+		if !m.whole() {
+			return d.need(m.size), nil
+		}
+		if !m.first {
+			return flush, nil
+		}
+		if err := q.add(m.body()); err != nil {
+			return walk, fmt.Errorf("names: %w", err)
+		}
+	case 'E':
+		if len(m.buf) < min(m.size, maxError) {
+			return d.need(min(m.size, maxError)), nil
+		}
+		f := parseFailure(m.body())
+		if string(f.code) != "57014" || q.tries >= maxTries {
+			return walk, fmt.Errorf("the server did not say what names mean: %s (%s)", f.message, f.code)
+		}
+		q.again = true
+	case 'Z':
+		return d.scopeLearned(m)
+	default:
+		return walk, fmt.Errorf("%w: message %q about names", errStep, m.typ)
+	}
+	if !m.first {
+		return flush, nil
+	}
+	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size}
+	return alone, nil
+}
+
+// scopeLearned lets the client go on: this ReadyForQuery stands for the one
+// that was withheld.
+func (d *decoder) scopeLearned(m message) (turn, error) {
+	if m.size != headerLen+1 {
+		return walk, fmt.Errorf("ReadyForQuery of %d bytes", m.size)
+	}
+	if !m.whole() {
+		return d.need(m.size), nil
+	}
+	if !m.first {
+		return flush, nil
+	}
+	s := &d.scoping
+	if s.again {
+		if m.buf[headerLen] != 'I' {
+			return walk, errors.New("the question what names mean was cancelled within a transaction")
+		}
+		d.server.step = d.askScope(m.size)
+		return alone, nil
+	}
+	d.phase = running
+	s.tries, s.stale = 0, false
+	s.unsettled = s.unsettled && m.buf[headerLen] != 'I'
+	if sum := [sha256.Size]byte(s.hash.Sum(nil)); s.now == nil || sum != s.sum {
+		s.now, s.sum, s.resolved = s.next, sum, nil
+	}
+	s.next, s.hash = nil, nil
+	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: decoders.Result{
+		Rows: s.rows, Tag: "SELECT " + strconv.FormatInt(s.rows, 10),
+	}}
+	return tell, nil
+}
+
+// add keeps one row of the answer: what it is about, and up to four names.
+func (q *question) add(body []byte) error {
+	q.hash.Write(body)
+	var v [5]string
+	if len(body) < 2 || int(binary.BigEndian.Uint16(body)) != len(v) {
+		return errors.New("row has the wrong number of columns")
+	}
+	body = body[2:]
+	for i := range v {
+		if len(body) < 4 {
+			return errors.New("row is short")
+		}
+		n := int(int32(binary.BigEndian.Uint32(body)))
+		if n < 0 || n > len(body)-4 {
+			return errors.New("row has a value that is missing")
+		}
+		v[i] = string(body[4 : 4+n])
+		body = body[4+n:]
+	}
+	if q.rows++; q.rows > maxScopeRows {
+		q.next.Unclear = fmt.Sprintf("the database has more than %d relations to tell apart", maxScopeRows)
+		return nil
+	}
+	s := q.next
+	switch v[0] {
+	case "path":
+		s.Path = append(s.Path, v[1])
+	case "current":
+		s.Current = v[1]
+	case "relation":
+		s.Relations[v[2]] = v[1]
+	case "below":
+		at := sql.Qualified{Schema: v[1], Name: v[2]}
+		s.Below[at] = append(s.Below[at], sql.Qualified{Schema: v[3], Name: v[4]})
+	case "function":
+		s.Shadows[v[1]] = true
+	default:
+		return fmt.Errorf("a row about %q", v[0])
+	}
+	return nil
+}
+
+// scopeText asks for the search path as it is in force, where the names of
+// relations are found in it first, what the use of a relation reaches, and
+// which names of built-in functions other schemas have. Every name and operator
+// is qualified, so that no search_path changes what it asks. Relations with an
+// OID below 16384 are the server's own; classes 1259 and 2618 are pg_class and
+// pg_rewrite.
+const scopeText = `/* agentd: what names mean */
+WITH RECURSIVE path (n, oid, name) AS (
+  SELECT p.n, s.oid, CASE WHEN s.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE s.nspname END
+  FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS p (name, n)
+  JOIN pg_catalog.pg_namespace s ON s.nspname OPERATOR(pg_catalog.=) p.name
+), relation (name, schema) AS (
+  SELECT DISTINCT ON (c.relname) c.relname, p.name
+  FROM path p JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) p.oid
+  WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+    OR c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v']::pg_catalog."char"[])
+  ORDER BY c.relname, p.n
+), child (up, low) AS (
+  SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhparent
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','f']::pg_catalog."char"[])
+), rule (up, low) AS (
+  SELECT r.ev_class, d.refobjid
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) d.objid
+  WHERE d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
+    AND r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class
+), reach (up, low, upward) AS (
+  SELECT up, low, false FROM child UNION SELECT low, up, true FROM child UNION SELECT up, low, false FROM rule
+  UNION
+  SELECT r.up, s.low, s.upward FROM reach r, LATERAL (
+    SELECT c.low AS low, false AS upward FROM child c WHERE c.up OPERATOR(pg_catalog.=) r.low AND NOT r.upward
+    UNION ALL SELECT c.up, true FROM child c WHERE c.low OPERATOR(pg_catalog.=) r.low
+    UNION ALL SELECT u.low, false FROM rule u WHERE u.up OPERATOR(pg_catalog.=) r.low
+  ) s
+), below (up, low) AS (
+  SELECT DISTINCT up, low FROM reach WHERE up OPERATOR(pg_catalog.<>) low
+), named (oid, schema, name) AS (
+  SELECT c.oid, CASE WHEN n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname END, c.relname
+  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
+), answer (what, a, b, c, d, n) AS (
+  SELECT 'path', name::pg_catalog.text, '', '', '', n FROM path
+  UNION ALL SELECT 'current', pg_catalog.current_schema()::pg_catalog.text, '', '', '', 0 WHERE pg_catalog.current_schema() IS NOT NULL
+  UNION ALL SELECT 'relation', schema::pg_catalog.text, name::pg_catalog.text, '', '', 0 FROM relation
+  UNION ALL SELECT 'below', u.schema::pg_catalog.text, u.name::pg_catalog.text, l.schema::pg_catalog.text, l.name::pg_catalog.text, 0
+    FROM below b JOIN named u ON u.oid OPERATOR(pg_catalog.=) b.up JOIN named l ON l.oid OPERATOR(pg_catalog.=) b.low
+  UNION ALL SELECT 'function', p.proname::pg_catalog.text, '', '', '', 0 FROM pg_catalog.pg_proc p
+    WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.pronamespace OPERATOR(pg_catalog.<>) 11::pg_catalog.oid
+    AND EXISTS (SELECT FROM pg_catalog.pg_proc b WHERE b.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND b.proname OPERATOR(pg_catalog.=) p.proname)
+)
+SELECT what, a, b, c, d FROM answer ORDER BY what, n, a, b, c, d`

@@ -1,0 +1,122 @@
+package postgres
+
+import (
+	"crypto/sha256"
+	"slices"
+
+	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
+)
+
+// maxResolved is how many texts are remembered with what their names mean.
+const maxResolved = 512
+
+// A scoping is what the names of relations mean to a session whose rules ask
+// for that (docs/decisions/0015-names-as-the-server-resolves-them.md). The
+// server is asked at login, and again at each ReadyForQuery after a statement
+// that may have changed the answer.
+type scoping struct {
+	wanted  bool // a rule asks about relations or functions
+	columns bool // or about columns
+	question
+	now *sql.Scope        // nil before the first answer
+	sum [sha256.Size]byte // of that answer
+
+	stale     bool // a statement that may change the answer was sent since
+	unsettled bool // the end of the transaction may change it again
+	// prepared is the answer under which statements were prepared that SQL can
+	// run by name; mixed: there were several.
+	prepared [sha256.Size]byte
+	mixed    bool
+
+	resolved map[*sql.Facts]*sql.Resolved // under now
+}
+
+func newScoping(want *decoders.Want) scoping {
+	s := scoping{wanted: want.Grammar != nil && len(want.Fields) > 0}
+	s.stale = s.wanted
+	s.columns = s.wanted && slices.ContainsFunc(want.Fields, func(f string) bool { return f == "sql.columns" || f == "sql.predicates" })
+	return s
+}
+
+// resolve adds to r what its names mean to a statement that is sent now. With
+// wait, that is known once the server has answered.
+func (d *decoder) resolve(r *reading) (wait bool) {
+	r.resolved = nil
+	if r.meaning == nil || r.meaning.Unclear != "" {
+		return false
+	}
+	res := d.scoping.of(r.facts, r.meaning)
+	why := res.Unclear
+	switch {
+	case !d.scoping.wanted:
+	case d.scoping.stale && (res.Names || d.runsPrepared(r)):
+		if d.readyIsDue() {
+			return true
+		}
+		res = sql.Resolve(r.facts, r.meaning, nil)
+		why = "an earlier statement may change which relations it names: wait for that one to end"
+	case why != "":
+	case d.scoping.columns && res.Loose:
+		why = "it cannot be told to which table a column belongs"
+	case d.runsPrepared(r) && (d.scoping.mixed || d.scoping.prepared != d.scoping.sum):
+		why = "it runs what was prepared when names could mean other relations: DEALLOCATE ALL, and prepare it again"
+	}
+	if r.unclassified == "" {
+		r.unclassified = why
+	}
+	r.resolved = res
+	return false
+}
+
+// of returns what is known of a text, the same for the same text until the
+// answer changes.
+func (s *scoping) of(facts *sql.Facts, meaning *sql.Meaning) *sql.Resolved {
+	if r := s.resolved[facts]; r != nil {
+		return r
+	}
+	if s.resolved == nil || len(s.resolved) >= maxResolved {
+		s.resolved = make(map[*sql.Facts]*sql.Resolved)
+	}
+	r := sql.Resolve(facts, meaning, s.now)
+	s.resolved[facts] = r
+	return r
+}
+
+// runsPrepared reports whether a statement runs by SQL what was prepared
+// before.
+func (d *decoder) runsPrepared(r *reading) bool { return slices.Contains(r.facts.Verbs, "execute") }
+
+// readyIsDue reports whether the server is to be ready for the next query
+// without a word of the client.
+func (d *decoder) readyIsDue() bool {
+	return d.queue.pending(d.lastReady) && !d.queue.at(d.lastReady).void
+}
+
+// moves notes what a statement that is sent now may do to names.
+func (d *decoder) moves(r *reading) {
+	s := &d.scoping
+	if !s.wanted {
+		return
+	}
+	if r.facts != nil && slices.Contains(r.facts.Verbs, "prepare") {
+		s.prepares()
+	}
+	if r.resolved == nil || r.resolved.Moves {
+		s.stale, s.unsettled = true, true
+	}
+	if r.effect&settles != 0 && s.unsettled {
+		s.stale = true
+	}
+}
+
+// prepares notes that a statement gets a name by which SQL can run it.
+func (s *scoping) prepares() {
+	if s.stale || s.prepared != [sha256.Size]byte{} && s.prepared != s.sum {
+		s.mixed = true
+	}
+	s.prepared = s.sum
+}
+
+// deallocated notes that no such name is left.
+func (s *scoping) deallocated() { s.prepared, s.mixed = [sha256.Size]byte{}, false }

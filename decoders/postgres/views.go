@@ -1,0 +1,126 @@
+package postgres
+
+import (
+	"slices"
+
+	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
+)
+
+// maxViews is of how many views the definitions are studied; of others, every
+// column counts as protected.
+const maxViews = 1000
+
+// A view shows protected columns, the catalogue says, but not in which of its
+// own: of those it says all. Its definition tells.
+type view struct {
+	at       uint64 // its OID
+	relation *relation
+	facts    *sql.Facts // of its definition
+	meaning  *sql.Meaning
+}
+
+// unread returns the views whose definitions the grammar has yet to be asked
+// about, and takes what it knows already.
+func (k *known) unread(g decoders.Grammar) (rest []*view) {
+	for i := range k.views {
+		v := &k.views[i]
+		if v.meaning != nil || g == nil || len(v.facts.Key) == 0 || v.facts.Unclassified != "" {
+			continue
+		}
+		if m, ok := g.Known(v.facts.Key); ok {
+			v.meaning = asMeaning(m)
+		} else {
+			rest = append(rest, v)
+		}
+	}
+	return rest
+}
+
+// studyViews returns what is to be called before the views are known, nil if
+// they are.
+func (d *decoder) studyViews() func() {
+	rest, g := d.catalogue.unread(d.want.Grammar), d.want.Grammar
+	if len(rest) == 0 {
+		return nil
+	}
+	return func() {
+		for _, v := range rest {
+			v.meaning = asMeaning(g.Study(v.facts.Key, v.facts.Skeleton()))
+		}
+	}
+}
+
+// narrow leaves of the columns of views those that can show protected ones. It
+// starts with all and takes away, until what views on views show agrees with
+// what those show.
+func (k *known) narrow() {
+	for changed := true; changed; {
+		changed = false
+		for i := range k.views {
+			changed = k.narrowed(&k.views[i]) || changed
+		}
+	}
+	k.names = map[string]bool{}
+	for _, c := range k.wanted {
+		k.names[c.Name] = true
+	}
+	for _, relations := range k.relations {
+		for _, r := range relations {
+			for i := range r.columns {
+				if len(r.columns[i].protected) > 0 {
+					k.names[r.columns[i].name] = true
+				}
+			}
+		}
+	}
+}
+
+// narrowed takes away from a view what its columns cannot show, and says
+// whether that was anything.
+func (k *known) narrowed(v *view) (changed bool) {
+	if !clearly(v.facts, v.meaning) || v.facts.Statements != 1 {
+		return false
+	}
+	s, r := &v.meaning.Statements[0], v.relation
+	first := slices.IndexFunc(r.columns, func(a attribute) bool { return a.number > 0 }) // behind the system's
+	if s.Open || first < 0 || len(s.Outputs) != len(r.columns[first:]) {
+		return false
+	}
+	for i := range s.Outputs {
+		a := &r.columns[first+i]
+		shown := k.shown(&s.Outputs[i])
+		left := slices.DeleteFunc(slices.Clone(a.protected), func(c decoders.Column) bool {
+			return !slices.ContainsFunc(shown, func(p decoders.Column) bool {
+				return may(p.Schema, c.Schema) && may(p.Table, c.Table) && may(p.Name, c.Name)
+			})
+		})
+		if len(left) < len(a.protected) {
+			a.protected, changed = left, true
+		}
+	}
+	if !changed {
+		return false
+	}
+	r.whole = nil
+	for _, a := range r.columns {
+		r.whole = merged(r.whole, a.protected)
+		k.columns[v.at<<16|uint64(uint16(a.number))] = a.protected
+	}
+	k.columns[v.at<<16] = r.whole
+	return true
+}
+
+// shown is what a column of a view can show: everything, if code that is not
+// known made it.
+func (k *known) shown(o *sql.Output) []decoders.Column {
+	stranger := func(f sql.Qualified) bool { return k.function(f) != sound && k.operator(f) != sound }
+	if o.Unclear || slices.ContainsFunc(o.Functions, stranger) {
+		return []decoders.Column{{Schema: "*", Table: "*", Name: "*"}}
+	}
+	var found []decoders.Column
+	for _, ref := range o.Refs {
+		found = append(found, k.matching(ref)...)
+	}
+	return found
+}
