@@ -3,14 +3,17 @@ package postgres_test
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
 	"testing"
 
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/decodertest"
 	ways "agentd.dev/decoders/masks"
 	"agentd.dev/decoders/patterns"
+	"agentd.dev/decoders/postgres"
 	"github.com/jackc/pgx/v5"
 )
 
@@ -85,27 +88,39 @@ func TestWhatIsFoundIsReplacedInEveryTypeAndFormat(t *testing.T) {
 	}
 }
 
+// TestWhatIsAroundWhatIsFoundStays, however the bytes were cut on their way.
 func TestWhatIsAroundWhatIsFoundStays(t *testing.T) {
 	database := database(t, spread)
-	p := startProxy(t, decoders.Want{Searches: []string{"all"}}, searching(ways.Text("[masked]")), 0)
-	c := dial(t, p.addr(), database)
-	got := values(c.run("select * from notes order by id"))
 	want := []string{
 		`1|nothing here|none|{"a": 1}|{"a": 1}|{x,"y z"}|4711|12.5|\x00ff|{1}|NULL|{}`,
 		`2|write to [masked], or [masked]|[masked]|{"e": "[masked]", "pan": "[masked]"}|{"e": ["[masked]", "x"]}|{x,"[masked], y",NULL}|NULL|NULL|\x5b6d61736b65645d|{5,NULL}|NULL|{"{\"e\": \"[masked]\"}"}`,
 		"3" + strings.Repeat("|NULL", 11),
 	}
-	if !slices.Equal(got, want) {
-		t.Errorf("got  %q\nwant %q", got, want)
-	}
-	r := p.seen(decoders.Outcome)
-	last := r[len(r)-1].ev.Result
-	by := map[string]int64{}
-	for _, c := range last.By {
-		by[c.Name] = c.N
-	}
-	if last.Masked != 13 || by["email"] != 7 || by["card"] != 5 || by["ip"] != 1 {
-		t.Errorf("counted %d: %v, want 13: 7 addresses, 5 cards, one of IP", last.Masked, by)
+	for _, chunk := range []int{0, 1, 7, 100} {
+		p := startProxy(t, decoders.Want{Searches: []string{"all"}}, searching(ways.Text("[masked]")), chunk)
+		c := dial(t, p.addr(), database)
+		if got := values(c.run("select * from notes order by id")); !slices.Equal(got, want) {
+			t.Errorf("in pieces of %d: got  %q\nwant %q", chunk, got, want)
+		}
+		if got := c.run("copy (select id, v from notes order by id) to stdout (format binary)"); !bytes.Contains(got[2].body, []byte("\x00\x00\x00\x08[masked]")) {
+			t.Errorf("in pieces of %d: copied are %v", chunk, got)
+		}
+		counted := p.seen(decoders.Outcome)
+		for i, want := range []string{"13 card 5 email 7 ip 1", "1 email 1"} {
+			r := counted[len(counted)-2+i].ev.Result
+			slices.SortFunc(r.By, func(a, b decoders.Count) int { return strings.Compare(a.Name, b.Name) })
+			got := fmt.Sprint(r.Masked)
+			for _, c := range r.By {
+				got += fmt.Sprintf(" %s %d", c.Name, c.N)
+			}
+			if got != want {
+				t.Errorf("in pieces of %d: counted %s, want %s", chunk, got, want)
+			}
+		}
+		c.conn.Close()
+		for _, err := range p.failures() {
+			t.Error(err)
+		}
 	}
 }
 
@@ -281,4 +296,67 @@ func TestOneColumnAloneIsSearched(t *testing.T) {
 	for _, err := range p.failures() {
 		t.Error(err)
 	}
+}
+
+// FuzzSearched: whatever the server of a searched session says, the decoder
+// survives it and keeps to what the relay expects.
+func FuzzSearched(f *testing.F) {
+	description := func(format int16, oids ...int32) []byte {
+		parts := []any{int16(len(oids))}
+		for _, oid := range oids {
+			parts = append(parts, "c", 0, int32(0), int16(0), oid, int16(-1), int32(-1), format)
+		}
+		return msg('T', parts...)
+	}
+	array := msg('x', int32(1), int32(0), int32(25), int32(1), int32(1), int32(15), "ada@example.com")[5:]
+	jsonb := append([]byte{1}, `{"e": "ada@example.com", "n": 4111111111111111}`...)
+	number := msg('x', int16(4), int16(3), int16(0), int16(0), int16(4111), int16(1111), int16(1111), int16(1111))[5:]
+	for _, v := range []struct {
+		oid    int32
+		format int16
+		value  []byte
+	}{
+		{25, 0, []byte("to ada@example.com")},
+		{1009, 1, array},
+		{1009, 0, []byte(`{"a b",ada@example.com}`)},
+		{3802, 1, jsonb},
+		{1700, 1, number},
+		{20, 1, []byte("\x00\x0e\x9a\xfd\x48\xac\x51\xc7")},
+		{17, 0, []byte(`\x616461406578616d706c652e636f6d`)},
+		{2249, 1, append([]byte("\x00\x00\x00\x01\x00\x00\x00\x19\x00\x00\x00\x0f"), "ada@example.com"...)},
+		{869, 0, []byte("10.1.2.3")},
+		{869, 1, []byte("\x02\x20\x00\x04\x0a\x01\x02\x03")},
+	} {
+		f.Add(join(description(v.format, v.oid), msg('D', int16(1), int32(len(v.value)), v.value), msg('C', "SELECT 1", 0), msg('Z', "I")))
+	}
+	f.Add(join(msg('H', 0, int16(1), int16(0)), msg('d', "1\tada@example.com\n"), msg('c'), msg('C', "COPY 1", 0), msg('Z', "I")))
+	f.Add(join(msg('H', 1, int16(1), int16(1)), msg('d', "PGCOPY\n\xff\r\n", 0, int32(0), int32(0), int16(1), int32(15), "ada@example.com"), msg('d', int16(-1)), msg('c')))
+	f.Add(msg('E', "SERROR", 0, "C42601", 0, "Mada@example.com", 0, 0))
+	f.Add(msg('A', int32(1), "n", 0, "ada@example.com", 0))
+	f.Add(msg('S', "application_name", 0, "ada@example.com", 0))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		for _, way := range []decoders.Way{ways.Text("[masked]"), ways.Hash{Key: testKey}, ways.Digits{Key: testKey}, nil} {
+			w := &decodertest.Wire{Decoder: postgres.Protocol.New(decoders.Want{}), Fields: postgres.Protocol.Fields, MaxMore: 65 << 20}
+			w.Judge = func(ev *decoders.Event) decodertest.Verdict {
+				if ev.Kind == decoders.Login {
+					return decodertest.Verdict{Masks: []decoders.Mask{{Index: decoders.EveryColumn, Search: searchFor(way)}}}
+				}
+				return decodertest.Verdict{}
+			}
+			for _, c := range []decodertest.Chunk{
+				{Dir: decoders.FromClient, Bytes: startup("user", "u")},
+				{Dir: decoders.FromServer, Bytes: join(msg('R', int32(0)), msg('Z', "I"))},
+				{Dir: decoders.FromClient, Bytes: msg('Q', "copy t to stdout", 0)},
+				{Dir: decoders.FromServer, Bytes: said},
+			} {
+				if err := w.Send(c.Dir, c.Bytes); err != nil {
+					var fault *decodertest.Fault
+					if errors.As(err, &fault) {
+						t.Fatal(fault)
+					}
+					break
+				}
+			}
+		}
+	})
 }
