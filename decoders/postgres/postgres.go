@@ -90,7 +90,7 @@ type decoder struct {
 	catalogue  catalogue
 	answering  *shape           // what Mask is for
 	search     *decoders.Search // what all values are searched for, nil for nothing
-	room0      scratch
+	work       scratch
 	formats    formats // of the result of the Query at the head
 	undecided  formats // of a statement: those come with its Bind
 	copyingOut copying // what the server copies out

@@ -209,3 +209,30 @@ func TestPsqlReadsWhatIsMasked(t *testing.T) {
 		t.Errorf("got %q", out)
 	}
 }
+
+// TestABindThatIsTooLongToBeReadLeavesNullWhereFormatsMatter: texts are alike
+// in both formats, numbers are not.
+func TestABindThatIsTooLongToBeReadLeavesNullWhereFormatsMatter(t *testing.T) {
+	database := database(t, everyType)
+	want := decoders.Want{Columns: []decoders.ColumnName{{Schema: "public", Table: "every", Column: "i8"}, {Schema: "public", Table: "every", Column: "t"}}}
+	p := startProxy(t, want, maskEvery(ways.Text("42")), 0)
+	c := dial(t, p.addr(), database)
+	long := strings.Repeat("x", 2<<20)
+	for _, format := range []int16{0, 1} {
+		for _, parameter := range []string{"short", long} {
+			bind := msg('B', "", 0, "", 0, int16(0), int16(1), int32(len(parameter)), parameter, int16(1), format)
+			c.send(join(parseMsg("", "select i8, t from every where $1::text <> 'none'"), bind, executeMsg(""), syncMsg()))
+			got := values(c.until('Z'))
+			want := "NULL|42"
+			if parameter == "short" {
+				want = []string{"42|42", "\x00\x00\x00\x00\x00\x00\x00\x2a|42"}[format]
+			}
+			if !slices.Equal(got, []string{want}) {
+				t.Errorf("format %d, %d bytes: got %q, want %q", format, len(parameter), got, want)
+			}
+		}
+	}
+	for _, err := range p.failures() {
+		t.Error(err)
+	}
+}
