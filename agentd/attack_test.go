@@ -55,6 +55,14 @@ var attacks = []struct{ name, text string }{
 	{"an aggregate that sets", "create aggregate keep(text, boolean) (sfunc = set_config, stype = text, initcond = 'a.b'); select keep(email, false) from customers; select current_setting('a.b');"},
 	{"a domain that sets", "create domain keep as text check (set_config('a.b', value, false) is not null); select email::keep from customers limit 1; select current_setting('a.b');"},
 	{"an operator that notifies", "create operator ==> (leftarg = text, rightarg = text, function = pg_notify); listen n; select 'n' ==> email from customers; select 1;"},
+	{"COPY with a delimiter that is none", "copy customers to stdout with (format csv, quote 'A', header);"},
+	{"a table under a protected one's name", "create temp table customers (id int, name text, email text); insert into customers select * from public.customers; select upper(email) from customers; select upper(name) from customers;"},
+	{"a name of four parts", "select lower(postgres.public.customers.email), upper(customers.email) from postgres.public.customers;"},
+	{"a view that hides the name", "create view v as select id, reverse(email) as r from customers; select r || '' from v;"},
+	{"a view of a row", "create view v as select c as r from customers c; select (r).email from v; select r::text from v;"},
+	{"rows built from documents", "select upper(email) from jsonb_populate_recordset(null::above, (select jsonb_agg(c) from customers c));"},
+	{"an array taken apart", "select lower(u) from unnest(array(select email from customers)) u;"},
+	{"a recursive query", "with recursive r(n, x) as (select 1, name from customers union all select n + 1, email from r join customers on true where n < 3) select upper(x) from r;"},
 	{"a shadowed catalogue", "create schema pgc; set search_path = pgc, pg_catalog, public; create view pgc.pg_class as select 1 as oid; select email from customers;"},
 }
 
@@ -95,8 +103,16 @@ func TestOrdinaryStatementsOnATableWithAMaskedColumnRun(t *testing.T) {
 		{"insert into customers (id, name, email) values (8, 'Tim', 'new') on conflict (id) do update set name = excluded.name, email = excluded.email returning id;", "8\n"},
 		{"update customers set name = 'Ada L.', email = 'ada@new' where id = 1 and email <> 'x' returning id, name;", ""},
 		{"update customers set name = 'Ada L.', email = 'ada@new' where id = 3 returning id, name;", "3|Ada L.\n"},
+		{"select name from customers where email = 'ada@new';", ""},
+		{"select name from customers order by email;", ""},
+		{"insert into customers values (9, 'x', 'y') on conflict (email) do nothing;", ""},
 		{"update shops set city = 'Bern' from customers where customers.id = shops.id and shops.id = 2 returning shops.city;", "Bern\n"},
-		{"update shops set id = id * 10 where id in (select id from customers where name = 'Grace') returning id;", ""},
+		{"update shops set id = id * 10 where id in (select id from customers where name = 'Grace') returning id;", "20\n"},
+		{"select lower(name), count(*) from customers group by name having count(*) > 0 order by name limit 1;", "ada|1\n"},
+		{"create temp table names as select id, upper(name) as n from customers; select n from names order by id limit 1;", "ADA\n"},
+		{"create temp view named as select id, name from customers; select length(name) from named where id = 2;", "5\n"},
+		{"update customers set email = lower(email) where id = 2 returning id;", "2\n"},
+		{"copy (select id, email, name from customers where id = 3) to stdout;", "3\t[masked]\tAda L.\n"},
 	} {
 		got := output(t, agentd.Captured(t, psql(server, tt.text)))
 		if tt.want == "" {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/credentials"
 	"agentd.dev/agentd/selection"
 	"agentd.dev/policy/document"
 )
@@ -27,11 +28,16 @@ type Config struct {
 	Capture  CaptureConfig
 	Policies []string // files and folders
 	Targets  Targets
-	Resolver string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
-	Unlisted Unlisted
-	MaskKey  string // file of the key that masks are made with, "" for one of the node's own
-	Record   RecordConfig
-	Limits   LimitsConfig
+	// Credentials are what agentd logs in to targets with.
+	Credentials []credentials.Credential
+	CA          CAConfig
+	Resolver    string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
+	Unlisted    Unlisted
+	MaskKey     string // file of the key that masks are made with, "" for one of the node's own
+	Record      RecordConfig
+	Limits      LimitsConfig
+	// CoreDumps: agentd may leave a core, with secrets in it, when it crashes.
+	CoreDumps bool
 
 	// Stay is a flag, not in the file: stay after another agentd has taken
 	// over and all sessions have ended, until told to stop.
@@ -94,6 +100,7 @@ func LoadConfig(path string) (*Config, error) {
 	var report document.Report
 	if v, ok := document.Open(path, &report); ok {
 		v.Map(c.keys(filepath.Dir(path)))
+		c.Targets.settle(c.Credentials)
 	}
 	if err := report.Err(); err != nil {
 		return nil, err
@@ -128,7 +135,10 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "metrics", Read: listenAddress(&c.Metrics)},
 		{Name: "capture", Read: c.Capture.read(folder)},
 		{Name: "policies", Read: files(&c.Policies, folder)},
-		{Name: "targets", Read: c.Targets.read},
+		{Name: "targets", Read: c.Targets.read(folder)},
+		{Name: "credentials", Read: readCredentials(&c.Credentials, folder)},
+		{Name: "coreDumps", Read: flag(&c.CoreDumps)},
+		{Name: "ca", Read: c.CA.read(folder)},
 		{Name: "resolver", Read: serverAddress(&c.Resolver)},
 		{Name: "maskKey", Read: file(&c.MaskKey, folder)},
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},

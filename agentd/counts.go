@@ -15,6 +15,7 @@ var refusals = [...]struct {
 	{"unlisted", errUnlisted},
 	{"stopping", errStopping},
 	{"dial", errDial},
+	{"tls", errTLS},
 	{"record", errRecord},
 	{"unknown", errUnknown},
 	{"other", nil},

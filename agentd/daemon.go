@@ -17,6 +17,7 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
+	"agentd.dev/agentd/credentials"
 	"agentd.dev/agentd/grammar"
 	"agentd.dev/agentd/handover"
 	"agentd.dev/agentd/hosts"
@@ -45,10 +46,12 @@ type Daemon struct {
 	reloads  reloads
 	hosts    *hosts.Hosts
 	names    names.Names
-	capture  *capture.Capture
-	sources  []identity.Source
-	runs     *runs
-	follower *follower
+	// credentials are those of the configuration in force.
+	credentials credentials.Store
+	capture     *capture.Capture
+	sources     []identity.Source
+	runs        *runs
+	follower    *follower
 	// containers are those of the node, nil without a runtime.
 	containers containers
 	// api is what the API server says of them, nil outside of Kubernetes.
@@ -62,6 +65,8 @@ type Daemon struct {
 	live     sync.WaitGroup // sessions, from accept to their last record
 	dialling sync.WaitGroup // connections that are not sessions yet
 	sessions liveSessions
+	// greetings are connections that may come to TLS, and have no place.
+	greetings greetings
 	// serving is the context of connections that are not sessions yet; it
 	// outlives accept, so that draining includes them. Ended by giveUp.
 	serving context.Context
@@ -97,7 +102,14 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err != nil {
 		return err
 	}
+	if err := keepCores(config); err != nil {
+		return err
+	}
+	d.credentials.Use(config.Credentials)
 	d.inForce.Store(first)
+	if first.ca, err = config.authority(nil, nil); err != nil {
+		return fmt.Errorf("the CA that clients are to trust: %w", err)
+	}
 	from, err := d.inherit()
 	if err != nil {
 		return err
@@ -328,7 +340,7 @@ func (d *Daemon) untilLastCall(ctx context.Context) (context.Context, context.Ca
 func (d *Daemon) accept(ctx context.Context) error {
 	last, end := d.untilLastCall(ctx)
 	defer end()
-	places := make(chan struct{}, maxServing)
+	places := place{make(chan struct{}, maxServing)}
 	for {
 		conn, err := d.capture.Accept(last)
 		if last.Err() != nil && err != nil {
@@ -341,14 +353,14 @@ func (d *Daemon) accept(ctx context.Context) error {
 			continue
 		}
 		d.runs.taken.note(conn.Peer.Captured, conn.Dest)
-		places <- struct{}{}
+		places.take()
 		d.counts.sessions.Add(1)
 		d.live.Add(1)
 		d.dialling.Add(1)
 		go func() {
 			defer d.dialling.Done()
-			defer func() { <-places }()
-			if err := d.serve(d.serving, conn); err != nil {
+			defer places.leave()
+			if err := d.serve(d.serving, conn, places); err != nil {
 				d.refused(conn, err)
 			}
 		}()

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"time"
 
+	"agentd.dev/agentd/certs"
 	"agentd.dev/decoders/all"
 	"agentd.dev/policy"
 )
@@ -17,6 +18,7 @@ import (
 type inForce struct {
 	config *Config
 	policy *policy.Engine
+	ca     *certs.Authority
 	sums   sums
 	since  time.Time
 }
@@ -29,6 +31,9 @@ func readPolicy(config *Config) (*inForce, error) {
 	sums := sumFiles(config.File, config.Policies) // first: a change in between shows later
 	engine, err := policy.LoadKeyed(config.Policies, all.Protocols, config.maskKey)
 	if err != nil {
+		return nil, err
+	}
+	if err := engine.Lacking(credentialNames(config.Credentials)); err != nil {
 		return nil, err
 	}
 	return &inForce{config: config, policy: engine, sums: sums, since: time.Now()}, nil
@@ -74,6 +79,7 @@ var fixed = []struct {
 	{"capture.nri", func(c *Config) any { return c.Capture.NRI }},
 	{"resolver", func(c *Config) any { return c.Resolver }},
 	{"record", func(c *Config) any { return c.Record }},
+	{"coreDumps", func(c *Config) any { return c.CoreDumps }},
 	{"limits.loops", func(c *Config) any { return c.Limits.Loops }},
 }
 

@@ -20,10 +20,13 @@ type judge struct {
 	session policy.Session
 	listed  bool // the target is one that the configuration names
 	want    decoders.Want
+	login   loginKeeper
 
 	by    *inForce // whose rules are
 	rules *policy.Rules
 	over  *policy.Verdict // why the session cannot go on, nil if it can
+	// refused is why it never could, whatever the rules are: said at its first event.
+	refused *policy.Verdict
 }
 
 // newJudge returns the judge of a session that begins.
@@ -39,14 +42,23 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 
 // Decide implements relay.Judge.
 func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
+	if j.refused != nil {
+		return *j.refused
+	}
 	if now := j.daemon.inForce.Load(); now != j.by {
 		j.renew(now)
 	}
 	if j.over != nil {
 		return *j.over
 	}
+	if v := j.login.objection(ev); v != nil {
+		return *v
+	}
 	return j.rules.Decide(ev)
 }
+
+// Told implements relay.Judge.
+func (j *judge) Told(outcome *decoders.Event) { j.rules.Told(outcome) }
 
 // renew goes over to other rules.
 func (j *judge) renew(now *inForce) {

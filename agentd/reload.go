@@ -171,6 +171,7 @@ func (r *reloader) read(by string) {
 		r.sums = nil
 		return // they change right now, which will be told
 	}
+	fresh.policy.Follow(r.inForce.Load().policy)
 	if err := r.enforce(by, fresh); err != nil {
 		r.refuseFiles(by, old, fresh.sums, &refusedFiles{config: err})
 	}
@@ -180,6 +181,10 @@ func (r *reloader) read(by string) {
 // closed: rules that cannot be recorded do not come into force.
 func (r *reloader) enforce(by string, fresh *inForce) error {
 	old := r.inForce.Load()
+	var err error
+	if fresh.ca, err = fresh.config.authority(old.config, old.ca); err != nil {
+		return err
+	}
 	later := pending(r.Daemon.config, fresh.config)
 	attrs := append([]any{"by", by, "changed", changed(old.sums, fresh.sums)}, fresh.sums.attrs()...)
 	if len(later) > 0 {
@@ -188,6 +193,7 @@ func (r *reloader) enforce(by string, fresh *inForce) error {
 	if err := r.recorder.Note("reload", "configuration and policies as they are now are in force", attrs...); err != nil {
 		return fmt.Errorf("record the change: %w", err)
 	}
+	r.credentials.Use(fresh.config.Credentials)
 	r.inForce.Store(fresh)
 	r.hosts.Set(fresh.config.Targets.hosts(0))
 	r.reloads.problem.Store(nil)

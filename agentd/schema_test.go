@@ -7,8 +7,10 @@ import (
 	"slices"
 	"testing"
 
+	"agentd.dev/agentd/credentials"
 	"agentd.dev/agentd/selection"
 	"agentd.dev/decoders/all"
+	"agentd.dev/policy"
 	"agentd.dev/policy/document"
 )
 
@@ -48,7 +50,12 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"capture", c.Capture.keys(""), root.Properties["capture"]},
 		{"select", selectKeys(new(selection.Rule)), root.Properties["capture"].Properties["select"].Items},
 		{"workloads", w.keys(), root.Properties["capture"].Properties["workloads"].Items},
-		{"targets", target.keys(), root.Properties["targets"].Items},
+		{"targets", target.keys(""), root.Properties["targets"].Items},
+		{"credentials", credentialKeys(new(credentials.Credential), ""), root.Properties["credentials"].Items},
+		{"password", passwordKeys(new(credentials.Credential), ""), root.Properties["credentials"].Items.Properties["password"]},
+		{"exec", helperKeys(new(credentials.Helper), ""), root.Properties["credentials"].Items.Properties["password"].Properties["exec"]},
+		{"tls", target.TLS.keys(""), root.Properties["targets"].Items.Properties["tls"]},
+		{"ca", c.CA.keys(""), root.Properties["ca"]},
 		{"record", c.Record.keys(), root.Properties["record"]},
 		{"limits", c.Limits.keys(), root.Properties["limits"]},
 	} {
@@ -128,5 +135,26 @@ func TestTheExampleSaysWhatItSays(t *testing.T) {
 	want.File, want.Node, want.Targets, want.Policies, want.Capture.Workloads = got.File, got.Node, got.Targets, got.Policies, got.Capture.Workloads
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the rest is not the defaults: got  %+v\nwant %+v", got, want)
+	}
+}
+
+func TestTheExampleOfLoginsLoads(t *testing.T) {
+	config, err := LoadConfig("../deploy/examples/logins/agentd.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	config.Policies = []string{"../deploy/examples/logins/policy.yaml"} // as from its own folder
+	read, err := readPolicy(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := len(read.policy.Rules()), 3; got != want || len(config.Credentials) != 3 {
+		t.Errorf("got %d rules and %d credentials, want %d of each", got, len(config.Credentials), want)
+	}
+	for workload, want := range map[string]string{"nightly-load": "orders-rw", "coder": ""} {
+		s := &policy.Session{Identity: policy.Identity{Workload: workload}, Target: policy.Target{Name: "orders-db", Protocol: "postgres"}}
+		if got, _, err := read.policy.For(s).Credential(); got != want || err != nil {
+			t.Errorf("%s assumes %q (%v), want %q", workload, got, err, want)
+		}
 	}
 }

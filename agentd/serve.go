@@ -13,6 +13,7 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/identity"
+	"agentd.dev/agentd/legs"
 	"agentd.dev/agentd/names"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/decoders"
@@ -34,6 +35,7 @@ var (
 	errUnlisted = errors.New("no target has this address")
 	errStopping = errors.New("agentd is stopping")
 	errDial     = errors.New("target cannot be reached")
+	errTLS      = errors.New("the client did not come to TLS")
 	errRecord   = errors.New("the session cannot be recorded")
 	errUnknown  = errors.New("nothing was decided on its workload")
 )
@@ -41,11 +43,12 @@ var (
 // serve makes a session of one accepted connection and hands it to a loop. It
 // owns conn.FD. It fails closed: whatever goes wrong, nothing reaches the
 // target, and the client's connection is reset.
-func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
+func (d *Daemon) serve(ctx context.Context, conn capture.Conn, place place) (err error) {
+	client := legs.Plain(conn.FD)
 	kept := false
 	defer func() {
 		if !kept {
-			resetClose(conn.FD)
+			client.Reset()
 		}
 	}()
 	free, undecided := d.decided(ctx, &conn)
@@ -79,22 +82,32 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn) (err error) {
 	if err != nil {
 		return d.reject(log, err)
 	}
-	server, err := d.dial(ctx, conn)
+	secure, err := d.secure(protocol, session)
 	if err != nil {
 		return d.reject(log, err)
 	}
+	if err := secure.client(ctx, client, place, conn.Peer.Captured); err != nil {
+		return d.reject(log, err)
+	}
+	server, err := d.reach(ctx, conn, secure)
+	if err != nil {
+		return d.reject(log, err)
+	}
+	if err := d.tellTLS(log, session); err != nil {
+		server.Reset()
+		return d.reject(log, err)
+	}
 	judge := d.newJudge(session, by)
-	kept = d.relay(&relay.Session{
-		Client:  conn.FD,
-		Server:  server,
-		Decoder: protocol.New(judge.want),
+	judge.logIn(ctx, &conn)
+	secure.bind(judge)
+	kept, err = d.hand(client, server, &relay.Session{
+		Decoder: judge.decoder(&protocol),
 		Judge:   judge,
 		Log:     log,
 		Done:    func(recorder.End) { d.sessionEnded(session.ID) },
 	})
-	if !kept {
-		resetClose(server)
-		return d.reject(log, errStopping)
+	if err != nil {
+		return d.reject(log, err)
 	}
 	return nil
 }

@@ -26,19 +26,21 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 	s := d.snapshot()
 	stats := d.recorder.Stats()
 	return control.Status{
-		Version:   Version,
-		Node:      d.config.Node,
-		PID:       os.Getpid(),
-		Started:   d.started,
-		Uptime:    control.Seconds(time.Since(d.started) / time.Second),
-		Capture:   d.captureStatus(),
-		Sessions:  control.SessionCount{Live: s.Live, Total: s.Sessions},
-		Draining:  d.draining(),
-		Verdicts:  s.Statements,
-		Config:    d.configStatus(),
-		Policy:    d.policyStatus(),
-		Workloads: d.workloadStatus(),
-		Targets:   d.Targets(),
+		Version:     Version,
+		Node:        d.config.Node,
+		PID:         os.Getpid(),
+		Started:     d.started,
+		Uptime:      control.Seconds(time.Since(d.started) / time.Second),
+		Capture:     d.captureStatus(),
+		Sessions:    control.SessionCount{Live: s.Live, Total: s.Sessions},
+		Draining:    d.draining(),
+		Verdicts:    s.Statements,
+		Config:      d.configStatus(),
+		Policy:      d.policyStatus(),
+		Workloads:   d.workloadStatus(),
+		Targets:     d.Targets(),
+		Credentials: d.credentialStatus(ctx),
+		CA:          d.CA(),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",
@@ -155,7 +157,17 @@ func (d *Daemon) Targets() []control.Target {
 			Default:      answers[t.Default],
 			Unclassified: answers[t.Unclassified],
 			Labels:       t.Labels,
+			TLS:          t.TLS.status(),
 		})
+	}
+	return list
+}
+
+// credentialStatus tells how the credentials are; helpers are not asked for it.
+func (d *Daemon) credentialStatus(ctx context.Context) []control.Credential {
+	list := []control.Credential{}
+	for _, s := range d.credentials.States(ctx) {
+		list = append(list, control.Credential(s))
 	}
 	return list
 }
@@ -178,6 +190,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Capture:        d.capture.Counters(),
 		Workloads:      int64(len(d.capture.Workloads())),
 		Verified:       d.captureStatus().Verified,
+		Grammar:        d.grammar.Counts.Read(),
 	}
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)

@@ -29,6 +29,8 @@ type TargetConfig struct {
 	Default      policy.Default
 	Unclassified policy.Default
 	Labels       map[string]string
+	Login        LoginConfig
+	TLS          TLSConfig
 
 	located bool // while it is read: address or host was given, right or wrong
 }
@@ -81,12 +83,16 @@ func (t Targets) hosts(port uint16) (all []string) {
 // targetName is also what may stand in messages to clients.
 var targetName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
-func (t *Targets) read(v document.Value) {
+func (t *Targets) read(folder string) func(document.Value) {
+	return func(v document.Value) { t.readIn(folder, v) }
+}
+
+func (t *Targets) readIn(folder string, v document.Value) {
 	names := map[string]bool{}
 	places := map[string]string{}
 	v.List(func(v document.Value) {
 		var c TargetConfig
-		v.Map(c.keys())
+		v.Map(c.keys(folder))
 		if c.Name == unlistedName {
 			v.Problem("%q is what agentd calls an address that no target names: choose another name", c.Name)
 		}
@@ -107,13 +113,14 @@ func (t *Targets) read(v document.Value) {
 			}
 			places[place] = c.Name
 		}
+		c.checkTLS(v)
 		c.located = false
 		*t = append(*t, c)
 	})
 }
 
-func (t *TargetConfig) keys() []document.Key {
-	return []document.Key{
+func (t *TargetConfig) keys(folder string) []document.Key {
+	return append(t.Login.keys(), []document.Key{
 		{Name: "name", Required: true, Read: name(&t.Name, targetName, "a target")},
 		{Name: "address", Read: t.readAddress},
 		{Name: "host", Read: t.readHost},
@@ -128,6 +135,7 @@ func (t *TargetConfig) keys() []document.Key {
 		}},
 		{Name: "default", Read: choice(&t.Default, "deny", "allow")},
 		{Name: "unclassified", Read: choice(&t.Unclassified, "deny", "allow")},
+		{Name: "tls", Read: t.TLS.read(folder)},
 		{Name: "labels", Read: func(v document.Value) {
 			v.Pairs(func(key, value document.Value) {
 				k, ok := key.Word()
@@ -140,7 +148,7 @@ func (t *TargetConfig) keys() []document.Key {
 				}
 			})
 		}},
-	}
+	}...)
 }
 
 func (t *TargetConfig) readAddress(v document.Value) {

@@ -99,6 +99,13 @@ type Decoder interface {
 	Abort(r Refusal) []byte
 }
 
+// A Parter is a Decoder that can tell why a client may have hung up before it
+// said what it wants, "" if it does not know.
+type Parter interface {
+	Decoder
+	Parting() string
+}
+
 // A Masker is a Decoder that can replace values in what a server returns.
 type Masker interface {
 	Decoder
@@ -125,6 +132,10 @@ func (r Refusal) Message() string {
 	}
 	return reason + " (agentd, rule " + r.Rule + ")"
 }
+
+// Error makes a Refusal an error that Next may return where it knows better
+// than the relay what the client should be told.
+func (r Refusal) Error() string { return r.Message() }
 
 // An Answer is how a protocol says no.
 type Answer struct {
@@ -235,14 +246,17 @@ type Facts interface {
 
 // A Result is what a request came to.
 type Result struct {
-	Rows    int64   // rows returned or copied, in either direction
-	Bytes   int64   // bytes of those rows on the wire
-	Tag     string  // the server's own word of completion, as "SELECT 3"
-	Code    string  // the protocol's error code, "" if the request succeeded
-	Message string  // the error's text; "" where it could carry protected values
-	Masked  int64   // values, and parts of values, that were replaced
-	By      []Count // which those were; what has no name is not in it
-	Skipped bool    // never run: an earlier error, or the end of the session, came first
+	Rows  int64 // rows returned or copied, in either direction
+	Bytes int64 // bytes of those rows on the wire
+	// Affected are the rows inserted, updated, deleted or copied in, as the
+	// server counts them.
+	Affected int64
+	Tag      string  // the server's own word of completion, as "SELECT 3"
+	Code     string  // the protocol's error code, "" if the request succeeded
+	Message  string  // the error's text; "" where it could carry protected values
+	Masked   int64   // values, and parts of values, that were replaced
+	By       []Count // which those were; what has no name is not in it
+	Skipped  bool    // never run: an earlier error, or the end of the session, came first
 	// Through is, if one error made the server skip several requests, the
 	// Seq of the last of them: all from the event's Seq to it that were
 	// neither refused nor told of before. Otherwise 0.
@@ -335,12 +349,17 @@ type Want struct {
 	// is said as the answer to the login.
 	Searches []string
 	MaxText  int // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
+	// Limits: requests may be limited.
+	Limits bool
 	// Grammar is asked what statements mean. Nil: their words are all that is
 	// known.
 	Grammar Grammar
 	// Account is what agentd logs in with in the client's place, nil if the
 	// client's own login is passed on.
 	Account *Account
+	// Secured are the legs on which TLS ends in agentd, by the direction of
+	// what is read from them. The decoder sees the plaintext.
+	Secured [2]bool
 }
 
 // A Grammar knows what texts of one language mean. Texts of one key mean the
@@ -360,11 +379,41 @@ type Grammar interface {
 type Account struct {
 	Credential string // what operators call it
 	User       string
-	Password   string
+	Password   string // "": it has none, as where a certificate says who it is
+	// Prepared is the password as SCRAM wants it (RFC 4013), "" if that is
+	// Password itself.
+	Prepared   string
 	Parameters map[string]string // of the session, set over those of the client
+	// Label is put before what the client calls itself, so that the server's
+	// own log names the session. "": the client's own name is kept.
+	Label string
 	// Binding is the hash of the server's certificate (RFC 5929,
 	// tls-server-end-point), nil without TLS.
 	Binding []byte
+	// Methods are the ways to log in beyond SCRAM, which shows a server
+	// nothing that is of use to it, unless the password can be guessed.
+	Methods Methods
+	// Keys remembers what is costly to make from the password. Nil: nothing
+	// is remembered.
+	Keys Keys
+	// Rejected is called when the server does not take the password: it may
+	// have been replaced. It does not block. Nil: nobody cares.
+	Rejected func()
+}
+
+// Methods are ways to log in that a server may be answered.
+type Methods uint8
+
+const (
+	HashedPassword Methods = 1 << iota // a weak hash of the password (MD5)
+	PlainPassword                      // the password itself
+)
+
+// Keys remembers the keys made from one password. It may be used by any number
+// of goroutines and does not block.
+type Keys interface {
+	Known(salt []byte, iterations int) (key []byte, ok bool)
+	Keep(salt []byte, iterations int, key []byte)
 }
 
 // DefaultMaxText is how long a statement may be when nothing else is said, in
@@ -410,6 +459,11 @@ type Protocol struct {
 	Fields []Field
 	// Sniff looks at the first bytes of a connection in one direction.
 	Sniff func(dir Dir, head []byte) Match
+	// LogsIn: its decoders can log in with an Account.
+	LogsIn bool
 	// New returns a decoder for one connection.
 	New func(want Want) Decoder
+	// Secure is how connections come to TLS, which ends before the decoder
+	// sees anything. Nil if they never do.
+	Secure *Secure
 }

@@ -4,7 +4,8 @@ import "agentd.dev/decoders"
 
 // An action is what a rule does to the events it matches. Of all rules that
 // match, a deny decides before an allow, and an allow before the target's
-// default; masks are applied besides. docs/decisions/0002-rule-order.md.
+// default; masks are applied besides, and of those that assume a credential the
+// first counts. docs/decisions/0002-rule-order.md.
 type action struct {
 	name string
 	on   decoders.Kinds  // what it can be done to
@@ -16,6 +17,8 @@ const (
 	allow = iota
 	deny
 	mask
+	assume
+	limit
 )
 
 var actions = [...]action{
@@ -37,6 +40,18 @@ var actions = [...]action{
 		keys: map[string]bool{"columns": false, "find": false, "with": false, "predicates": false, "functions": false},
 		why:  "its columns, or what it finds in them or in all, are replaced, and nobody is told",
 	},
+	assume: {
+		name: "assume",
+		on:   decoders.Login,
+		keys: map[string]bool{"credential": true},
+		why:  "its credential is what agentd logs in with in the client's place",
+	},
+	limit: {
+		name: "limit",
+		on:   decoders.Prepare | decoders.Request,
+		keys: map[string]bool{"rows": false, "bytes": false, "affected": false, "statements": false, "per": false, "by": false, "message": false, "hint": false},
+		why:  "it bounds the rows, bytes and affected rows of a request, or all these and statements of a time, per session, workload or user",
+	},
 }
 
 // closed reports whether the action is taken when its condition could not be
@@ -48,8 +63,12 @@ func (a *action) misplaced(kinds decoders.Kinds) string {
 	switch name := kindName(kinds); {
 	case a == &actions[mask]:
 		return "mask is for results: write `on: result`"
+	case a == &actions[assume]:
+		return "assume is for logins: write `on: login`"
 	case name == "result":
 		return "results can only be masked: write `do: mask`, or judge the request"
+	case a == &actions[limit]:
+		return "limit is for requests: write `on: request`"
 	default:
 		return "a " + name + " that no rule denies is let through: write a deny with the opposite condition"
 	}

@@ -24,6 +24,8 @@ type Engine struct {
 	rules     []*rule
 	reads     []int // the variables of the session that rules depend on
 
+	meters *meters // of limits; shared with the engine that this one follows
+
 	mu     sync.Mutex // guards folded
 	folded map[string][]candidate
 }
@@ -43,7 +45,7 @@ func LoadKeyed(paths []string, protocols []decoders.Protocol, key Key) (*Engine,
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{languages: languages, loaded: time.Now(), folded: map[string][]candidate{}}
+	e := &Engine{languages: languages, loaded: time.Now(), meters: newMeters(), folded: map[string][]candidate{}}
 	var report document.Report
 	for _, name := range expand(paths) {
 		e.files = append(e.files, name)
@@ -64,6 +66,10 @@ func LoadKeyed(paths []string, protocols []decoders.Protocol, key Key) (*Engine,
 	e.reads = slices.Compact(e.reads)
 	return e, nil
 }
+
+// Follow has e count on where before has come to: what was used up of a limit
+// stays used up when rules change. It is called before the first For.
+func (e *Engine) Follow(before *Engine) { e.meters = before.meters }
 
 // unique reports names that several rules have.
 func unique(rules []*rule, report *document.Report) {

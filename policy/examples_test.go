@@ -1,8 +1,10 @@
 package policy_test
 
 import (
+	"strings"
 	"testing"
 
+	"agentd.dev/agentd/grammar/walk"
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/all"
 	"agentd.dev/decoders/sql"
@@ -39,12 +41,12 @@ func TestExamplesJudgeStatements(t *testing.T) {
 		{destructive, "delete from orders", "no-unbounded-writes"},
 		{destructive, "delete from orders where id = 1", "default"},
 		{destructive, "update orders set note = 'where'", "no-unbounded-writes"},
+		{destructive, "with x as (delete from orders returning *) select * from x where id = 1", "no-unbounded-writes"},
 		{destructive, "do $$ begin drop table orders; end $$", "no-hidden-sql"},
 	} {
 		session := orders()
 		session.Target.Labels = map[string]string{"access": "read-only"}
-		facts := sql.NewAnalyzer(nil).Analyze([]byte(tt.text))
-		ev := &decoders.Event{Kind: decoders.Request, Facts: facts, Unclassified: facts.Unclassified}
+		ev := request(understood(t, tt.text))
 		v := example(t, tt.file).For(session).Decide(ev)
 		if v.Rule != tt.want {
 			t.Errorf("%s: %s: got %q (%s), want %q", tt.file, tt.text, v.Rule, v.Reason, tt.want)
@@ -78,6 +80,64 @@ func (replicating) Field(name string) any {
 	return ""
 }
 
+// understood is what the decoder says of a statement in a session where orders
+// are public, and invoices of billing.
+func understood(t *testing.T, text string) decoders.Facts {
+	t.Helper()
+	facts := sql.NewAnalyzer(nil).Analyze([]byte(text))
+	meaning := walk.Read(facts.Skeleton())
+	scope := sql.Scope{
+		Path: []string{"pg_catalog", "public", "billing"}, Current: "public",
+		Relations: map[string]string{"orders": "public", "invoices": "billing"},
+	}
+	resolved := sql.Resolve(facts, &meaning, &scope)
+	if why := facts.Unclassified + meaning.Unclear + resolved.Unclear; why != "" {
+		t.Errorf("%s: not understood: %s", text, why)
+	}
+	return resolved
+}
+
+func TestExamplesJudgeWhatStatementsTouch(t *testing.T) {
+	for _, tt := range []struct{ text, want string }{
+		{"select * from invoices", "default"},
+		{"update orders set note = 'x' where id = 1", "default"},
+		{"update invoices set paid = true where id = 1", "billing-is-read-only"},
+		{"select 1 from orders where exists (select from hr.employees where salary > 1)", "salaries-are-not-used"},
+		{"select count(*) from hr.employees", "default"},
+		{"delete from orders", "where-or-nothing"},
+		{"select pg_catalog.pg_sleep(1)", "no-server-functions"},
+		{"select * from dblink_exec('x', 'y')", "no-server-functions"},
+		{"select count(*), max(id), now() from orders", "default"},
+		{"select my_function(1)", "only-harmless-functions"},
+		{"select nextval('s')", "only-harmless-functions"},
+		{"copy orders to '/x'", "copy-to-the-client-only"},
+		{"copy orders to stdout", "default"},
+		{"set role x", "stay-who-you-are"},
+		{"set work_mem = 1", "default"},
+	} {
+		session := orders()
+		session.Target.Labels = map[string]string{"access": "read-only"}
+		v := example(t, "../deploy/examples/policies/tables-and-functions.yaml").For(session).Decide(request(understood(t, tt.text)))
+		if v.Rule != tt.want {
+			t.Errorf("%s: got %q (%s), want %q", tt.text, v.Rule, v.Reason, tt.want)
+		}
+	}
+}
+
+func TestWantNamesTheFieldsThatTakeLearning(t *testing.T) {
+	for file, want := range map[string]string{
+		"tables-and-functions": "sql.columns sql.tables_written sql.volatile",
+		"no-destructive-sql":   "",
+	} {
+		session := orders()
+		session.Target.Labels = map[string]string{"access": "read-only"}
+		got := example(t, "../deploy/examples/policies/"+file+".yaml").For(session).Want().Fields
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: got %q, want %q", file, got, want)
+		}
+	}
+}
+
 func TestExamplesMaskColumns(t *testing.T) {
 	e := example(t, "../deploy/examples/policies/mask-pii.yaml")
 	for _, tt := range []struct {
@@ -105,8 +165,8 @@ func TestExamplesMaskColumns(t *testing.T) {
 
 func TestExamplesAreOneSet(t *testing.T) {
 	rules, err := policy.Check([]string{"../deploy/examples/policies"}, all.Protocols)
-	if err != nil || len(rules) != 21 {
-		t.Errorf("got %d rules, %v, want 21", len(rules), err)
+	if err != nil || len(rules) != 25 {
+		t.Errorf("got %d rules, %v, want 25", len(rules), err)
 	}
 }
 

@@ -27,6 +27,8 @@ type rule struct {
 	// predicates, for mask: statements may decide by the columns.
 	predicates bool
 	functions  []string // for mask: that are harmless, name or schema.name
+	login      string   // for assume: the credential
+	bounds     bounds   // for limit
 
 	file         string
 	line, column int
@@ -47,7 +49,7 @@ var events = []struct {
 var ruleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // reserved are the names under which agentd itself decides.
-var reserved = []string{"default", "unclassified", "shutdown", "reload"}
+var reserved = []string{"default", "unclassified", "shutdown", "reload", "credential"}
 
 // maxNote bounds what clients are told, in bytes.
 const maxNote = 1000
@@ -88,6 +90,7 @@ func readRule(v document.Value, languages []*language, key Key) *rule {
 		}
 		r.when = compile(*when, kinds, languages)
 		r.source, _ = when.Word()
+		r.early(*when)
 	}
 	if r.do == &actions[allow] && r.on == decoders.Login && (when == nil || r.when != nil && !r.when.exceptional) {
 		v.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
@@ -109,6 +112,13 @@ func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
 		{Name: "with", Read: r.readWith(key)},
 		{Name: "predicates", Read: r.readPredicates},
 		{Name: "functions", Read: r.readFunctions},
+		{Name: "credential", Read: r.readCredential},
+		{Name: "rows", Read: count(&r.bounds.rows)},
+		{Name: "bytes", Read: r.bounds.readBytes},
+		{Name: "affected", Read: count(&r.bounds.affected)},
+		{Name: "statements", Read: count(&r.bounds.statements)},
+		{Name: "per", Read: r.bounds.readPer},
+		{Name: "by", Read: r.bounds.readBy},
 	}
 }
 
@@ -190,7 +200,13 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	for _, key := range []string{"message", "hint", "columns", "find", "with", "predicates", "functions"} {
+	if r.do == &actions[limit] {
+		r.bounds.fits(v)
+	}
+	for _, key := range []string{
+		"message", "hint", "columns", "find", "with", "predicates", "functions", "credential",
+		"rows", "bytes", "affected", "statements", "per", "by",
+	} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
 		case present && !known:

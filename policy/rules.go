@@ -28,6 +28,8 @@ type Rules struct {
 	searches map[string]*decoders.Search
 	found    []*rule
 	key      []byte
+	spender  spender
+	limits   decoders.Limits // of the verdict
 }
 
 // A candidate is a rule that may match.
@@ -48,6 +50,7 @@ type question struct {
 type answer struct {
 	verdict Verdict
 	masks   []*rule
+	limits  []*rule
 }
 
 // judged are the kinds of events that rules decide.
@@ -57,7 +60,7 @@ const judged = decoders.Login | decoders.Prepare | decoders.Request | decoders.C
 // session alone is evaluated now, what they say about its login once that is
 // known.
 func (e *Engine) For(s *Session) *Rules {
-	r := &Rules{target: s.Target, seen: map[question]*answer{}}
+	r := &Rules{target: s.Target, seen: map[question]*answer{}, spender: e.meters.spender(s)}
 	r.scope.values = sessionValues(s)
 	r.scope.language = e.languages[0]
 	for _, l := range e.languages[1:] {
@@ -77,6 +80,7 @@ func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 	if before.scope.loggedIn {
 		r.login(before.scope.login)
 	}
+	r.spender.own, r.spender.open = before.spender.own, before.spender.open
 	return r
 }
 
@@ -188,6 +192,7 @@ func (r *Rules) Want() decoders.Want {
 		if c.everywhere() {
 			w.Searches = append(w.Searches, c.says())
 		}
+		w.Limits = w.Limits || c.do == &actions[limit]
 	}
 	slices.Sort(w.Fields)
 	w.Fields = slices.Compact(w.Fields)
@@ -225,6 +230,9 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 			return v
 		}
 	}
+	if ev.Kind == decoders.Request && len(a.limits) > 0 && a.verdict.Outcome == Forward {
+		return r.limit(a, ev.Seq)
+	}
 	if ev.Kind == decoders.Login && a.verdict.Outcome == Forward {
 		v := a.verdict
 		v.Masks = r.everything()
@@ -248,6 +256,7 @@ func (r *Rules) about(ev *decoders.Event) *answer {
 // login makes what a login says known to the rules.
 func (r *Rules) login(facts decoders.Facts) {
 	r.scope.login, r.scope.loggedIn = facts, true
+	r.spender.user = userOf(facts)
 	r.sort(fold(r.session, &r.scope))
 }
 
@@ -274,6 +283,11 @@ func (r *Rules) answer(ev *decoders.Event) *answer {
 			}
 		}
 		return &a
+	}
+	for _, c := range matching {
+		if c.do == &actions[limit] {
+			a.limits = append(a.limits, c.rule)
+		}
 	}
 	for _, do := range []int{deny, allow} {
 		for _, c := range matching {

@@ -66,6 +66,24 @@ type Session struct {
 	Start    time.Time
 	Identity Identity
 	Target   Target
-	// Scope says what of the session agentd can see: "plaintext" or "opaque".
+	// Scope says what of the session agentd can see: "plaintext", "tls" (which
+	// ends in agentd, on one leg or both), or "opaque".
 	Scope string
+	// ClientTLS and ServerTLS are how TLS is on the two legs, nil where there is
+	// none.
+	ClientTLS, ServerTLS *TLS
+}
+
+// A TLS is what was agreed on for one leg of a session. Of the leg to the client,
+// the certificate is agentd's.
+type TLS struct {
+	Version string // as "TLS 1.3"
+	Cipher  string // as "TLS_AES_128_GCM_SHA256"
+	Name    string // the host that the client, or agentd, asked for; "" if none
+	// Of the server's certificate:
+	Verified    string // what of it was verified: "nothing", "chain" or "name"
+	Subject     string
+	Issuer      string
+	Fingerprint string // SHA-256, in hex
+	Until       time.Time
 }

@@ -16,6 +16,9 @@ var variables = []variable{
 	{"target.port", cel.IntType, func(s *Session) any { return int64(s.Target.Address.Port()) }},
 	{"target.protocol", cel.StringType, func(s *Session) any { return s.Target.Protocol }},
 	{"target.labels", cel.MapType(cel.StringType, cel.StringType), func(s *Session) any { return newLabels(s.Target.Labels) }},
+	{"session.client_tls", cel.BoolType, func(s *Session) any { return s.ClientTLS != nil }},
+	{"session.server_tls", cel.BoolType, func(s *Session) any { return s.ServerTLS != nil }},
+	{"session.server_verified", cel.StringType, func(s *Session) any { return verified(s.ServerTLS) }},
 	{"workload.name", cel.StringType, func(s *Session) any { return s.Identity.Workload }},
 	{"workload.source", cel.StringType, func(s *Session) any { return s.Identity.Source }},
 	{"workload.cgroup", cel.StringType, func(s *Session) any { return s.Identity.Cgroup }},
@@ -38,6 +41,15 @@ type variable struct {
 	name string
 	typ  *cel.Type
 	of   func(*Session) any
+}
+
+// verified is what of the server's certificate was verified, "nothing" without
+// TLS.
+func verified(t *TLS) string {
+	if t == nil {
+		return "nothing"
+	}
+	return t.Verified
 }
 
 // labels are those of a target or of a pod. One that it does not have is "", so

@@ -29,4 +29,7 @@ type Verdict struct {
 	Reason  string // for Refuse and Close: what the client is told
 	Hint    string
 	Masks   []decoders.Mask // for Rewrite, and for a login; valid until the next Decide
+	// Limits, with Forward, are what the request may not go beyond; nil if
+	// there are none. Valid until the next Decide.
+	Limits *decoders.Limits
 }

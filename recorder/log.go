@@ -63,6 +63,42 @@ func newLog(t *Turn, s *policy.Session) *Log {
 	return l
 }
 
+// Secured says how TLS is on the session's legs, nil where there is none. It
+// comes before whatever the client asks.
+func (l *Log) Secured(t *Turn, now time.Time, client, server *policy.TLS) {
+	l.open(t, "tls", now)
+	for _, leg := range []struct {
+		key string
+		tls *policy.TLS
+	}{{"client_tls", client}, {"server_tls", server}} {
+		if leg.tls != nil {
+			t.object(leg.key, func(attr func(key, value string)) { secured(attr, leg.tls) })
+		}
+	}
+	t.close()
+}
+
+func secured(attr func(key, value string), s *policy.TLS) {
+	until := ""
+	if !s.Until.IsZero() {
+		until = s.Until.UTC().Format(time.RFC3339)
+	}
+	for _, f := range [...]struct{ key, value string }{
+		{"version", s.Version},
+		{"cipher", s.Cipher},
+		{"name", s.Name},
+		{"verified", s.Verified},
+		{"subject", s.Subject},
+		{"issuer", s.Issuer},
+		{"sha256", s.Fingerprint},
+		{"until", until},
+	} {
+		if f.value != "" {
+			attr(f.key, f.value)
+		}
+	}
+}
+
 // pod appends which container of which pod it was. Of the pod's labels, the
 // record has them all: rules may have gone by any.
 func pod(t *Turn, id *policy.Identity) {
@@ -185,6 +221,11 @@ func login(t *Turn, facts decoders.Facts) {
 		if value, ok := facts.Field(f.fact).(string); ok {
 			t.str(f.key, value)
 		}
+	}
+	if credential, _ := facts.Field("login.credential").(string); credential != "" { // agentd logs in itself
+		as, _ := facts.Field("login.as").(string)
+		t.str("credential", credential)
+		t.str("as", as)
 	}
 }
 

@@ -32,9 +32,14 @@ type record struct {
 	Protocol string    `json:"protocol"`
 	Scope    string    `json:"scope"`
 
+	ClientTLS *Secured `json:"client_tls"`
+	ServerTLS *Secured `json:"server_tls"`
+
 	User        string `json:"user"`
 	Database    string `json:"database"`
 	Application string `json:"application"`
+	Credential  string `json:"credential"`
+	As          string `json:"as"`
 
 	Text
 	Answer
@@ -66,6 +71,20 @@ type Place struct {
 	ServiceAccount string            `json:"service_account,omitempty"`
 	Owner          string            `json:"owner,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"` // of the pod
+}
+
+// A Secured is how TLS was on one leg of a session. Of the leg to the client, the
+// certificate was agentd's.
+type Secured struct {
+	Version string `json:"version"`
+	Cipher  string `json:"cipher"`
+	Name    string `json:"name,omitempty"` // the host that was asked for
+	// Of the server's certificate:
+	Verified string    `json:"verified,omitempty"` // nothing, chain or name
+	Subject  string    `json:"subject,omitempty"`
+	Issuer   string    `json:"issuer,omitempty"`
+	SHA256   string    `json:"sha256,omitempty"`
+	Until    time.Time `json:"until,omitzero"`
 }
 
 // A Text is what a record keeps of a statement.

@@ -31,14 +31,18 @@ type Summary struct {
 	Comm     string    `json:"comm,omitempty"`
 	Exe      string    `json:"exe,omitempty"`
 
-	Target      string `json:"target,omitempty"`
-	Address     string `json:"address,omitempty"`
-	Host        string `json:"host,omitempty"` // the name the workload asked for
-	Protocol    string `json:"protocol,omitempty"`
-	Scope       string `json:"scope,omitempty"`
-	User        string `json:"user,omitempty"`
-	Database    string `json:"database,omitempty"`
-	Application string `json:"application,omitempty"`
+	Target      string   `json:"target,omitempty"`
+	Address     string   `json:"address,omitempty"`
+	Host        string   `json:"host,omitempty"` // the name the workload asked for
+	Protocol    string   `json:"protocol,omitempty"`
+	Scope       string   `json:"scope,omitempty"`
+	ClientTLS   *Secured `json:"client_tls,omitempty"`
+	ServerTLS   *Secured `json:"server_tls,omitempty"`
+	User        string   `json:"user,omitempty"`
+	Database    string   `json:"database,omitempty"`
+	Application string   `json:"application,omitempty"`
+	Credential  string   `json:"credential,omitempty"` // that agentd logged in with in the client's place
+	As          string   `json:"as,omitempty"`         // and the user that is of it
 
 	Statements int64 `json:"statements"`
 	Denied     int64 `json:"denied"`
@@ -92,7 +96,7 @@ func (l *listing) add(payload []byte) error {
 	case "stop":
 		l.interrupt()
 		return nil
-	case "start", "open", "login", "close", "interrupted", "resumed":
+	case "start", "open", "tls", "login", "close", "interrupted", "resumed":
 	default:
 		return nil
 	}
@@ -197,8 +201,11 @@ func (s *Summary) update(r *record) {
 	switch r.Type {
 	case "interrupted", "resumed":
 		s.goOn(r.Type == "resumed")
+	case "tls":
+		s.Scope, s.ClientTLS, s.ServerTLS = "tls", r.ClientTLS, r.ServerTLS
 	case "login":
 		s.User, s.Database, s.Application = r.User, r.Database, r.Application
+		s.Credential, s.As = r.Credential, r.As
 	case "close":
 		s.State, s.End, s.Outcome = Ended, r.Time, r.Reason
 		s.Statements, s.Denied, s.Failed = r.Statements, r.Denied, r.Failed

@@ -109,7 +109,7 @@ func (b *transcribing) add(payload []byte) error {
 	case r.Type == "open":
 		b.Transcript = &Transcript{Summary: *summaryOf(r)}
 	case b.Transcript == nil:
-	case r.Type == "close":
+	case r.Type == "close", r.Type == "tls":
 		b.update(r)
 	case r.Type == "interrupted", r.Type == "resumed":
 		if b.update(r); b.State == Interrupted {

@@ -65,6 +65,11 @@ func (c *Client) Targets(ctx context.Context) ([]Target, error) {
 	return ask[[]Target](ctx, c, http.MethodGet, "/v1/targets", nil)
 }
 
+// CA asks whom clients are to trust.
+func (c *Client) CA(ctx context.Context) (CA, error) {
+	return ask[CA](ctx, c, http.MethodGet, "/v1/ca", nil)
+}
+
 // Connections asks which connections of captured workloads agentd does not see.
 func (c *Client) Connections(ctx context.Context) ([]Connection, error) {
 	return ask[[]Connection](ctx, c, http.MethodGet, "/v1/connections", nil)

@@ -20,11 +20,12 @@ import (
 const DefaultSocket = "/run/agentd/agentd.sock"
 
 // A Reporter says how the daemon is. Its methods are called once per request,
-// by several goroutines; what they return is not changed afterwards. Targets is
-// that part of Status which is known at once.
+// by several goroutines; what they return is not changed afterwards. Targets
+// and CA are those parts of Status which are known at once.
 type Reporter interface {
 	Status(context.Context) Status
 	Targets() []Target
+	CA() CA
 }
 
 // Runs starts and ends programs that are captured by name.

@@ -33,6 +33,7 @@ type daemon struct {
 func (d *daemon) Status(context.Context) control.Status { return d.status }
 
 func (d *daemon) Targets() []control.Target { return d.status.Targets }
+func (d *daemon) CA() control.CA            { return d.status.CA }
 
 func (d *daemon) connections(context.Context) ([]control.Connection, error) { return nil, nil }
 

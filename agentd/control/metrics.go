@@ -26,6 +26,7 @@ type Snapshot struct {
 	ConfigLoaded   int64            // when those in force were read, in seconds since 1970
 	Capture        map[string]int64 // connections by what the kernel side did with them, as "redirected"
 	Workloads      int64            // captured now
+	Grammar        map[string]int64 // what came of statements that were new to it, and of its workers, as "studied", "died"
 	Verified       bool             // every workload was seen to be captured
 }
 
@@ -64,6 +65,7 @@ var metrics = []metric{
 	{desc: desc("reloads_total", "Changes of configuration and policies that came into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Reloads }},
 	{desc: desc("reload_failures_total", "Changes of configuration and policies that did not come into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.ReloadFailures }},
 	{desc: desc("config_loaded_timestamp_seconds", "When the configuration and policies in force were read."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.ConfigLoaded }},
+	{desc: desc("grammar_total", "Statements that were new to the grammar (studied, busy), and ends of its workers (late, died, grown).", "event"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Grammar }},
 	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},
 	{desc: desc("capture_verified", "1 if every workload was seen to be captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return one(s.Verified) }},
 }

@@ -19,6 +19,7 @@ var snapshot = control.Snapshot{
 	Records:    40, RecordFailures: 1, Checkpoints: 4,
 	Refused:   map[string]int64{"direct": 3},
 	Capture:   map[string]int64{"redirected": 9},
+	Grammar:   map[string]int64{"studied": 7},
 	Workloads: 3, Verified: true,
 }
 
@@ -41,6 +42,7 @@ var shown = []string{
 	"agentd_checkpoints_total 4",
 	`agentd_connections_refused_total{reason="direct"} 3`,
 	"agentd_capture_redirected_total 9",
+	`agentd_grammar_total{event="studied"} 7`,
 	"agentd_capture_workloads 3",
 	"agentd_capture_verified 1",
 }

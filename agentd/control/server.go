@@ -86,6 +86,7 @@ func (s *Server) endpoints() map[string]endpoint {
 		"GET /v1/workloads":     s.workloads,
 		"GET /v1/targets":       s.targets,
 		"GET /v1/connections":   s.connections,
+		"GET /v1/ca":            s.ca,
 		"GET /v1/log":           s.log,
 		"POST /v1/runs":         s.startRun,
 		"GET /v1/sessions":      s.sessions,
@@ -166,6 +167,8 @@ func (s *Server) workloads(r *http.Request, _ Peer) (any, error) {
 func (s *Server) targets(*http.Request, Peer) (any, error) {
 	return notNil(s.Reporter.Targets()), nil
 }
+
+func (s *Server) ca(*http.Request, Peer) (any, error) { return s.Reporter.CA(), nil }
 
 func (s *Server) connections(r *http.Request, _ Peer) (any, error) {
 	list, err := s.Connections(r.Context())

@@ -16,8 +16,11 @@ type Status struct {
 	Config    Config           `json:"config"`
 	Policy    Policy           `json:"policy"`
 	Log       Log              `json:"log"`
+	CA        CA               `json:"ca"`
 	Workloads []Workload       `json:"workloads"`
 	Targets   []Target         `json:"targets"`
+	// Credentials are what agentd logs in to targets with.
+	Credentials []Credential `json:"credentials"`
 }
 
 // Seconds is a duration in whole seconds.
@@ -106,6 +109,42 @@ type Target struct {
 	Default      string            `json:"default"`      // allow or deny, where no rule speaks
 	Unclassified string            `json:"unclassified"` // allow or deny, where nothing was understood
 	Labels       map[string]string `json:"labels,omitempty"`
+	TLS          TLS               `json:"tls"`
+}
+
+// A TLS is what a target's configuration says of it.
+type TLS struct {
+	Client  string `json:"client"`            // off, offer or require
+	Server  string `json:"server"`            // disable, prefer, require, verify-ca or verify-full
+	Problem string `json:"problem,omitempty"` // why its files as they are now are not used
+}
+
+// A CA is whom clients of targets that have TLS are to trust.
+type CA struct {
+	Certificates []CACertificate `json:"certificates"`
+	PEM          string          `json:"pem"` // all of them
+	Problem      string          `json:"problem,omitempty"`
+}
+
+// A CACertificate is one of the certificates of a CA.
+type CACertificate struct {
+	Subject string    `json:"subject"`
+	SHA256  string    `json:"sha256"`
+	From    time.Time `json:"from"`
+	Until   time.Time `json:"until"`
+	File    string    `json:"file"`
+	Signing bool      `json:"signing"` // it signs what clients see; the others have, or will
+}
+
+// A Credential is what agentd logs in to targets with, without its secret.
+type Credential struct {
+	Name    string    `json:"name"`
+	Source  string    `json:"source"`         // of the password: file PATH, environment NAME, helper PROGRAM, no password
+	User    string    `json:"user,omitempty"` // "" while it is not known
+	Fetched time.Time `json:"fetched,omitzero"`
+	Expires time.Time `json:"expires,omitzero"`
+	Problem string    `json:"problem,omitempty"` // why it could not be fetched the last time
+	Warning string    `json:"warning,omitempty"` // what is unwise about it
 }
 
 // A Connection is one of a captured workload that does not go through agentd:

@@ -8,8 +8,8 @@ import (
 	"agentd.dev/decoders/sql"
 )
 
-// Bounds of a cache. What an entry holds is estimated by what came over the
-// wire for it.
+// Bounds of a cache. What an entry holds is estimated from what came over the
+// wire for it, which is maxReply at most.
 const (
 	shards   = 16
 	maxBytes = 1 << 20 // of each of a shard's two halves
@@ -64,7 +64,7 @@ func (c *cache) get(key []byte) *sql.Meaning {
 // put remembers the meaning of a key, which took size bytes on the wire, for a
 // while or, if that is zero, for good.
 func (c *cache) put(key []byte, m *sql.Meaning, size int, while time.Duration) {
-	e := entry{meaning: m, bytes: 2*size + len(key) + 128}
+	e := entry{meaning: m, bytes: 4*size + len(key) + 128}
 	if while > 0 {
 		e.until = time.Now().Add(while)
 	}

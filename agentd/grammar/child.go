@@ -1,7 +1,7 @@
 package grammar
 
 import (
-	"encoding/json"
+	"bytes"
 	"fmt"
 	"io"
 	"os"
@@ -53,26 +53,21 @@ func work(read func(string) sql.Meaning, missing string) {
 		}
 		out = appendFrame(out[:0], reply, answer(string(text), read))
 		if cap(in)+cap(out) > keepBuffer {
-			in, out = nil, append([]byte(nil), out...)
+			in, out = nil, bytes.Clone(out)
 		}
 	}
 }
 
-// answer returns what is known of a text, as JSON. Whatever goes wrong becomes
-// a meaning that says so.
+// answer returns what is known of a text. Whatever goes wrong becomes a meaning
+// that says so.
 func answer(text string, read func(string) sql.Meaning) string {
 	m := guarded(text, read)
-	body, err := json.Marshal(&m)
-	if err == nil && len(body) > maxReply-1 {
-		err = errLarge
-	}
-	if err != nil {
-		body, _ = json.Marshal(&sql.Meaning{Unclear: err.Error()})
+	body := appendMeaning(nil, &m)
+	if len(body) > maxReply {
+		body = appendMeaning(nil, &sql.Meaning{Unclear: "there is too much to be said of it"})
 	}
 	return string(body)
 }
-
-var errLarge = fmt.Errorf("there is too much to be said of it")
 
 func guarded(text string, read func(string) sql.Meaning) (m sql.Meaning) {
 	defer func() {

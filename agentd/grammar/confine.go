@@ -2,6 +2,7 @@ package grammar
 
 import (
 	"fmt"
+	"math"
 	"os"
 	"strings"
 	"syscall"
@@ -51,7 +52,7 @@ func confine() {
 	must("give up capabilities", dropCapabilities())
 	// A change of user takes it back.
 	must("end with agentd", unix.Prctl(unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0))
-	must("close what was left open", unix.CloseRange(3, ^uint(0)>>1&0xffffffff, unix.CLOSE_RANGE_CLOEXEC))
+	must("close what was left open", unix.CloseRange(3, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC))
 	args := []string{os.Args[0], Command, strings.Join(missing, "\n")}
 	must("start anew", syscall.Exec("/proc/self/exe", args, []string{"GOMAXPROCS=1", "GODEBUG=containermaxprocs=0", "GOTRACEBACK=none"}))
 }

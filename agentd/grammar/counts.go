@@ -11,3 +11,11 @@ type Counts struct {
 	Retired  atomic.Int64 // workers that were ended because they had grown
 	Started  atomic.Int64 // workers
 }
+
+// Read returns the counts by the names that metrics have for them.
+func (c *Counts) Read() map[string]int64 {
+	return map[string]int64{
+		"studied": c.Studies.Load(), "busy": c.Busy.Load(),
+		"late": c.Timeouts.Load(), "died": c.Deaths.Load(), "grown": c.Retired.Load(),
+	}
+}

@@ -12,12 +12,12 @@ const (
 	ready   = 'r' // from the worker, once: what confines it is in force; the body is what does not, a line each
 	sorry   = 'e' // from the worker, instead: why it cannot work
 	request = 't' // to the worker: a text
-	reply   = 'm' // from the worker: its meaning, as JSON
+	reply   = 'm' // from the worker: its meaning, as a wire has it
 )
 
 const (
 	header   = 5
-	maxReply = 1 << 20 // bytes of a message
+	maxReply = 256 << 10 // bytes of a message
 )
 
 // appendFrame appends a message to dst.

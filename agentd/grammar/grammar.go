@@ -25,6 +25,8 @@ const (
 	maxWaiting = 256             // studies that wait for a worker at once
 	queueTime  = 3 * time.Second // for a worker: three that hang, one behind another
 	answerTime = time.Second     // for its answer
+	largeText  = 8 << 10         // bytes of a text that is large
+	largeTime  = 3 * time.Second // for the answer to one
 	attempts   = 3               // as many workers may be killed over a text before it is to blame
 )
 
@@ -38,6 +40,7 @@ type Pool struct {
 	spawner *spawner
 	idle    chan *worker  // nil for one that will not be replaced
 	waiting chan struct{} // who is waiting for a worker
+	large   chan struct{} // who has one, or waits for it, with a large text: one worker fewer than there are
 	closed  chan struct{}
 
 	mu      sync.Mutex // guards studies
@@ -56,7 +59,7 @@ type study struct {
 // if it cannot be started: whoever needs the grammar must not go on without.
 func Open(log *slog.Logger) (*Pool, error) {
 	p := &Pool{
-		log: log, spawner: newSpawner(), idle: make(chan *worker, workers), waiting: make(chan struct{}, maxWaiting),
+		log: log, spawner: newSpawner(), idle: make(chan *worker, workers), waiting: make(chan struct{}, maxWaiting), large: make(chan struct{}, workers-1),
 		closed: make(chan struct{}), studies: map[string]*study{},
 	}
 	w, err := p.spawner.start()
@@ -98,7 +101,7 @@ func (p *Pool) Known(key []byte) (any, bool) {
 	return nil, false
 }
 
-// Study implements decoders.Grammar. It takes four seconds, or a few more if
+// Study implements decoders.Grammar. It takes six seconds, or a few more if
 // somebody kills workers.
 func (p *Pool) Study(key []byte, text string) any {
 	if m, ok := p.Known(key); ok {
@@ -168,7 +171,17 @@ func (p *Pool) study(key []byte, text string) *sql.Meaning {
 // it took too long, a killedError if somebody killed it, and anything else if
 // the text did.
 func (p *Pool) ask(text string) (m *sql.Meaning, size int, err error) {
-	w := p.take()
+	timer := time.NewTimer(queueTime)
+	defer timer.Stop()
+	if len(text) > largeText {
+		select {
+		case p.large <- struct{}{}:
+			defer func() { <-p.large }()
+		case <-timer.C:
+			return nil, 0, errBusy
+		}
+	}
+	w := p.take(timer.C)
 	if w == nil {
 		return nil, 0, errBusy
 	}
@@ -191,10 +204,8 @@ func (p *Pool) ask(text string) (m *sql.Meaning, size int, err error) {
 	return m, size, err
 }
 
-// take waits for a worker that lives, nil if none comes in time.
-func (p *Pool) take() *worker {
-	timer := time.NewTimer(queueTime)
-	defer timer.Stop()
+// take waits for a worker that lives, nil if none comes before late.
+func (p *Pool) take(late <-chan time.Time) *worker {
 	for {
 		select {
 		case w := <-p.idle:
@@ -208,7 +219,7 @@ func (p *Pool) take() *worker {
 				continue
 			}
 			return w
-		case <-timer.C:
+		case <-late:
 			return nil
 		case <-p.closed:
 			return nil

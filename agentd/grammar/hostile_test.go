@@ -13,8 +13,9 @@ import (
 	"agentd.dev/decoders/sql"
 )
 
-// within is what a study may take: twice for a worker and twice for its answer.
-const within = 5 * time.Second
+// within is what a study may take: three seconds for a worker and three for its
+// answer.
+const within = 7 * time.Second
 
 var hostile = []struct{ name, text string }{
 	{"a sum", "select 1" + strings.Repeat("+1", 50_000)},

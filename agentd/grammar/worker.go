@@ -2,7 +2,6 @@ package grammar
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -25,8 +24,7 @@ type killedError struct{ error }
 
 const (
 	maxRSS     = 192 << 20 // bytes of memory with which a worker is replaced
-	lookEvery  = 64        // studies after which its memory is looked at
-	largeText  = 16 << 10  // bytes of a text after which it is at once
+	lookEvery  = 64        // studies after which its memory is looked at; after a large text at once
 	startTime  = 30 * time.Second
 	keepBuffer = 64 << 10
 )
@@ -81,7 +79,11 @@ func (w *worker) await() error {
 // that took. After an error the worker is of no more use.
 func (w *worker) study(text string) (*sql.Meaning, int, error) {
 	w.studies++
-	w.conn.SetDeadline(time.Now().Add(answerTime))
+	patience := answerTime
+	if len(text) > largeText {
+		patience = largeTime
+	}
+	w.conn.SetDeadline(time.Now().Add(patience))
 	w.buf = appendFrame(w.buf[:0], request, text)
 	if _, err := w.conn.Write(w.buf); err != nil {
 		return nil, 0, w.why(err)
@@ -93,8 +95,8 @@ func (w *worker) study(text string) (*sql.Meaning, int, error) {
 	if kind != reply {
 		return nil, 0, fmt.Errorf("it answers with %q", kind)
 	}
-	m := new(sql.Meaning)
-	if err := json.Unmarshal(body, m); err != nil {
+	m, err := readMeaning(body)
+	if err != nil {
 		return nil, 0, err
 	}
 	n := len(body)

@@ -17,7 +17,8 @@ const (
 
 // A leg is one of a session's two sockets, with what travels from and to it.
 type leg struct {
-	fd int
+	fd   int
+	wire *Wire
 
 	in      []byte // read, and not yet consumed by a step
 	rest    int    // bytes still to come of the last step

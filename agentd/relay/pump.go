@@ -10,6 +10,7 @@ import (
 var (
 	errNoProgress = errors.New("the decoder made no progress")
 	errNoMask     = errors.New("results of this protocol cannot be masked")
+	errNoLimit    = errors.New("requests of this protocol cannot be limited")
 )
 
 // pump moves data, in direction d, as the decoder's steps say. It returns how
@@ -74,16 +75,37 @@ func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, 
 	l.hold(s)
 	l.asked++
 	v := s.Judge.Decide(step.Event)
+	var instead []byte
+	if v.Limits != nil {
+		if instead, v, err = limit(s, v); err != nil {
+			return true, err
+		}
+	}
 	s.Log.Asked(&l.turn, l.now, step.Event, v)
 	l.Stats.Verdicts[v.Outcome].Add(1)
 	switch v.Outcome {
 	case policy.Forward: // a login comes with what its session is searched for
-		return mask(s, v.Masks, len(v.Masks) > 0)
+		s.legs[d.Other()].push(instead)
+		drop, err := mask(s, v.Masks, len(v.Masks) > 0)
+		return drop || instead != nil, err
 	case policy.Rewrite:
 		return mask(s, v.Masks, true)
 	}
 	l.refuse(s, d, v)
 	return true, nil
+}
+
+// limit has the decoder keep the limits of a request that may go on, and
+// returns what goes in its place. Where they cannot be kept, the verdict is no.
+func limit(s *session, v policy.Verdict) (instead []byte, _ policy.Verdict, err error) {
+	limiter, ok := s.Decoder.(decoders.Limiter)
+	if !ok {
+		return nil, v, errNoLimit
+	}
+	if instead, err = limiter.Limit(*v.Limits); err != nil {
+		return nil, policy.Verdict{Outcome: policy.Refuse, Rule: v.Limits.Rule(), Reason: err.Error(), Hint: v.Hint}, nil
+	}
+	return instead, v, nil
 }
 
 // mask tells the decoder what to replace, if wanted. It fails closed: what
@@ -119,8 +141,11 @@ func (l *Loop) refuse(s *session, d decoders.Dir, v policy.Verdict) {
 // tell records what needs no verdict. What agentd itself asks of the server
 // waits for its record like any statement.
 func (l *Loop) tell(s *session, ev *decoders.Event) {
-	if ev.Kind == decoders.Own {
+	switch ev.Kind {
+	case decoders.Own:
 		l.hold(s)
+	case decoders.Outcome:
+		s.Judge.Told(ev)
 	}
 	s.Log.Told(&l.turn, l.now, ev)
 }

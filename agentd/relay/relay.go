@@ -13,10 +13,12 @@ import (
 	"agentd.dev/recorder"
 )
 
-// A Judge answers what a decoder asks. Decide is called by one goroutine, must
-// not block, and its Verdict is used before the next call.
+// A Judge answers what a decoder asks, and hears what requests came to. It is
+// called by one goroutine, must not block, and a Verdict is used before the
+// next call.
 type Judge interface {
 	Decide(ev *decoders.Event) policy.Verdict
+	Told(outcome *decoders.Event)
 }
 
 // A Session is one connection to be relayed. It belongs to the loop from Add
@@ -24,6 +26,10 @@ type Judge interface {
 type Session struct {
 	Client int // connected non-blocking socket, closed by the loop
 	Server int // connected non-blocking socket, closed by the loop
+
+	// Wires are, by the direction of what is read, what the descriptors are
+	// ends of if they are not the peers' own.
+	Wires [2]*Wire
 
 	Decoder decoders.Decoder
 	Judge   Judge

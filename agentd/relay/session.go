@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -26,7 +27,7 @@ type session struct {
 }
 
 func newSession(s *Session) *session {
-	return &session{Session: s, legs: [2]leg{{fd: s.Client}, {fd: s.Server}}}
+	return &session{Session: s, legs: [2]leg{{fd: s.Client, wire: s.Wires[0]}, {fd: s.Server, wire: s.Wires[1]}}}
 }
 
 // atEdge reports whether the client has been sent whole messages only.
@@ -86,7 +87,7 @@ func (l *Loop) readable(s *session, d decoders.Dir, gone bool) {
 	}
 	data, eof, err := l.fill(s, d)
 	switch {
-	case err != nil:
+	case err != nil, eof && !src.wire.ends():
 		l.lost(s, d)
 	case s.closing:
 		src.in = nil
@@ -110,8 +111,20 @@ func (l *Loop) lost(s *session, d decoders.Dir) {
 		l.end(s, s.reason)
 		return
 	}
-	Reset(s.legs[d.Other()].fd)
-	l.end(s, d.String()+" reset")
+	reason := s.legs[d].wire.why()
+	if reason != "" && d == decoders.FromServer && s.atEdge() {
+		l.abort(s, decoders.Refusal{
+			Rule:   "tls",
+			Reason: "The server ended TLS: " + reason,
+			Hint:   "If it is about a certificate, it is the one that the target's `tls` gives as `cert`.",
+		}, true)
+		return
+	}
+	if reason != "" {
+		reason = ": " + reason
+	}
+	s.legs[d.Other()].breakOff()
+	l.end(s, d.String()+" reset"+reason)
 }
 
 // fill reads once in direction d and returns everything there that is not
@@ -144,11 +157,7 @@ func (l *Loop) consume(s *session, d decoders.Dir, data []byte) {
 		s.legs[d].leave(data, used)
 		if err != nil {
 			l.Stats.Errors.Add(1)
-			l.abort(s, decoders.Refusal{
-				Rule:   "protocol",
-				Reason: "agentd ended the session: " + err.Error(),
-				Hint:   "What is not understood is not let through.",
-			}, s.atEdge())
+			l.abort(s, refusal(err), s.atEdge())
 		}
 		other := &s.legs[d.Other()]
 		if s.closing || used == 0 || !other.waiting {
@@ -164,6 +173,19 @@ func (l *Loop) consume(s *session, d decoders.Dir, data []byte) {
 func (l *Loop) stir(s *session) {
 	if !s.held && l.lives(s) {
 		l.flush(s)
+	}
+}
+
+// refusal is what a client is told of a decoder's error.
+func refusal(err error) decoders.Refusal {
+	var r decoders.Refusal
+	if errors.As(err, &r) {
+		return r
+	}
+	return decoders.Refusal{
+		Rule:   "protocol",
+		Reason: "agentd ended the session: " + err.Error(),
+		Hint:   "What is not understood is not let through.",
 	}
 }
 
@@ -188,7 +210,7 @@ func (l *Loop) flush(s *session) {
 		l.end(s, "server closed")
 		return
 	case c && v:
-		l.end(s, "client closed")
+		l.end(s, parting(s.Decoder))
 		return
 	case c:
 		server.closeWrite()
@@ -196,6 +218,14 @@ func (l *Loop) flush(s *session) {
 		client.closeWrite()
 	}
 	l.watch(s)
+}
+
+// parting is the reason for which a client closed its connection.
+func parting(d decoders.Decoder) string {
+	if p, ok := d.(decoders.Parter); ok && p.Parting() != "" {
+		return "client closed: " + p.Parting()
+	}
+	return "client closed"
 }
 
 // flushGoodbye waits, once all is sent, for the client to hang up: closing

@@ -80,6 +80,8 @@ func (t *toy) Abort(r decoders.Refusal) []byte { return []byte("abort: " + r.Rea
 // them.
 type strict struct{}
 
+func (strict) Told(*decoders.Event) {}
+
 func (strict) Decide(ev *decoders.Event) policy.Verdict {
 	if bytes.HasPrefix(ev.Text, []byte("no")) || ev.Kind == decoders.Columns && bytes.Contains(ev.Text, []byte("secret")) {
 		return policy.Verdict{Rule: "no-no", Reason: "it begins with no"}

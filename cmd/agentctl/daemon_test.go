@@ -72,10 +72,19 @@ func sampleStatus(folder string) control.Status {
 			{Name: "reporter", Source: "unit", Cgroup: "/system.slice/reporter.service", Namespace: "agents", Pod: "reporter-7d9f", Processes: 3, Namespaces: 1, Earlier: 1, WhenDown: "refuse", Verified: true, Seen: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC)},
 			{Name: "evil\x1b[2J\nname", Source: "run", WhenDown: "open", Problem: "a synthetic connection was not redirected"},
 		},
-		Targets: []control.Target{
-			{Name: "orders", Addresses: []string{"10.0.0.7:5432"}, Protocol: "postgres", Default: "allow", Unclassified: "deny", Labels: map[string]string{"env": "prod", "area": "eu"}},
-			{Name: "replica", Host: "*.orders.internal", Addresses: []string{"10.0.0.8:5432"}, Problem: "lookup a.orders.internal: i/o timeout", Protocol: "postgres", Default: "deny", Unclassified: "deny"},
+		Credentials: []control.Credential{
+			{Name: "orders-ro", Source: "file /run/secrets/orders", User: "reporter", Fetched: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC), Warning: "/run/secrets/orders can be read by others (mode 0644)"},
+			{Name: "orders-rw", Source: "helper /usr/local/libexec/token"},
+			{Name: "iam", Source: "helper /usr/bin/iam", User: "x", Fetched: time.Date(2026, 11, 24, 12, 30, 0, 0, time.UTC), Expires: time.Date(2026, 11, 24, 12, 45, 0, 0, time.UTC)},
 		},
+		Targets: []control.Target{
+			{Name: "orders", Addresses: []string{"10.0.0.7:5432"}, Protocol: "postgres", Default: "allow", Unclassified: "deny", TLS: control.TLS{Client: "require", Server: "verify-full"}, Labels: map[string]string{"env": "prod", "area": "eu"}},
+			{Name: "replica", Host: "*.orders.internal", Addresses: []string{"10.0.0.8:5432"}, Problem: "lookup a.orders.internal: i/o timeout", Protocol: "postgres", Default: "deny", Unclassified: "deny", TLS: control.TLS{Client: "off", Server: "prefer", Problem: "open ca.crt: no such file"}},
+		},
+		CA: control.CA{PEM: "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n", Certificates: []control.CACertificate{
+			{Subject: "CN=agentd CA of node-1,O=agentd", SHA256: "5ca1eba2309b", From: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), Until: time.Date(2036, 1, 2, 3, 4, 5, 0, time.UTC), File: "/var/lib/agentd/ca/1.crt", Signing: true},
+			{Subject: "CN=agentd CA of node-1,O=agentd", SHA256: "00ff", From: time.Date(2035, 1, 2, 3, 4, 5, 0, time.UTC), Until: time.Date(2045, 1, 2, 3, 4, 5, 0, time.UTC), File: "/var/lib/agentd/ca/2.crt"},
+		}},
 	}
 }
 
@@ -90,6 +99,7 @@ func (d *daemon) connections(context.Context) ([]control.Connection, error) {
 func (d *daemon) Status(context.Context) control.Status { return d.status }
 
 func (d *daemon) Targets() []control.Target { return d.status.Targets }
+func (d *daemon) CA() control.CA            { return d.status.CA }
 
 func (d *daemon) StartRun(_ context.Context, req control.RunRequest) (control.Run, error) {
 	dir := filepath.Join(d.cgroup, req.Name)

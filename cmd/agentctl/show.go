@@ -59,9 +59,25 @@ func (a *app) writeSummary(s *recorder.Summary) {
 	a.fact("labels", plain, "%s", labels(s.Labels))
 	a.fact("process", plain, "%s", joined(named("pid", number(int64(s.PID))), s.Exe, named("uid", number(int64(s.UID)))))
 	a.fact("target", plain, "%s", joined(s.Target, named("asked for as", s.Host), s.Address, s.Protocol, named("seen as", s.Scope)))
-	a.fact("login", plain, "%s", joined(named("user", s.User), named("database", s.Database), named("application", s.Application)))
+	a.fact("tls", plain, "%s", joined(tlsLeg("client", s.ClientTLS), tlsLeg("server", s.ServerTLS)))
+	a.fact("login", plain, "%s", joined(named("user", s.User), named("database", s.Database), named("application", s.Application), named("with credential", s.Credential), named("as", s.As)))
 	a.fact("did", plain, "%s, %d denied, %d failed, %s of %s, %s masked",
 		plural(s.Statements, "statement"), s.Denied, s.Failed, plural(s.Rows, "row"), size(s.Bytes), plural(s.Masked, "value"))
+}
+
+// tlsLeg says how TLS was on a leg, "" if there was none.
+func tlsLeg(leg string, t *recorder.Secured) string {
+	if t == nil {
+		return ""
+	}
+	what := []string{leg, t.Version, t.Cipher}
+	if t.Name != "" {
+		what = append(what, "for", t.Name)
+	}
+	if t.Verified != "" {
+		what = append(what, "("+t.Subject+", sha256 "+t.SHA256[:min(len(t.SHA256), 16)]+"…, verified: "+t.Verified+")")
+	}
+	return strings.Join(what, " ")
 }
 
 // joined lists what is not empty.

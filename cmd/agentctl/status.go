@@ -24,7 +24,8 @@ func newStatus(a *app) *cobra.Command {
 configured, and how its policy and its log are.
 
 It exits with 1 if something is wrong: a workload that is not captured, a
-configuration or policies that do not load, a log that cannot be written.
+configuration or policies that do not load, a credential that cannot be had, a
+CA that cannot sign, a log that cannot be written.
 
 With --here, which is for the probes of a container, it exits with 1 if the
 agentd that answers is not in the control group of agentctl, and so another
@@ -47,7 +48,7 @@ recorded. What is wrong with a workload or a file is then no reason.`,
 					return err
 				}
 			}
-			if s.Capture.Problem != "" || s.Config.Error != "" || s.Policy.Error != "" || s.Log.Problem != "" {
+			if slices.ContainsFunc(s.Credentials, func(c control.Credential) bool { return c.Problem != "" }) || s.Capture.Problem != "" || s.Config.Error != "" || s.Policy.Error != "" || s.Log.Problem != "" || s.CA.Problem != "" {
 				return saidNo
 			}
 			return nil
@@ -90,6 +91,8 @@ func (a *app) writeStatus(s *control.Status) {
 	if s.Policy.Error != "" {
 		a.fact("", red, "the files as they are now are not in force: %s", s.Policy.Error)
 	}
+	a.writeCredentials(s.Credentials)
+	a.writeTrust(&s.CA)
 	signed := fmt.Sprintf("%d of them signed", s.Log.Size)
 	if !s.Log.Checkpoint.IsZero() {
 		signed += " " + moment(s.Log.Checkpoint)
@@ -100,6 +103,18 @@ func (a *app) writeStatus(s *control.Status) {
 	}
 	if s.Log.Problem != "" {
 		a.fact("", red, "%s", s.Log.Problem)
+	}
+}
+
+// writeTrust says in a line whom clients are to trust.
+func (a *app) writeTrust(ca *control.CA) {
+	for _, c := range ca.Certificates {
+		if c.Signing {
+			a.fact("ca", plain, "%s, valid until %s (agentctl ca show)", c.Subject, moment(c.Until))
+		}
+	}
+	if ca.Problem != "" {
+		a.fact("ca", red, "clients cannot have TLS: %s", ca.Problem)
 	}
 }
 
@@ -122,6 +137,30 @@ func (a *app) writeCapture(c *control.Capture, workloads []control.Workload) {
 		if w.Earlier > 0 {
 			a.fact("", yellow, "%s: %s from before the capture (agentctl connections)", w.Name, plural(w.Earlier, "connection"))
 		}
+	}
+}
+
+// writeCredentials prints what agentd logs in with, of which it never has a
+// secret to print.
+func (a *app) writeCredentials(list []control.Credential) {
+	label := "logins"
+	for _, c := range list {
+		fetched := "not used yet"
+		if !c.Fetched.IsZero() {
+			fetched = "fetched " + moment(c.Fetched)
+		}
+		expires := ""
+		if !c.Expires.IsZero() {
+			expires = "expires " + moment(c.Expires)
+		}
+		a.fact(label, plain, "%s", joined(c.Name, named("user", c.User), c.Source, fetched, expires))
+		if c.Problem != "" {
+			a.fact("", red, "%s cannot be used: %s", c.Name, c.Problem)
+		}
+		if c.Warning != "" {
+			a.fact("", yellow, "%s: %s", c.Name, c.Warning)
+		}
+		label = ""
 	}
 }
 

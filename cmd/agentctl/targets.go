@@ -16,7 +16,8 @@ func newTargets(a *app) *cobra.Command {
 		Short: "List the services that are configured",
 		Long: `Targets lists the services that the configuration names, with their addresses
 and what happens to a request that no rule speaks of (DEFAULT) and to one that
-agentd did not understand (UNCLASSIFIED). The addresses of a target with a host
+agentd did not understand (UNCLASSIFIED), and the TLS that clients can have and
+that agentd uses to the server, as ` + "`offer/verify-full`" + `. The addresses of a target with a host
 are those that DNS says it has, as agentd asked it.`,
 		Example: "  agentctl targets\n  agentctl targets -o json",
 		Args:    cobra.NoArgs,
@@ -27,11 +28,15 @@ are those that DNS says it has, as agentd asked it.`,
 			if err != nil {
 				return err
 			}
-			t := &table{head: []string{"NAME", "PROTOCOL", "DEFAULT", "UNCLASSIFIED", "LABELS", "HOST", "ADDRESSES"}}
+			t := &table{head: []string{"NAME", "PROTOCOL", "DEFAULT", "UNCLASSIFIED", "TLS", "LABELS", "ADDRESSES"}}
 			for _, target := range list {
-				row := t.add(target.Name, target.Protocol, target.Default, target.Unclassified, labels(target.Labels), target.Host, where(&target))
+				row := t.add(target.Name, target.Protocol, target.Default, target.Unclassified, target.TLS.Client+"/"+target.TLS.Server, labels(target.Labels), where(&target))
 				row[2].style = verdictStyles[target.Default]
 				row[3].style = verdictStyles[target.Unclassified]
+				if target.TLS.Problem != "" {
+					row[4].style = yellow
+					a.note("target %s: its TLS goes by what files were before: %s", target.Name, target.TLS.Problem)
+				}
 				if target.Problem != "" {
 					row[6].style = yellow
 				}
@@ -44,11 +49,12 @@ are those that DNS says it has, as agentd asked it.`,
 // where lists a target's addresses, and why they may not be the last word.
 func where(t *control.Target) string {
 	list := strings.Join(t.Addresses, " ")
+	if t.Host != "" {
+		list = strings.TrimSuffix(t.Host+" at "+list, " at ")
+	}
 	switch {
 	case t.Problem == "":
 		return list
-	case list == "":
-		return t.Problem
 	}
 	return list + " (" + t.Problem + ")"
 }

@@ -44,7 +44,7 @@ cut them, a second one does.`,
 			}
 			c.Stay = stay
 			log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: &level}))
-			go upgrades(ctx, log)
+			go upgrades(ctx, log, os.Environ()) // before credentials are taken out of it
 			return agentd.Run(ctx, c, log)
 		},
 	}
@@ -54,8 +54,9 @@ cut them, a second one does.`,
 }
 
 // upgrades starts the program anew, as it is on the disk then, whenever SIGUSR2
-// asks for that. The new process takes over from this one by itself.
-func upgrades(ctx context.Context, log *slog.Logger) {
+// asks for that. The new process takes over from this one by itself, and gets
+// the environment that this one was started with.
+func upgrades(ctx context.Context, log *slog.Logger, environ []string) {
 	asked := make(chan os.Signal, 1)
 	signal.Notify(asked, syscall.SIGUSR2)
 	for {
@@ -64,19 +65,20 @@ func upgrades(ctx context.Context, log *slog.Logger) {
 			return
 		case <-asked:
 		}
-		if err := upgrade(); err != nil {
+		if err := upgrade(environ); err != nil {
 			log.Error("upgrade: going on as before", "error", err)
 		}
 	}
 }
 
 // upgrade returns nil once the new process has ended: perhaps after this one.
-func upgrade() error {
+func upgrade(environ []string) error {
 	program, err := os.Executable()
 	if err != nil {
 		return err
 	}
 	cmd := exec.Command(program, os.Args[1:]...)
+	cmd.Env = environ
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
 	return cmd.Run()
 }

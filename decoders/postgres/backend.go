@@ -17,7 +17,7 @@ var errStep = errors.New("the server's answers are out of step with the client's
 // backend handles the server's messages. It passes over as many as it can in
 // one step.
 func (d *decoder) backend(buf []byte) (decoders.Step, error) {
-	if d.phase == starting && buf[0] != 'E' || d.phase == cancelling {
+	if d.phase == starting && buf[0] != 'E' || d.phase == cancelling || d.phase == replacing {
 		return decoders.Step{}, fmt.Errorf("the server spoke before the client logged in, with %q", buf[0])
 	}
 	n := 0
@@ -66,6 +66,12 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 		return d.learn(m)
 	case scopingNames:
 		return d.learnScope(m)
+	}
+	if s := d.head(); s != nil && s.budget != nil {
+		if t, done, err := d.spend(s, at); done || err != nil {
+			return t, err
+		}
+		m = *at
 	}
 	switch m.typ {
 	case 'E':
@@ -404,6 +410,7 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 			s.result.Rows += n
 		}
 	}
+	s.result.Affected += s.changed(tag)
 	s.done = true
 	switch {
 	case s.result.Tag == "":
@@ -451,6 +458,7 @@ func (d *decoder) ready(m message) (turn, error) {
 	if status != 'I' && status != 'T' && status != 'E' {
 		return walk, fmt.Errorf("transaction status %q", status)
 	}
+	d.status = status
 	if d.phase == loggingIn {
 		return d.loggedIn(m, status)
 	}

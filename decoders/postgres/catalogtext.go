@@ -125,9 +125,11 @@ WHERE a.attname OPERATOR(pg_catalog.=) ANY (ARRAY[
 UNION ALL
 SELECT 'r', c.oid, 0, n.nspname, c.relname, (
     SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum,
-      CASE WHEN a.attgenerated OPERATOR(pg_catalog.=) '' THEN a.atttypid ELSE 0 END,
+      CASE WHEN a.attgenerated OPERATOR(pg_catalog.<>) '' THEN 0 WHEN t.typtype OPERATOR(pg_catalog.=) 'd' THEN t.typbasetype ELSE a.atttypid END,
       pg_catalog.octet_length(a.attname::pg_catalog.text), a.attname), '' ORDER BY a.attnum)
-    FROM pg_catalog.pg_attribute a WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND NOT a.attisdropped
+    FROM pg_catalog.pg_attribute a
+    JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) a.atttypid
+    WHERE a.attrelid OPERATOR(pg_catalog.=) c.oid AND NOT a.attisdropped
   ), '', '', '', false, 0, 0
 FROM (SELECT relid FROM protected UNION SELECT relid FROM statistics) p
 CROSS JOIN LATERAL (SELECT oid, relname, relnamespace FROM pg_catalog.pg_class WHERE oid OPERATOR(pg_catalog.=) p.relid LIMIT 1) c

@@ -18,7 +18,11 @@ import (
 type copying struct {
 	binary bool
 	headed bool // the header of the binary form is past
-	words  wording
+
+	shape  *shape // nil if no column of it is protected
+	form   copyForm
+	formed bool // form is known
+	header bool // the names of columns are still to come
 
 	value, replacement []byte // room for one field
 }
@@ -44,18 +48,37 @@ func rewritten(facts *sql.Facts) string {
 
 // copyOut handles CopyOutResponse.
 func (d *decoder) copyOut(s *slot, m message) (turn, error) {
-	if err := d.expect(s, m, query, execute); err != nil || d.search == nil {
+	if err := d.expect(s, m, query, execute); err != nil || !d.looking() {
 		return walk, err
 	}
-	if m.size < headerLen+1 {
+	if m.size > maxRowDescription {
 		return walk, fmt.Errorf("CopyOutResponse of %d bytes", m.size)
 	}
-	if len(m.buf) < headerLen+1 {
-		return d.need(headerLen + 1), nil
+	if !m.whole() {
+		return d.need(m.size), nil
 	}
-	d.copyingOut.binary, d.copyingOut.headed = m.buf[headerLen] != 0, false
-	d.copyingOut.words = wordingOf(s.reading.facts)
-	return walk, nil
+	count, err := columnsOf(m.body())
+	if err != nil {
+		return walk, err
+	}
+	c := &d.copyingOut
+	*c = copying{binary: m.buf[headerLen] != 0, value: c.value, replacement: c.replacement}
+	if s.reading.facts != nil {
+		c.form, c.formed = formOf(s.reading.facts)
+	}
+	if !d.masking() {
+		return walk, nil
+	}
+	sh, err := d.lookCopied(s, count, c.binary)
+	if err != nil || sh == nil {
+		return walk, err
+	}
+	if !m.first {
+		return flush, nil
+	}
+	d.copyingOut.shape = sh
+	d.server.step = decoders.Step{Op: decoders.Ask, N: m.size, Event: d.columns(s.seq, sh)}
+	return alone, nil
 }
 
 // copyRow handles a CopyData of the server, which holds whole rows.
@@ -63,7 +86,8 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	if err := d.expect(s, m, query, execute); err != nil {
 		return walk, err
 	}
-	if d.search == nil {
+	masks := d.copyingOut.masksCopied()
+	if d.search == nil && !masks {
 		s.result.Bytes += int64(m.size)
 		return walk, nil
 	}
@@ -73,7 +97,10 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	if !m.whole() {
 		return d.need(m.size), nil
 	}
-	found, err := d.searchCopied(s, m)
+	if masks && !m.first {
+		return flush, nil
+	}
+	found, err := d.replaceCopied(s, m, masks)
 	switch {
 	case err != nil:
 		return walk, err
@@ -89,36 +116,56 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	return alone, nil
 }
 
-// searchCopied reports whether something is found in a row, and makes the row
-// without it in d.server.out. What is found is counted if the row is the first
-// of its step: otherwise it comes again.
-func (d *decoder) searchCopied(s *slot, m message) (found bool, err error) {
+// replaceCopied reports whether something in a row is replaced, and makes the
+// row without it in d.server.out. What is found is counted if the row is the
+// first of its step: otherwise it comes again.
+func (d *decoder) replaceCopied(s *slot, m message, masks bool) (replaced bool, err error) {
 	body := m.body()
 	if !m.first {
 		s = nil
 	}
 	if d.copyingOut.binary {
-		d.server.out, found, err = d.copyBinary(d.server.out[:0], s, body)
-		return found, err
+		d.server.out, replaced, err = d.copyBinary(d.server.out[:0], s, body)
+		return replaced, err
 	}
-	w := d.copyingOut.words
-	plain := d.findEscaped(body)
-	if !plain && (w == unknownWords || !bytes.Contains(body, []byte(`\x`))) {
-		return false, nil
-	}
-	out := begin(d.server.out[:0], 'd')
-	if w != unknownWords {
-		out, found = d.copyFields(out, body, s, w)
-	}
-	if !found && plain { // the form is not known, or what was found is of several fields
-		d.findEscaped(body)
-		if s != nil {
-			s.countSpans(d.work.spans, d.search)
+	if masks {
+		if d.copyRoom.row, err = d.maskCopied(d.copyRoom.row[:0], s, body); err != nil {
+			return false, err
 		}
-		out, found = d.copyText(out[:headerLen], body, d.work.spans), true
+		body = d.copyRoom.row
+	}
+	out, found := begin(d.server.out[:0], 'd'), false
+	if d.search != nil {
+		out, found = d.searchCopied(out, s, body)
+	}
+	if !found {
+		out = append(out[:headerLen], body...)
 	}
 	d.server.out = finish(out, 0)
-	return found, nil
+	return found || masks, nil
+}
+
+// searchCopied appends a row of text or CSV with what is found in it replaced,
+// and reports whether there was something. It counts for s, if that is not nil.
+func (d *decoder) searchCopied(dst []byte, s *slot, row []byte) (out []byte, found bool) {
+	from := len(dst)
+	formed := d.copyingOut.formed
+	plain := d.findEscaped(row)
+	if !plain && (!formed || !bytes.Contains(row, []byte(`\x`))) {
+		return dst, false
+	}
+	if formed {
+		dst, found = d.copyFields(dst, row, s)
+	}
+	if found || !plain {
+		return dst, found
+	}
+	// Its form is not known, or what was found is of several fields.
+	d.findEscaped(row)
+	if s != nil {
+		s.countSpans(d.work.spans, d.search)
+	}
+	return d.copyText(dst[:from], row, d.work.spans), true
 }
 
 // findEscaped looks for what is found in a row of text or CSV, as it stands and
@@ -229,6 +276,9 @@ func (d *decoder) copyBinary(dst []byte, s *slot, body []byte) (out []byte, hit 
 			return dst, false, errCopy
 		}
 		count := int(int16(binary.BigEndian.Uint16(body)))
+		if sh := d.copyingOut.shape; sh != nil && count >= 0 && count != len(sh.columns) {
+			return dst, false, errCopy
+		}
 		dst = append(dst, body[:2]...)
 		body = body[2:]
 		for i := range max(count, 0) {
@@ -236,8 +286,13 @@ func (d *decoder) copyBinary(dst []byte, s *slot, body []byte) (out []byte, hit 
 			if err != nil {
 				return dst, false, err
 			}
+			var masked bool
 			if value == nil {
 				dst = append(dst, null...)
+			} else if dst, masked = d.maskedField(dst, s, value, i); masked {
+				hit = true
+			} else if d.search == nil {
+				dst = append(dst, body[:len(body)-len(rest)]...)
 			} else {
 				var found bool
 				dst, found = d.copyField(dst, s, value)

@@ -21,6 +21,9 @@ func hidden(facts *sql.Facts) string {
 		}
 	}
 	for _, verb := range facts.Verbs {
+		if verb == "start_replication" || verb == "base_backup" {
+			return strings.ToUpper(verb) + " copies tables in a form that is not masked"
+		}
 		// What EXECUTE runs was seen when it was prepared.
 		if facts.Opaque && verb != "execute" && (away[verb] || !slices.Contains(facts.Verbs, "execute")) {
 			return strings.ToUpper(verb) + " runs code that agentd cannot see"

@@ -55,10 +55,13 @@ func (d *decoder) fromClient(m message) (turn, error) {
 	case 'H':
 		return walk, nil
 	case 'X':
+		if d.queue.pending(d.limited) {
+			return d.wait(), nil
+		}
 		d.phase = over
 		return d.clientStep(decoders.Step{Op: decoders.Pass, N: m.size}, m), nil
 	}
-	if d.queue.len() >= maxSlots-1 { // a Bind may take two
+	if d.queue.len() >= maxSlots-1 || m.typ != 'c' && m.typ != 'f' && d.queue.pending(d.limited) { // a Bind may take two
 		return d.wait(), nil
 	}
 	switch m.typ {
@@ -198,6 +201,9 @@ func (d *decoder) askAbout(m message, ev decoders.Event, s *slot) turn {
 }
 
 func (d *decoder) query(m message) (turn, error) {
+	if d.want.Limits && d.queue.len() > 0 && d.queue.at(d.queue.tail-1).flushes() { // what becomes of the transaction has to be known
+		return d.wait(), nil
+	}
 	ev := decoders.Event{Kind: decoders.Request}
 	var r reading
 	if m.size > headerLen+d.maxText+1 {
@@ -345,6 +351,7 @@ func (d *decoder) execute(m message) (turn, error) {
 	if wait {
 		return d.wait(), nil
 	}
+	d.running.portal, d.running.rows = d.own(name), binary.BigEndian.Uint32(rest)
 	ev := decoders.Event{Kind: decoders.Request}
 	s := d.push(execute)
 	if p == nil {

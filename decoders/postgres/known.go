@@ -232,12 +232,14 @@ func (k *known) matching(ref sql.Ref) []decoders.Column {
 			found = append(found, k.within(r, ref.Column)...)
 		}
 	}
-	// A table that came after the catalogue was asked, in another session.
+	// A table that came after the catalogue was asked, in another session. Of one
+	// that no rule names, that its rows have such a column is not assumed.
 	if systems(ref) {
 		return found
 	}
 	for _, c := range k.wanted {
-		if may(c.Schema, ref.Schema) && may(c.Table, ref.Table) && (ref.Column == "*" || may(c.Name, ref.Column)) {
+		row := ref.Column == "*" && c.Table != "*"
+		if may(c.Schema, ref.Schema) && may(c.Table, ref.Table) && (row || may(c.Name, ref.Column)) {
 			found = append(found, c)
 		}
 	}

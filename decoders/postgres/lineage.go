@@ -22,6 +22,9 @@ type result struct {
 	open        bool                // there are others between first and last
 	first, last [][]decoders.Column // all are in first if not open
 	any         []decoders.Column   // what those may show of which no more is known
+
+	form  copyForm // of COPY TO STDOUT that has protected columns
+	types []uint32 // of its columns, 0 for one that is not known
 }
 
 // derived returns what column i of count may show that is computed.
@@ -89,6 +92,9 @@ func (w *weighing) statement(s *sql.Statement, r *result) {
 	if s.Open {
 		r.first, r.last = w.outputs(s.First), w.outputs(s.Last)
 	}
+	if s.Copy == "stdout" && len(used) > 0 {
+		w.copied(s, r)
+	}
 
 	w.functions(s, used)
 	if found := w.refs(s.Predicates); len(found) > 0 {
@@ -140,6 +146,9 @@ func (w *weighing) functions(s *sql.Statement, used []decoders.Column) {
 // move looks at a value that is stored or sent. One that only comes back to the
 // column it is from stays masked.
 func (w *weighing) move(s *sql.Statement, m *sql.Move) {
+	if s.Copy == "stdout" && m.To.Table == "" {
+		return // its result
+	}
 	found := w.output(&m.From)
 	elsewhere := func(r sql.Ref) bool { return r != m.To && len(w.matching(r)) > 0 }
 	named := m.To.Table != "" && m.To.Column != "" && m.To.Column != "*"
@@ -147,10 +156,7 @@ func (w *weighing) move(s *sql.Statement, m *sql.Move) {
 		return
 	}
 	what := "they would go to " + m.To.Table + ", where they cannot be masked"
-	switch {
-	case s.Copy == "stdout":
-		what = "COPY writes them in a form that is not masked"
-	case m.To.Table == "":
+	if m.To.Table == "" {
 		what = "they would leave the database, and be masked nowhere"
 	}
 	w.expose(decoders.Carries, what, found)

@@ -18,7 +18,7 @@ import (
 )
 
 // The PostgreSQL of these tests starts when the first of them needs it, trusts
-// everybody, and is gone after the last.
+// almost everybody, and is gone after the last.
 var (
 	startServer = sync.OnceValues(newServer)
 	stopServer  = func() {}
@@ -66,6 +66,9 @@ func newServer() (addr string, err error) {
 	if out, err := initdb.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("initdb: %w\n%s", err, out)
 	}
+	if err := guard(filepath.Join(data, "pg_hba.conf")); err != nil {
+		return "", err
+	}
 	port, err := freePort()
 	if err != nil {
 		return "", err
@@ -101,6 +104,22 @@ func newServer() (addr string, err error) {
 		os.RemoveAll(dir)
 	}
 	return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), nil
+}
+
+// guard makes the server ask users of these names for a password, each in
+// another way. Everybody else is trusted.
+func guard(hba string) error {
+	const ways = `
+host all scram_user all scram-sha-256
+host all md5_user all md5
+host all plain_user all password
+host all nobody_user all reject
+`
+	trust, err := os.ReadFile(hba)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(hba, append([]byte(ways), trust...), 0o600)
 }
 
 // startHere starts cmd from a thread that lives as long as the tests: the

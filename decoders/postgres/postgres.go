@@ -25,7 +25,9 @@ var Protocol = decoders.Protocol{
 	Name:   "postgres",
 	Fields: slices.Concat(sql.Fields, loginFields),
 	Sniff:  sniff,
+	LogsIn: true,
 	New:    func(want decoders.Want) decoders.Decoder { return newDecoder(want) },
+	Secure: &secure,
 }
 
 // A phase is where a connection is in its life.
@@ -34,6 +36,7 @@ type phase uint8
 const (
 	starting     phase = iota // no type bytes yet
 	cancelling                // a CancelRequest was sent: nothing may follow
+	replacing                 // the StartupMessage was allowed, and goes out as agentd's own
 	loggingIn                 // until the first ReadyForQuery
 	learning                  // agentd asks the catalogue where protected columns are
 	scopingNames              // agentd asks what the names of relations mean
@@ -50,7 +53,8 @@ type decoder struct {
 
 	replication bool // the client may send replication commands
 
-	askedTLS, askedGSS bool // the client has asked for encryption, and was told that there is none
+	askedTLS, askedGSS bool // the client has asked for encryption, and was answered
+	account            account
 
 	analyzer *sql.Analyzer
 	watch    []decoders.ColumnName // what analyzer looks for
@@ -66,9 +70,16 @@ type decoder struct {
 	lastSync   uint64 // the slot of the client's newest Sync
 	lastReady  uint64 // of its newest message that makes the server ready for the next query
 	challenged bool   // the server waits for a password message
+	unbound    bool   // the client was kept from binding its login to the server's certificate
 
-	asked    uint64 // the slot of the newest Ask, 0 if it got none
-	parsing  string // the name in the newest Parse asked about
+	asked   uint64   // the slot of the newest Ask, 0 if it got none
+	parsing string   // the name in the newest Parse asked about
+	running struct { // the newest Execute asked about
+		portal string
+		rows   uint32
+	}
+	limited  uint64 // the newest slot with a budget
+	status   byte   // of the transaction, in the newest ReadyForQuery
 	skipping bool   // the server discards whatever comes before the next Sync
 	scratch  slot   // for messages that the server discards
 	skipped  span   // what it discarded since the last ReadyForQuery
@@ -91,11 +102,12 @@ type decoder struct {
 	answering  *shape           // what Mask is for
 	search     *decoders.Search // what all values are searched for, nil for nothing
 	work       scratch
-	formats    formats // of the result of the Query at the head
-	undecided  formats // of a statement: those come with its Bind
-	copyingOut copying // what the server copies out
-	result     shape   // of the Query at the head
-	hidden     *shape  // from a Describe of agentd's own, until its Bind is answered
+	formats    formats                           // of the result of the Query at the head
+	undecided  formats                           // of a statement: those come with its Bind
+	copyingOut copying                           // what the server copies out
+	copyRoom   struct{ row, read, write []byte } // room for its rows and values
+	result     shape                             // of the Query at the head
+	hidden     *shape                            // from a Describe of agentd's own, until its Bind is answered
 
 	tags   map[string]string // texts that repeat, so that they need not be allocated again
 	client struct {
@@ -121,6 +133,7 @@ func newDecoder(want decoders.Want) *decoder {
 		d.maxText = decoders.DefaultMaxText
 	}
 	d.queue.head, d.queue.tail = 1, 1
+	d.askedTLS = want.Secured[decoders.FromClient]
 	return d
 }
 
@@ -138,6 +151,8 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 	switch d.phase {
 	case starting:
 		return d.start(buf)
+	case replacing:
+		return d.replace(), nil
 	case loggingIn:
 		return d.authenticate(buf)
 	case learning, scopingNames:

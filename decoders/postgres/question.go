@@ -42,7 +42,7 @@ func (d *decoder) askScope(n int) decoders.Step {
 	d.server.out = finish(d.server.out, 0)
 	d.seq++
 	d.scoping.question = question{
-		next: &sql.Scope{Relations: map[string]string{}, Below: map[sql.Qualified][]sql.Qualified{}, Shadows: map[string]bool{}},
+		next: &sql.Scope{Relations: map[string]string{}, Shadows: map[string]bool{}},
 		hash: sha256.New(), seq: d.seq, tries: d.scoping.tries + 1,
 	}
 	d.server.event = decoders.Event{Kind: decoders.Own, Seq: d.seq, Text: []byte(scopeText), Record: []byte(scopeText)}
@@ -152,9 +152,8 @@ func (q *question) add(body []byte) error {
 		s.Current = v[1]
 	case "relation":
 		s.Relations[v[2]] = v[1]
-	case "below":
-		at := sql.Qualified{Schema: v[1], Name: v[2]}
-		s.Below[at] = append(s.Below[at], sql.Qualified{Schema: v[3], Name: v[4]})
+	case "child", "rule":
+		s.Reach(sql.Qualified{Schema: v[1], Name: v[2]}, sql.Qualified{Schema: v[3], Name: v[4]}, v[0] == "child")
 	case "function":
 		s.Shadows[v[1]] = true
 	default:
@@ -164,13 +163,13 @@ func (q *question) add(body []byte) error {
 }
 
 // scopeText asks for the search path as it is in force, where the names of
-// relations are found in it first, what the use of a relation reaches, and
-// which names of built-in functions other schemas have. Every name and operator
+// relations are found in it first, the children of relations, what views and
+// rules are made of, and which names of built-in functions other schemas have. Every name and operator
 // is qualified, so that no search_path changes what it asks. Relations with an
 // OID below 16384 are the server's own; classes 1259 and 2618 are pg_class and
 // pg_rewrite.
 const scopeText = `/* agentd: what names mean */
-WITH RECURSIVE path (n, oid, name) AS (
+WITH path (n, oid, name) AS (
   SELECT p.n, s.oid, CASE WHEN s.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE s.nspname END
   FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS p (name, n)
   JOIN pg_catalog.pg_namespace s ON s.nspname OPERATOR(pg_catalog.=) p.name
@@ -180,26 +179,15 @@ WITH RECURSIVE path (n, oid, name) AS (
   WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
     OR c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v']::pg_catalog."char"[])
   ORDER BY c.relname, p.n
-), child (up, low) AS (
-  SELECT i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i
+), edge (what, up, low) AS (
+  SELECT 'child', i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhparent
   WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','f']::pg_catalog."char"[])
-), rule (up, low) AS (
-  SELECT r.ev_class, d.refobjid
+  UNION SELECT 'rule', r.ev_class, d.refobjid
   FROM pg_catalog.pg_depend d
   JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) d.objid
   WHERE d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
     AND r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class
-), reach (up, low, upward) AS (
-  SELECT up, low, false FROM child UNION SELECT low, up, true FROM child UNION SELECT up, low, false FROM rule
-  UNION
-  SELECT r.up, s.low, s.upward FROM reach r, LATERAL (
-    SELECT c.low AS low, false AS upward FROM child c WHERE c.up OPERATOR(pg_catalog.=) r.low AND NOT r.upward
-    UNION ALL SELECT c.up, true FROM child c WHERE c.low OPERATOR(pg_catalog.=) r.low
-    UNION ALL SELECT u.low, false FROM rule u WHERE u.up OPERATOR(pg_catalog.=) r.low
-  ) s
-), below (up, low) AS (
-  SELECT DISTINCT up, low FROM reach WHERE up OPERATOR(pg_catalog.<>) low
 ), named (oid, schema, name) AS (
   SELECT c.oid, CASE WHEN n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname END, c.relname
   FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
@@ -207,8 +195,8 @@ WITH RECURSIVE path (n, oid, name) AS (
   SELECT 'path', name::pg_catalog.text, '', '', '', n FROM path
   UNION ALL SELECT 'current', pg_catalog.current_schema()::pg_catalog.text, '', '', '', 0 WHERE pg_catalog.current_schema() IS NOT NULL
   UNION ALL SELECT 'relation', schema::pg_catalog.text, name::pg_catalog.text, '', '', 0 FROM relation
-  UNION ALL SELECT 'below', u.schema::pg_catalog.text, u.name::pg_catalog.text, l.schema::pg_catalog.text, l.name::pg_catalog.text, 0
-    FROM below b JOIN named u ON u.oid OPERATOR(pg_catalog.=) b.up JOIN named l ON l.oid OPERATOR(pg_catalog.=) b.low
+  UNION ALL SELECT e.what, u.schema::pg_catalog.text, u.name::pg_catalog.text, l.schema::pg_catalog.text, l.name::pg_catalog.text, 0
+    FROM edge e JOIN named u ON u.oid OPERATOR(pg_catalog.=) e.up JOIN named l ON l.oid OPERATOR(pg_catalog.=) e.low
   UNION ALL SELECT 'function', p.proname::pg_catalog.text, '', '', '', 0 FROM pg_catalog.pg_proc p
     WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.pronamespace OPERATOR(pg_catalog.<>) 11::pg_catalog.oid
     AND EXISTS (SELECT FROM pg_catalog.pg_proc b WHERE b.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND b.proname OPERATOR(pg_catalog.=) p.proname)

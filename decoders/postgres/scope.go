@@ -8,16 +8,19 @@ import (
 	"agentd.dev/decoders/sql"
 )
 
-// maxResolved is how many texts are remembered with what their names mean.
-const maxResolved = 512
+// maxResolved is how many texts are remembered with what their names mean, and
+// maxWeight how many names in all.
+const (
+	maxResolved = 512
+	maxWeight   = 64 << 10
+)
 
 // A scoping is what the names of relations mean to a session whose rules ask
 // for that (docs/decisions/0015-names-as-the-server-resolves-them.md). The
 // server is asked at login, and again at each ReadyForQuery after a statement
 // that may have changed the answer.
 type scoping struct {
-	wanted  bool // a rule asks about relations or functions
-	columns bool // or about columns
+	wanted bool // a rule asks for that
 	question
 	now *sql.Scope        // nil before the first answer
 	sum [sha256.Size]byte // of that answer
@@ -30,12 +33,17 @@ type scoping struct {
 	mixed    bool
 
 	resolved map[*sql.Facts]*sql.Resolved // under now
+	weight   int                          // of them
+	last     struct {                     // that was unresolved
+		*sql.Resolved
+		meaning *sql.Meaning
+		why     string
+	}
 }
 
 func newScoping(want *decoders.Want) scoping {
 	s := scoping{wanted: want.Grammar != nil && len(want.Fields) > 0}
 	s.stale = s.wanted
-	s.columns = s.wanted && slices.ContainsFunc(want.Fields, func(f string) bool { return f == "sql.columns" || f == "sql.predicates" })
 	return s
 }
 
@@ -43,7 +51,11 @@ func newScoping(want *decoders.Want) scoping {
 // wait, that is known once the server has answered.
 func (d *decoder) resolve(r *reading) (wait bool) {
 	r.resolved = nil
-	if r.meaning == nil || r.meaning.Unclear != "" {
+	switch {
+	case r.meaning == nil:
+		return false
+	case r.meaning.Unclear != "":
+		r.resolved = d.scoping.unresolved(r.facts, nil, r.unclassified)
 		return false
 	}
 	res := d.scoping.of(r.facts, r.meaning)
@@ -54,16 +66,16 @@ func (d *decoder) resolve(r *reading) (wait bool) {
 		if d.readyIsDue() {
 			return true
 		}
-		res = sql.Resolve(r.facts, r.meaning, nil)
 		why = "an earlier statement may change which relations it names: wait for that one to end"
 	case why != "":
-	case d.scoping.columns && res.Loose:
-		why = "it cannot be told to which table a column belongs"
 	case d.runsPrepared(r) && (d.scoping.mixed || d.scoping.prepared != d.scoping.sum):
 		why = "it runs what was prepared when names could mean other relations: DEALLOCATE ALL, and prepare it again"
 	}
 	if r.unclassified == "" {
 		r.unclassified = why
+	}
+	if why != "" {
+		res = d.scoping.unresolved(r.facts, r.meaning, why)
 	}
 	r.resolved = res
 	return false
@@ -75,12 +87,23 @@ func (s *scoping) of(facts *sql.Facts, meaning *sql.Meaning) *sql.Resolved {
 	if r := s.resolved[facts]; r != nil {
 		return r
 	}
-	if s.resolved == nil || len(s.resolved) >= maxResolved {
-		s.resolved = make(map[*sql.Facts]*sql.Resolved)
-	}
 	r := sql.Resolve(facts, meaning, s.now)
+	if s.weight += r.Weight; s.resolved == nil || len(s.resolved) >= maxResolved || s.weight > maxWeight {
+		s.resolved = make(map[*sql.Facts]*sql.Resolved)
+		s.weight = r.Weight
+	}
 	s.resolved[facts] = r
 	return r
+}
+
+// unresolved is what is known of a text that is unclassified, the same for the
+// same one as a rule, so that verdicts on it can be remembered too.
+func (s *scoping) unresolved(facts *sql.Facts, meaning *sql.Meaning, why string) *sql.Resolved {
+	last := &s.last
+	if last.Resolved == nil || last.Facts != facts || last.meaning != meaning || last.why != why {
+		last.Resolved, last.meaning, last.why = sql.Unresolved(facts, meaning, why), meaning, why
+	}
+	return last.Resolved
 }
 
 // runsPrepared reports whether a statement runs by SQL what was prepared

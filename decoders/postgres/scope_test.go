@@ -35,6 +35,9 @@ func (tables) Study(_ []byte, text string) any {
 		switch words[0] {
 		case "select", "table":
 			use(last, false)
+			if strings.Contains(part, "set_config") {
+				st.Sets = []string{"*"}
+			}
 		case "delete", "prepare":
 			st.Kind = "DeleteStmt"
 			use(last, true)
@@ -128,6 +131,8 @@ func TestNamesMeanWhatTheyMeanToTheServer(t *testing.T) {
 		{"create temp table accounts as select 1", ""},
 		{"select * from accounts", "pg_temp.accounts"},
 		{"discard temp", ""},
+		{"select * from accounts", "billing.accounts extra.children"},
+		{"select set_config('search_path', 'billing', false) from pg_class limit 1", ""},
 		{"select * from accounts", "billing.accounts extra.children"},
 		{"set search_path = ''", ""},
 		{"select * from accounts", "?.accounts"},

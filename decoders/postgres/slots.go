@@ -45,9 +45,10 @@ type slot struct {
 	statements *entry[statement]
 	portals    *entry[portal]
 
-	epoch     uint64 // of Describe: when it was sent
-	shape     *shape // of Query: the result that is coming in
-	completed int    // of Query: how many of its statements
+	epoch     uint64  // of Describe: when it was sent
+	budget    *budget // what it may use, nil if that is not limited
+	shape     *shape  // of Query: the result that is coming in
+	completed int     // of Query: how many of its statements
 	result    decoders.Result
 }
 
@@ -56,6 +57,10 @@ type slot struct {
 func (s *slot) extended() bool {
 	return s.kind == parse || s.kind == bind || s.kind == describe || s.kind == execute || s.kind == closing
 }
+
+// flushes reports whether the server answers up to here without being asked to
+// by a Sync or Flush.
+func (s *slot) flushes() bool { return s.kind == query || s.kind == syncing || s.kind == function }
 
 // A queue holds the slots in the order of the client's messages. Slots are
 // numbered from 1 through a session's life: head is the number of the oldest,
@@ -116,7 +121,7 @@ func (d *decoder) pop() {
 	}
 	d.releasePortal(s.portal)
 	d.release(s.statement)
-	s.portal, s.statement, s.refusal, s.shape = nil, nil, nil, nil
+	s.portal, s.statement, s.refusal, s.shape, s.budget = nil, nil, nil, nil, nil
 	d.queue.head++
 }
 

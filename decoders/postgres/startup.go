@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 
 	"agentd.dev/decoders"
 )
@@ -24,7 +25,7 @@ const (
 	tlsRecord = 0x16 // first byte of a TLS ClientHello
 )
 
-var errTLS = errors.New("the client began TLS without asking first, and agentd does not speak TLS here yet: set sslmode=disable or sslmode=prefer, and sslnegotiation=postgres")
+var errTLS = errors.New("the client began TLS, which agentd does not offer here: set `client: offer` under the target's `tls`, or sslmode=prefer and sslnegotiation=postgres for the client")
 
 // sniff tells a PostgreSQL client by its first eight bytes. Servers do not
 // speak first.
@@ -83,36 +84,24 @@ func (d *decoder) start(buf []byte) (decoders.Step, error) {
 		d.phase = cancelling
 		return d.ask(n, decoders.Event{Kind: decoders.Cancel}), nil
 	case code>>16 == 3:
-		return d.logIn(buf[8:n], n)
+		return d.logIn(buf[:n])
 	}
 	return decoders.Step{}, fmt.Errorf("start-up request %d.%d of %d bytes is not known", code>>16, code&0xffff, n)
 }
 
 // logIn reads the parameters of a StartupMessage.
-func (d *decoder) logIn(params []byte, n int) (decoders.Step, error) {
+func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 	facts := new(login)
-	for {
-		name, rest, ok := cstring(params)
-		if !ok {
-			return decoders.Step{}, errors.New("start-up message ends within a name")
+	for p, err := range parameters(msg) {
+		if err != nil {
+			return decoders.Step{}, err
 		}
-		if len(name) == 0 {
-			if len(rest) > 0 {
-				return decoders.Step{}, errors.New("start-up message goes on behind its end")
-			}
-			break
-		}
-		value, rest, ok := cstring(rest)
-		if !ok {
-			return decoders.Step{}, errors.New("start-up message ends within a value")
-		}
-		facts.set(string(name), string(value))
-		params = rest
+		facts.set(string(p.name), string(p.value))
 	}
 	if facts.database == "" {
 		facts.database = facts.user
 	}
-	d.phase = loggingIn
+	facts.as = facts.user
 	ev := decoders.Event{Kind: decoders.Login, Facts: facts}
 	if facts.replication {
 		if d.masking() {
@@ -122,13 +111,49 @@ func (d *decoder) logIn(params []byte, n int) (decoders.Step, error) {
 		d.scoping.wanted, d.scoping.stale = false, false // it may not even be able to say
 		ev.Exceptional = "A replication connection carries whole tables, which is not looked into."
 	}
-	return d.ask(n, ev), nil
+	if d.want.Account != nil {
+		return d.logInAs(d.want.Account, msg, facts, ev)
+	}
+	d.phase = loggingIn
+	return d.ask(len(msg), ev), nil
 }
+
+// parameters are the names and values of a StartupMessage.
+func parameters(msg []byte) iter.Seq2[parameter, error] {
+	return func(yield func(parameter, error) bool) {
+		for rest := msg[8:]; ; {
+			var p parameter
+			var ok bool
+			p.name, rest, ok = cstring(rest)
+			switch {
+			case !ok:
+				yield(p, errors.New("start-up message ends within a name"))
+				return
+			case len(p.name) == 0 && len(rest) > 0:
+				yield(p, errors.New("start-up message goes on behind its end"))
+				return
+			case len(p.name) == 0:
+				return
+			}
+			if p.value, rest, ok = cstring(rest); !ok {
+				yield(p, errors.New("start-up message ends within a value"))
+				return
+			}
+			if !yield(p, nil) {
+				return
+			}
+		}
+	}
+}
+
+// A parameter is one of a StartupMessage.
+type parameter struct{ name, value []byte }
 
 // A login is what a client says of itself. It implements decoders.Facts.
 type login struct {
 	user, database, application string
 	replication                 bool
+	as, credential              string // whom agentd logs in as, and with what
 }
 
 func (l *login) set(name, value string) {
@@ -153,6 +178,8 @@ var loginFields = []decoders.Field{
 	{Name: "login.user", Type: decoders.String, Kinds: decoders.Login, Doc: "the database user the client logs in as"},
 	{Name: "login.database", Type: decoders.String, Kinds: decoders.Login, Doc: "the database it asks for"},
 	{Name: "login.application", Type: decoders.String, Kinds: decoders.Login, Doc: "its application_name, which it chooses freely"},
+	{Name: "login.as", Type: decoders.String, Kinds: decoders.Login, Doc: "the database user that the server sees: the credential's, or login.user where there is none"},
+	{Name: "login.credential", Type: decoders.String, Kinds: decoders.Login, Doc: "the credential that agentd logs in with, empty if the client does that itself"},
 	{Name: "login.replication", Type: decoders.Bool, Kinds: decoders.Login, Doc: "whether it asks for a replication connection, which is refused unless a rule allows it", Exceptional: true},
 }
 
@@ -165,6 +192,10 @@ func (l *login) Field(name string) any {
 		return l.database
 	case "login.application":
 		return l.application
+	case "login.as":
+		return l.as
+	case "login.credential":
+		return l.credential
 	case "login.replication":
 		return l.replication
 	}
@@ -174,8 +205,10 @@ func (l *login) Field(name string) any {
 // authenticate handles the client's messages before the first ReadyForQuery:
 // what is not part of the login waits.
 func (d *decoder) authenticate(buf []byte) (decoders.Step, error) {
-	switch buf[0] {
-	case 'p', 'X':
+	switch {
+	case buf[0] == 'p' && d.want.Account != nil:
+		return decoders.Step{}, errors.New("the client sent a password, and nobody asked for one: agentd logs in itself here")
+	case buf[0] == 'p', buf[0] == 'X':
 	default:
 		if d.challenged {
 			return decoders.Step{}, fmt.Errorf("message %q in answer to the server's request for a password", buf[0])
@@ -195,6 +228,11 @@ func (d *decoder) authenticate(buf []byte) (decoders.Step, error) {
 	if typ == 'X' {
 		d.phase = over
 	}
+	if typ == 'p' && d.unbound {
+		if step, err := d.choose(buf, size); err != nil || step.Op == decoders.More && step.N > 0 {
+			return step, err
+		}
+	}
 	d.challenged = false
 	return decoders.Step{Op: decoders.Pass, N: size}, nil
 }
@@ -207,6 +245,9 @@ var (
 
 // admit handles the server's messages up to the first ReadyForQuery.
 func (d *decoder) admit(m message) (turn, error) {
+	if d.want.Account != nil && !d.account.admitted {
+		return d.challenge(m)
+	}
 	switch m.typ {
 	case 'R':
 		if m.size < headerLen+4 {
@@ -216,6 +257,9 @@ func (d *decoder) admit(m message) (turn, error) {
 			return d.need(headerLen + 4), nil
 		}
 		d.challenged = !bytes.Equal(m.body()[:4], authOK) && !bytes.Equal(m.body()[:4], authSASLFinal)
+		if d.want.Secured[decoders.FromServer] && d.want.Account == nil && bytes.Equal(m.body()[:4], authSASL) {
+			return d.offer(m)
+		}
 		return walk, nil
 	case 'K', 'N', 'v', 'E':
 		return walk, nil

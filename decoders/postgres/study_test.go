@@ -112,6 +112,9 @@ func TestWhatTheGrammarCannotTellIsUnclassified(t *testing.T) {
 		c.ready(1)
 		evs := p.seen(decoders.Request | decoders.Prepare)
 		for _, e := range evs[len(evs)-2:] {
+			if got := e.ev.Facts.Field("sql.unclassified"); got != tt.want {
+				t.Errorf("%s of %q: sql.unclassified is %q, want %q", e.ev.Kind, tt.text, got, tt.want)
+			}
 			if e.ev.Unclassified != tt.want {
 				t.Errorf("%s of %q: unclassified %q, want %q", e.ev.Kind, tt.text, e.ev.Unclassified, tt.want)
 			}

@@ -65,7 +65,7 @@ var Fields = []decoders.Field{
 	{Name: "sql.tables", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: `the relations it uses, as "schema.table": by the names it gives them, under the session's search_path, and those that belong to them (children, parents, what views are made of)`},
 	{Name: "sql.tables_read", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: "those of sql.tables that are read"},
 	{Name: "sql.tables_written", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: "those of sql.tables that are written, made, altered or dropped"},
-	{Name: "sql.columns", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: `the columns whose values it uses, as "schema.table.column", "*" for all; a column of which the table cannot be told is one of each that it may be, or "?.?.column"`},
+	{Name: "sql.columns", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: `the columns whose values it uses, as "schema.table.column", "*" for all; one of each table that it may be of. Not known where no table can be told`},
 	{Name: "sql.predicates", Type: decoders.Strings, Kinds: statements, Learned: true, Doc: "those of sql.columns that decide which rows there are, or in what order"},
 	{Name: "sql.functions", Type: decoders.Strings, Kinds: statements, Doc: `the functions it calls, as "name", and where a schema is written as "schema.name" too`},
 	{Name: "sql.volatile", Type: decoders.Bool, Kinds: statements, Learned: true, Doc: "it calls what is not known to be harmless: a function, operator or procedure that is not PostgreSQL's own, or one that may do more than compute and read; DO"},

@@ -26,8 +26,9 @@ type Statement struct {
 	// Predicates are those of Columns that decide which rows there are and in
 	// what order, or which branch is taken: WHERE, JOIN ON and USING, GROUP
 	// BY, HAVING, ORDER BY, DISTINCT, set operations but UNION ALL, FILTER,
-	// windows, LIMIT, CASE and COALESCE conditions, and comparisons that are
-	// themselves an output.
+	// windows, LIMIT, CASE conditions, comparisons that are themselves an
+	// output, and what functions are called with that return many rows. What
+	// COALESCE and GREATEST choose between is in Refs of the output alone.
 	Predicates []Ref
 	// Attributes are those of Columns that were written as t.x where x need
 	// not be a column: if the relation has none of that name, x is a function
@@ -57,7 +58,10 @@ type Statement struct {
 
 	// Opaque: what it does or reads is not in its text: DO, CALL, EXECUTE,
 	// bodies of functions in a literal, COPY PROGRAM, query_to_xml(...).
-	Opaque   bool
+	Opaque bool
+	// Since is the oldest major version of the server that takes it so; older
+	// ones take what looks like a call, as JSON_VALUE(...), for one. 0: all.
+	Since    int
 	HasWhere bool // UPDATE and DELETE: every one of them has a WHERE; otherwise true
 	DDL      bool // as log_statement = ddl logs
 	Utility  bool // not SELECT, INSERT, UPDATE, DELETE, MERGE

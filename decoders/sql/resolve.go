@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 )
@@ -15,8 +16,8 @@ type Resolved struct {
 	// Names: the text speaks of relations, and in words that mean what the scope
 	// says (Unqualified), or may be made of others than it says.
 	Names, Unqualified bool
-	// Loose: it cannot be told of some column to which table it belongs.
-	Loose bool
+	// Weight is how many names the fields hold, about.
+	Weight int
 	// Moves: what names mean may differ once the text has run.
 	Moves bool
 
@@ -49,11 +50,14 @@ func Resolve(f *Facts, m *Meaning, s *Scope) *Resolved {
 	}
 	values := map[string]any{
 		"sql.verbs": r.verbs.list, "sql.functions": r.functions.list, "sql.sets": r.sets.list, "sql.copy": r.copies.list,
-		"sql.has_where": r.hasWhere, "sql.ddl": r.ddl, "sql.utility": r.utility,
+		"sql.opaque": f.Opaque || r.opaque, "sql.has_where": r.hasWhere, "sql.ddl": r.ddl, "sql.utility": r.utility,
 	}
 	if s != nil && r.Unclear == "" {
 		values["sql.tables"], values["sql.tables_read"], values["sql.tables_written"] = r.tables.list, r.read.list, r.written.list
-		values["sql.columns"], values["sql.predicates"], values["sql.volatile"] = r.columns.list, r.predicates.list, r.volatile
+		values["sql.volatile"] = r.volatile
+		if !r.loose {
+			values["sql.columns"], values["sql.predicates"] = r.columns.list, r.predicates.list
+		}
 	}
 	r.values = make([]any, len(Fields))
 	for i, field := range Fields {
@@ -66,6 +70,23 @@ func Resolve(f *Facts, m *Meaning, s *Scope) *Resolved {
 	return r.Resolved
 }
 
+// Unresolved is what can be said of a text that cannot be judged by all it does,
+// and why: m is nil if only its words are known.
+func Unresolved(f *Facts, m *Meaning, why string) *Resolved {
+	r := &Resolved{Facts: f, Moves: true, values: make([]any, len(Fields))}
+	if m != nil {
+		r = Resolve(f, m, nil)
+	} else {
+		copy(r.values, f.values)
+	}
+	for i := range Fields {
+		if Fields[i].Name == "sql.unclassified" {
+			r.values[i] = why
+		}
+	}
+	return r
+}
+
 // A resolver goes through the statements of a text.
 type resolver struct {
 	*Resolved
@@ -73,7 +94,8 @@ type resolver struct {
 
 	verbs, functions, sets, copies             distinct
 	tables, read, written, columns, predicates distinct
-	hasWhere, ddl, utility, volatile           bool
+	hasWhere, ddl, utility, volatile, opaque   bool
+	loose                                      bool            // it cannot be told of some column to which table it belongs
 	moved, altered                             bool            // by the statements so far
 	made                                       map[string]bool // relations that they make; true: maybe temporary ones
 }
@@ -82,6 +104,7 @@ func (r *resolver) statement(st *Statement) {
 	r.hasWhere = r.hasWhere && st.HasWhere
 	r.ddl = r.ddl || st.DDL
 	r.utility = r.utility || st.Utility
+	r.opaque = r.opaque || st.Opaque
 	for _, v := range st.Verbs {
 		r.verbs.add(v)
 	}
@@ -126,9 +149,8 @@ func (r *resolver) names(st *Statement) {
 }
 
 func (r *resolver) column(st *Statement, into *distinct, c Ref) {
-	if c.Table == "" {
-		r.Loose = true
-		into.add("?.?." + dotted(c.Column))
+	if c.Table == "" { // of a setting or of something that the server computes, or no one knows what
+		r.loose = r.loose || c.Column != "*" || r.runs(st)
 		return
 	}
 	for _, q := range r.resolve(st, c.Schema, c.Table, false) {
@@ -139,6 +161,15 @@ func (r *resolver) column(st *Statement, into *distinct, c Ref) {
 // resolve returns what a name means in a statement that comes after others of
 // its text.
 func (r *resolver) resolve(st *Statement, schema, name string, write bool) []Qualified {
+	all := r.meant(st, schema, name, write)
+	if len(all) > maxReached {
+		r.unclear(fmt.Sprintf("%s reaches more than %d relations", dotted(name), maxReached))
+	}
+	r.Weight += len(all)
+	return all
+}
+
+func (r *resolver) meant(st *Statement, schema, name string, write bool) []Qualified {
 	r.Names = true
 	r.Unqualified = r.Unqualified || schema == ""
 	temporary, made := r.made[name]
@@ -152,8 +183,10 @@ func (r *resolver) resolve(st *Statement, schema, name string, write bool) []Qua
 		r.unclear("which " + dotted(name) + " CREATE SCHEMA means depends on its own schema: name it")
 	case made:
 		return r.scope.madeBefore(name, temporary)
+	case write && makers[st.Kind]:
+		return r.scope.made(name, false)
 	case write && r.creates(st):
-		return r.scope.made(name)
+		return r.scope.made(name, true)
 	}
 	return r.scope.found(schema, name)
 }
@@ -164,14 +197,13 @@ func (r *resolver) unclear(why string) {
 	}
 }
 
+// makers write no relation but the one that they make.
+var makers = set("CreateStmt", "CreateTableAsStmt", "CreateSeqStmt", "CreateForeignTableStmt", "ViewStmt")
+
 // creates reports whether the relation that a statement writes may be one that
 // it makes.
 func (r *resolver) creates(st *Statement) bool {
-	switch st.Kind {
-	case "CreateStmt", "CreateTableAsStmt", "CreateSeqStmt", "CreateForeignTableStmt", "ViewStmt":
-		return true
-	}
-	return slices.ContainsFunc(r.Commands, func(c string) bool { return c == "select into" || strings.HasPrefix(c, "create ") })
+	return makers[st.Kind] || slices.ContainsFunc(r.Commands, func(c string) bool { return c == "select into" || strings.HasPrefix(c, "create ") })
 }
 
 // after notes what a statement does to the names of those after it.

@@ -97,6 +97,9 @@ func (a *atoms) union(x, y set) set {
 		x, y = y, x
 	}
 	a.work += len(y)
+	if a.work > maxWork {
+		return x // what comes of it is thrown away
+	}
 	for i, word := range y {
 		if word&^x[i] == 0 {
 			continue

@@ -8,9 +8,19 @@ import (
 
 // funcCall reads a call, of an aggregate or window function as well.
 func (w *walker) funcCall(f *pg.FuncCall, sc *scope) value {
+	if f == nil {
+		w.fail("a call of nothing")
+		return value{of: w.unclearSet()}
+	}
 	name := qualified(f.Funcname)
 	own := name.Schema == "" || name.Schema == "pg_catalog"
+	if name.Name == "system_user" && f.Funcformat == pg.CoercionForm_COERCE_SQL_SYNTAX {
+		w.since(16) // before, a column
+	}
 	v := w.exprs(f.Args, sc)
+	// Of a column as it stands, count shows which values are NULL. Of anything
+	// else it may show more: count(substring(a from '^x')).
+	column := len(f.Args) == 0 || len(f.Args) == 1 && w.columnAsItStands(f.Args[0], sc)
 	if f.AggDistinct {
 		w.decides(v)
 	}
@@ -23,30 +33,33 @@ func (w *walker) funcCall(f *pg.FuncCall, sc *scope) value {
 	switch {
 	case own && name.Name == "count":
 		// Which rows there were in a window can show what orders them.
-		counts = over.constant()
+		counts = over.constant() && (column || v.constant())
 	case !own || !keepsCounts[name.Name]:
 		counts = false
 	}
-	v = derived(w.both(v, w.calls(name)))
-	v.counts = counts
-	if !own {
-		return v
+	// Wherever these are, and whatever is called so: dblink is in any schema.
+	if keeps[name.Name] {
+		w.moved(sql.Ref{}, derived(v))
 	}
-	switch name.Name {
-	case "set_config":
+	if name.Name == "set_config" {
 		w.sets("*")
 	}
+	v = derived(w.both(v, w.calls(name)))
+	v.counts = counts
 	if manyRows[name.Name] { // how many shows what it was called with
 		w.decides(v)
-	}
-	if keeps[name.Name] {
-		w.moved(sql.Ref{}, v)
 	}
 	if reads[name.Name] {
 		w.st.Opaque = true
 		v = shown(w.use(value{of: w.union(v.of, w.unclearSet())}))
 	}
 	return v
+}
+
+// columnAsItStands says whether an expression, which was read before, is a
+// column.
+func (w *walker) columnAsItStands(node *pg.Node, sc *scope) bool {
+	return node.GetColumnRef() != nil && w.expr(node, sc).plain
 }
 
 // ordered reads an ORDER BY in a call or window.

@@ -66,7 +66,11 @@ func (w *walker) definition(node *pg.Node, outer *scope) *shape {
 		w.domain(s.Constraints)
 	case *pg.Node_AlterDomainStmt:
 		w.ddl("alter")
-		w.domain([]*pg.Node{n.AlterDomainStmt.Def})
+		if def := n.AlterDomainStmt.Def; def.GetConstraint() != nil {
+			w.domain([]*pg.Node{def})
+		} else { // SET DEFAULT
+			w.expr(def, nil)
+		}
 	case *pg.Node_CreatePublicationStmt:
 		s := n.CreatePublicationStmt
 		w.ddl("create")
@@ -130,10 +134,16 @@ func (w *walker) plainDefinition(node *pg.Node) *shape {
 	case *pg.Node_ClusterStmt:
 		w.table(n.ClusterStmt.Relation, true)
 	case *pg.Node_CompositeTypeStmt:
+		w.table(n.CompositeTypeStmt.Typevar, true)
 		for _, node := range n.CompositeTypeStmt.Coldeflist {
 			w.typed(node.GetColumnDef().GetTypeName())
 		}
 	case *pg.Node_DefineStmt: // the functions that an operator, aggregate or type is made of
+		for _, node := range n.DefineStmt.Args { // a list of parameters, and a number
+			for _, p := range node.GetList().GetItems() {
+				w.typed(p.GetFunctionParameter().GetArgType())
+			}
+		}
 		for _, node := range n.DefineStmt.Definition {
 			if t := node.GetDefElem().GetArg().GetTypeName(); t != nil {
 				w.calls(qualified(t.Names))
@@ -152,6 +162,10 @@ func (w *walker) plainDefinition(node *pg.Node) *shape {
 	case *pg.Node_CreateOpClassStmt:
 		w.typed(n.CreateOpClassStmt.Datatype)
 		w.opItems(n.CreateOpClassStmt.Items)
+	case *pg.Node_CreateRangeStmt:
+		for _, node := range n.CreateRangeStmt.Params {
+			w.typed(node.GetDefElem().GetArg().GetTypeName())
+		}
 	case *pg.Node_AlterOpFamilyStmt:
 		w.opItems(n.AlterOpFamilyStmt.Items)
 	}
@@ -167,6 +181,7 @@ func (w *walker) callsObject(o *pg.ObjectWithArgs) {
 func (w *walker) opItems(list []*pg.Node) {
 	for _, node := range list {
 		w.callsObject(node.GetCreateOpClassItem().GetName())
+		w.typed(node.GetCreateOpClassItem().GetStoredtype())
 	}
 }
 

@@ -5,13 +5,14 @@ import pg "github.com/pganalyze/pg_query_go/v6"
 // document is what an expression of SQL/XML or SQL/JSON is made of.
 func (w *walker) document(node *pg.Node, sc *scope) value {
 	var v value
-	switch n := node.Node.(type) {
+	switch n := node.GetNode().(type) {
 	case *pg.Node_XmlExpr:
 		v = w.both(w.exprs(n.XmlExpr.NamedArgs, sc), w.exprs(n.XmlExpr.Args, sc))
 	case *pg.Node_XmlSerialize:
 		w.typed(n.XmlSerialize.TypeName)
 		v = w.expr(n.XmlSerialize.Expr, sc)
 	case *pg.Node_JsonFuncExpr:
+		w.since(17)
 		f := n.JsonFuncExpr
 		w.jsonOutput(f.Output)
 		v = w.both(w.jsonValue(f.ContextItem, sc), w.both(w.expr(f.Pathspec, sc), w.exprs(f.Passing, sc)))
@@ -20,20 +21,25 @@ func (w *walker) document(node *pg.Node, sc *scope) value {
 			w.decides(v)
 		}
 	case *pg.Node_JsonObjectConstructor:
+		w.since(16)
 		w.jsonOutput(n.JsonObjectConstructor.Output)
 		v = w.exprs(n.JsonObjectConstructor.Exprs, sc)
 	case *pg.Node_JsonArrayConstructor:
+		w.since(16)
 		w.jsonOutput(n.JsonArrayConstructor.Output)
 		v = w.exprs(n.JsonArrayConstructor.Exprs, sc)
 	case *pg.Node_JsonArrayQueryConstructor:
+		w.since(16)
 		w.jsonOutput(n.JsonArrayQueryConstructor.Output)
 		v = w.subLink(&pg.SubLink{
 			SubLinkType: pg.SubLinkType_ARRAY_SUBLINK, Subselect: n.JsonArrayQueryConstructor.Query,
 		}, sc)
 	case *pg.Node_JsonObjectAgg:
+		w.since(16)
 		a := n.JsonObjectAgg
 		v = w.both(w.jsonAgg(a.Constructor, sc), w.both(w.expr(a.Arg.GetKey(), sc), w.jsonValue(a.Arg.GetValue(), sc)))
 	case *pg.Node_JsonArrayAgg:
+		w.since(16)
 		v = w.both(w.jsonAgg(n.JsonArrayAgg.Constructor, sc), w.jsonValue(n.JsonArrayAgg.Arg, sc))
 	case *pg.Node_JsonKeyValue:
 		v = w.both(w.expr(n.JsonKeyValue.Key, sc), w.jsonValue(n.JsonKeyValue.Value, sc))
@@ -42,14 +48,18 @@ func (w *walker) document(node *pg.Node, sc *scope) value {
 	case *pg.Node_JsonArgument:
 		v = w.jsonValue(n.JsonArgument.Val, sc)
 	case *pg.Node_JsonIsPredicate:
+		w.since(16)
 		v = w.compared(w.expr(n.JsonIsPredicate.Expr, sc))
 	case *pg.Node_JsonParseExpr:
+		w.since(17)
 		w.jsonOutput(n.JsonParseExpr.Output)
 		v = w.jsonValue(n.JsonParseExpr.Expr, sc)
 	case *pg.Node_JsonScalarExpr:
+		w.since(17)
 		w.jsonOutput(n.JsonScalarExpr.Output)
 		v = w.expr(n.JsonScalarExpr.Expr, sc)
 	case *pg.Node_JsonSerializeExpr:
+		w.since(17)
 		w.jsonOutput(n.JsonSerializeExpr.Output)
 		v = w.jsonValue(n.JsonSerializeExpr.Expr, sc)
 	default:

@@ -26,10 +26,12 @@ func (w *walker) expr(node *pg.Node, sc *scope) value {
 		return value{of: w.unclearSet()}
 	}
 	defer w.leave()
-	switch n := node.Node.(type) {
+	switch n := node.GetNode().(type) {
 	case *pg.Node_AConst, *pg.Node_ParamRef, *pg.Node_SetToDefault, *pg.Node_CurrentOfExpr,
-		*pg.Node_SqlvalueFunction, *pg.Node_MergeSupportFunc,
-		*pg.Node_Integer, *pg.Node_Float, *pg.Node_Boolean, *pg.Node_String_, *pg.Node_BitString:
+		*pg.Node_SqlvalueFunction:
+		return value{}
+	case *pg.Node_MergeSupportFunc:
+		w.since(17)
 		return value{}
 	case *pg.Node_ColumnRef:
 		return w.columnRef(n.ColumnRef, sc)

@@ -13,8 +13,13 @@ func (w *walker) from(list []*pg.Node, outer *scope) (*scope, *shape) {
 	star := new(shape)
 	for _, node := range list {
 		item := w.fromItem(node, sc)
+		if w.unclear != "" {
+			break
+		}
 		sc = &scope{
-			relations: append(sc.relations[:len(sc.relations):len(sc.relations)], item.relations...),
+			// Scopes that were handed out see fewer of the same; whoever else
+			// adds to them copies them first.
+			relations: append(sc.relations, item.relations...),
 			outer:     outer, with: sc.with,
 			merged: mergedNames(sc.merged, item.merged), natural: sc.natural || item.natural,
 		}
@@ -44,7 +49,7 @@ func (w *walker) fromItem(node *pg.Node, sc *scope) item {
 	}
 	defer w.leave()
 	blind := &scope{outer: sc.outer, with: sc.with}
-	switch n := node.Node.(type) {
+	switch n := node.GetNode().(type) {
 	case *pg.Node_RangeVar:
 		return single(w.rangeVar(n.RangeVar, sc, false))
 	case *pg.Node_RangeSubselect:
@@ -76,6 +81,10 @@ func (w *walker) fromItem(node *pg.Node, sc *scope) item {
 
 // rangeVar reads the name of a relation or CTE.
 func (w *walker) rangeVar(rv *pg.RangeVar, sc *scope, write bool) *relation {
+	if rv == nil {
+		w.fail("a relation without a name")
+		return &relation{shape: w.unclearShape()}
+	}
 	if rv.Schemaname == "" && !write {
 		if c := sc.ctes().find(rv.Relname); c != nil {
 			alias := rv.Alias
@@ -95,10 +104,10 @@ func (w *walker) rangeVar(rv *pg.RangeVar, sc *scope, write bool) *relation {
 
 // base is a base relation under its own name.
 func (w *walker) base(rv *pg.RangeVar) *relation {
-	ref := sql.Ref{Schema: rv.Schemaname, Table: rv.Relname, Column: "*"}
+	ref := sql.Ref{Schema: rv.GetSchemaname(), Table: rv.GetRelname(), Column: "*"}
 	return &relation{
 		shape: &shape{open: true, parts: []sql.Ref{ref}},
-		alias: rv.Relname, base: ref,
+		alias: ref.Table, base: ref,
 	}
 }
 
@@ -111,6 +120,7 @@ func aliased(w *walker, s *shape, alias *pg.Alias) *relation {
 }
 
 func (w *walker) joinExpr(j *pg.JoinExpr, sc *scope) item {
+	w.work += len(sc.relations)
 	left := w.fromItem(j.Larg, sc)
 	right := w.fromItem(j.Rarg, &scope{
 		relations: append(sc.relations[:len(sc.relations):len(sc.relations)], left.relations...),

@@ -9,6 +9,9 @@ import (
 func (w *walker) rangeFunction(f *pg.RangeFunction, sc *scope) *relation {
 	s := new(shape)
 	alias := f.Alias.GetAliasname()
+	if len(f.Functions) > 1 {
+		alias = "" // their columns are called as the functions are
+	}
 	for _, node := range f.Functions {
 		parts := node.GetList().GetItems()
 		if len(parts) == 0 {
@@ -89,6 +92,7 @@ func (w *walker) xmlTable(t *pg.RangeTableFunc, sc *scope) *relation {
 
 // jsonTable reads JSON_TABLE.
 func (w *walker) jsonTable(t *pg.JsonTable, sc *scope) *relation {
+	w.since(17)
 	v := w.jsonValue(t.ContextItem, sc)
 	v = w.both(v, w.exprs(t.Passing, sc))
 	v = w.both(v, w.jsonBehavior(t.OnError, sc))

@@ -79,22 +79,23 @@ var keeps = words(`
 	pg_reload_conf pg_rotate_logfile binary_upgrade_create_empty_extension`)
 
 // reads are functions that read what their arguments do not show: other
-// queries, files, large objects, settings that hold what was put into them.
+// queries, files, what other sessions do. Settings, sequences and large objects
+// are not among them: they hold what keeps put into them.
 var reads = words(`
 	query_to_xml query_to_xmlschema query_to_xml_and_xmlschema
 	table_to_xml table_to_xmlschema table_to_xml_and_xmlschema
 	schema_to_xml schema_to_xmlschema schema_to_xml_and_xmlschema
 	database_to_xml database_to_xmlschema database_to_xml_and_xmlschema
 	cursor_to_xml cursor_to_xmlschema
-	ts_stat ts_rewrite current_setting currval lastval pg_sequence_last_value
-	pg_read_file pg_read_binary_file pg_stat_file pg_ls_dir lo_get loread lo_import lo_export
+	ts_stat ts_rewrite
+	pg_read_file pg_read_binary_file pg_stat_file pg_ls_dir lo_import
 	dblink dblink_exec dblink_fetch dblink_get_result dblink_get_notify dblink_open dblink_send_query
 	pg_logical_slot_get_changes pg_logical_slot_peek_changes pg_logical_slot_get_binary_changes
 	pg_logical_slot_peek_binary_changes
 	crosstab crosstab2 crosstab3 crosstab4 crosstabN connectby
 	pg_stat_get_activity pg_stat_get_backend_activity pg_stat_statements pg_mcv_list_items
 	get_raw_page heap_page_items heap_page_item_attrs tuple_data_split bt_page_items brin_page_items gin_leafpage_items
-	pg_execute_server_program pg_buffercache_pages pgrowlocks lo_open`)
+	pg_execute_server_program pg_buffercache_pages pgrowlocks`)
 
 // samplers are the server's own ways of TABLESAMPLE.
 var samplers = words(`bernoulli system`)

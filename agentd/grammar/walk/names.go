@@ -107,7 +107,10 @@ func figured(node *pg.Node, depth int) (name string, good int, sure bool) {
 		return "greatest", 2, true
 	case *pg.Node_SubLink:
 		return figuredQuery(n.SubLink, depth)
-	case *pg.Node_AConst, *pg.Node_ParamRef, *pg.Node_BoolExpr, *pg.Node_NullTest:
+	case *pg.Node_AConst:
+		// Through PostgreSQL 14, TRUE was a cast, and so called bool.
+		return "", 0, n.AConst.GetBoolval() == nil
+	case *pg.Node_ParamRef, *pg.Node_BoolExpr, *pg.Node_NullTest:
 		return "", 0, true
 	case nil:
 		return "", 0, true

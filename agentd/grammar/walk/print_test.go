@@ -1,6 +1,7 @@
 package walk_test
 
 import (
+	"fmt"
 	"strings"
 
 	"agentd.dev/decoders/sql"
@@ -65,6 +66,9 @@ func statement(s sql.Statement) string {
 	add("sets", s.Sets)
 	if s.Copy != "" {
 		parts = append(parts, "copy "+s.Copy)
+	}
+	if s.Since != 0 {
+		parts = append(parts, fmt.Sprintf("since %d", s.Since))
 	}
 	for _, f := range []struct {
 		is   bool

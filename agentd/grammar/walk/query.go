@@ -173,21 +173,27 @@ func (w *walker) values(s *pg.SelectStmt, outer *scope) *shape {
 	return result
 }
 
-// rows reads lists of values.
+// rows reads lists of values. Of a list of literals alone two are left, however
+// many there were: other lists say how long it was, or nothing does.
 func (w *walker) rows(lists []*pg.Node, sc *scope) *shape {
-	result := new(shape)
+	result, known := new(shape), false
 	for n, node := range lists {
-		row := w.targetsOf(node.GetList().GetItems(), sc)
+		items := node.GetList().GetItems()
+		row := w.targetsOf(items, sc)
+		known = known || len(items) != 2 || items[0].GetAConst() == nil || items[1].GetAConst() == nil
 		if n == 0 {
 			result = row
-			continue
+		} else {
+			result = w.anyOf(result, row)
 		}
-		result = w.anyOf(result, row)
 	}
 	for i := range result.columns {
 		if !result.open {
 			result.columns[i].name, result.columns[i].sure = "column"+strconv.Itoa(i+1), true
 		}
+	}
+	if !known {
+		result.open, result.literals = true, true
 	}
 	return result
 }
@@ -225,6 +231,12 @@ func (w *walker) setOperation(s *pg.SelectStmt, outer *scope) *shape {
 		w.decides(right.all(w))
 	}
 	w.tail(s, sc, result)
+	// INTO stands in the first of the queries, and means them all.
+	first := s.Larg
+	for first.GetLarg() != nil {
+		first = first.Larg
+	}
+	w.into(first.GetIntoClause(), result)
 	return result
 }
 
@@ -239,11 +251,17 @@ func (w *walker) anyOf(left, right *shape) *shape {
 		return s
 	}
 	s := new(shape)
-	for i, c := range left.columns {
-		if i < len(right.columns) {
+	for i := range max(len(left.columns), len(right.columns)) {
+		switch {
+		case i >= len(right.columns):
+			s.add(left.columns[i])
+		case i >= len(left.columns): // a row of literals was longer
+			s.add(column{value: right.columns[i].value})
+		default:
+			c := left.columns[i]
 			c.value = w.either(c.value, right.columns[i].value)
+			s.add(c)
 		}
-		s.add(c)
 	}
 	return s
 }
@@ -255,6 +273,7 @@ func (w *walker) into(clause *pg.IntoClause, result *shape) {
 	}
 	w.verb("create")
 	w.st.DDL = true
+	w.kept = true
 	w.made(clause.Rel, stringsOf(clause.ColNames), result)
 }
 

@@ -69,14 +69,14 @@ func (g *generator) kinds() []string {
 
 // with writes a WITH clause, or nothing.
 func (g *generator) with() string {
-	if !g.chance(35) {
+	if !g.chance(40) {
 		return ""
 	}
 	var defs []string
 	for range 1 + g.IntN(2) {
 		name := g.name("w")
 		kinds := g.kinds()
-		if g.chance(30) { // recursive, two columns
+		if g.chance(50) { // recursive, two columns
 			defs = append(defs, g.recursive(name))
 			continue
 		}
@@ -92,18 +92,16 @@ func (g *generator) with() string {
 }
 
 func (g *generator) recursive(name string) string {
-	first, _ := g.simple([]string{"int", "text", "text"}, nil, false)
+	base, _ := g.simple([]string{"text", "text"}, nil, false)
+	first := "select 1, q.* from (" + base + ") as q"
 	self := source{name: name, columns: []typed{{"a", "int"}, {"b", "text"}, {"c", "text"}}}
 	from, v := g.from(nil)
 	v.sources = append(v.sources, self)
-	rest := fmt.Sprintf("select %s.a + 1, %s, %s from %s, %s where %s.a < 4 and %s", name,
-		g.expr("text", v), g.expr("text", v), from, name, name, g.expr("bool", v))
-	if g.chance(50) {
-		rest = fmt.Sprintf("select %s.a + 1, %s.c, %s from %s where %s.a < 4", name, name,
-			g.expr("text", &visible{sources: []source{self}}), name, name)
-	}
+	b := pick(g, []string{name + ".c", g.expr("text", v)})
+	c := pick(g, []string{name + ".b", g.expr("text", v)})
 	g.ctes = append(g.ctes, self)
-	return name + "(a, b, c) as (" + first + pick(g, []string{" union all ", " union "}) + rest + ")"
+	return fmt.Sprintf("%s(a, b, c) as (%s union all select %s.a + 1, %s, %s from %s, %s where %s.a < 3)", name, first,
+		name, b, c, from, name, name)
 }
 
 func (g *generator) renamed(columns []typed) (string, []typed) {
@@ -151,10 +149,10 @@ func (g *generator) simple(kinds []string, outer *visible, named bool) (string, 
 		q += "distinct "
 	}
 	q += strings.Join(targets, ", ") + " from " + from
-	if g.chance(40) {
+	if g.chance(20) {
 		q += " where " + g.expr("bool", v)
 	}
-	if g.chance(20) {
+	if g.chance(15) {
 		by := pick(g, []string{"1", columns[0].text, g.expr("text", v)})
 		q += " order by " + by + pick(g, []string{"", " desc nulls last"})
 		if g.chance(50) {
@@ -253,13 +251,22 @@ func (g *generator) condition(join string, v *visible) string {
 	if join == " full join " {
 		return "true"
 	}
+	if g.chance(60) {
+		return g.column("int", v) + " < 3"
+	}
 	return g.expr("bool", v)
 }
 
 // item writes one item of FROM, and adds what it brings to v.
 func (g *generator) item(v *visible) string {
 	add := func(s source) { v.sources = append(v.sources, s) }
-	switch n := g.IntN(14); {
+	if len(g.ctes) > 0 && g.chance(30) {
+		c := pick(g, g.ctes)
+		alias := g.name("x")
+		add(source{name: alias, columns: c.columns})
+		return c.name + " as " + alias
+	}
+	switch n := g.IntN(13); {
 	case n < 2 && g.depth < 3:
 		alias := g.name("s")
 		lateral, outer := "", v.outer
@@ -279,21 +286,16 @@ func (g *generator) item(v *visible) string {
 		add(source{name: alias, columns: append([]typed{{"z", "text"}}, t.columns...)})
 		e := g.expr("text", &visible{sources: []source{{name: inner, columns: t.columns}}})
 		return fmt.Sprintf("(select %s as z, %s.* from %s %s) as %s", e, inner, t.table, inner, alias)
-	case n < 5 && len(g.ctes) > 0:
-		c := pick(g, g.ctes)
-		alias := g.name("x")
-		add(source{name: alias, columns: c.columns})
-		return c.name + " as " + alias
-	case n == 5:
+	case n == 3:
 		alias := g.name("v")
 		e := g.expr("text", &visible{outer: v.outer})
 		add(source{name: alias, columns: []typed{{"column1", "int"}, {"column2", "text"}}})
 		return "(values (1, " + e + "), (2, 'x')) as " + alias
-	case n == 6:
+	case n == 4:
 		alias := g.name("f")
 		add(source{name: alias, columns: []typed{{alias, "int"}}, scalar: true})
 		return "generate_series(1, 2) as " + alias
-	case n < 9 && len(v.sources) > 0:
+	case n < 8 && len(v.sources) > 0:
 		return g.function(v, add)
 	}
 	t := pick(g, schema)

@@ -85,6 +85,9 @@ func (w *walker) ruleStmt(s *pg.RuleStmt) {
 func (w *walker) renameStmt(s *pg.RenameStmt) {
 	w.ddl("alter")
 	w.table(s.Relation, true)
+	if s.RenameType == pg.ObjectType_OBJECT_SCHEMA {
+		w.moved(sql.Ref{Schema: s.Newname, Column: "*"}, value{of: w.column(sql.Ref{Schema: s.Subname, Column: "*"}), plain: true})
+	}
 	if s.Relation == nil {
 		return
 	}

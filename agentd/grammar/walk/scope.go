@@ -1,6 +1,11 @@
 package walk
 
-import "agentd.dev/decoders/sql"
+import (
+	"slices"
+	"strings"
+
+	"agentd.dev/decoders/sql"
+)
 
 // A column is one of a relation.
 type column struct {
@@ -19,6 +24,9 @@ type shape struct {
 	open    bool
 	parts   []sql.Ref // base relations, with column "*"
 	further value
+	// literals: those that are not known are called columnN, and have nothing
+	// of the database in them.
+	literals bool
 	// first and last are, if open, the columns before the first and after the
 	// last that is not known.
 	first, last []column
@@ -34,6 +42,13 @@ func (s *shape) add(c column) {
 
 // join adds the columns of t at the end.
 func (s *shape) join(w *walker, t *shape) {
+	switch {
+	case w.work > maxWork:
+		return // enter says so
+	case len(s.columns)+len(t.columns) > maxColumns:
+		w.fail("too complex: too many columns")
+		return
+	}
 	if !t.open {
 		for _, c := range t.columns {
 			s.add(c)
@@ -44,10 +59,17 @@ func (s *shape) join(w *walker, t *shape) {
 		s.first = s.columns[:len(s.columns):len(s.columns)]
 		s.first = append(s.first, t.first...)
 	}
+	s.literals = t.literals && len(s.columns) == 0 && !s.open
 	s.open = true
 	s.columns = append(s.columns, t.columns...)
 	s.last = append([]column(nil), t.last...)
-	s.parts = append(s.parts, t.parts...)
+	w.work += len(s.parts)*len(t.parts) + len(t.columns)
+	s.parts = s.parts[:len(s.parts):len(s.parts)]
+	for _, p := range t.parts {
+		if !slices.Contains(s.parts, p) {
+			s.parts = append(s.parts, p)
+		}
+	}
 	s.further = w.both(s.further, t.further)
 }
 
@@ -66,6 +88,7 @@ func (s *shape) all(w *walker) value {
 // named finds what can be meant by a name. found: there is or may be such a
 // column. sure: there is.
 func (s *shape) named(w *walker, name string) (v value, found, sure bool) {
+	w.work += len(s.columns) + len(s.parts)
 	join := func(x value) {
 		if found {
 			v = w.either(v, x)
@@ -87,7 +110,7 @@ func (s *shape) named(w *walker, name string) (v value, found, sure bool) {
 			join(c.value)
 		}
 	}
-	if s.open {
+	if s.open && !(s.literals && !strings.HasPrefix(name, "column")) {
 		for _, p := range s.parts {
 			join(value{of: w.column(sql.Ref{Schema: p.Schema, Table: p.Table, Column: name}), plain: true})
 		}

@@ -79,8 +79,8 @@ func (c *server) fill(name, table, column string, way int) {
 				switch {
 				case n < 0 || n == 3 && col.kind == "text":
 					values = append(values, "null")
-				case col.kind == "text":
-					values = append(values, fmt.Sprintf("'x%d'", n))
+				case col.kind == "text": // of different lengths
+					values = append(values, fmt.Sprintf("'%s%d'", strings.Repeat("x", n), n))
 				default:
 					values = append(values, fmt.Sprint(n))
 				}

@@ -70,8 +70,7 @@ func (w *walker) utility(node *pg.Node, outer *scope) *shape {
 	case *pg.Node_CallStmt:
 		w.verb("call")
 		w.st.Opaque = true
-		v := w.expr(&pg.Node{Node: &pg.Node_FuncCall{FuncCall: n.CallStmt.Funccall}}, inside(outer))
-		return &shape{open: true, further: v}
+		return &shape{open: true, further: w.funcCall(n.CallStmt.Funccall, inside(outer))}
 	case *pg.Node_DoStmt:
 		w.verb("do")
 		w.st.Opaque = true

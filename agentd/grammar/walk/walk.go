@@ -14,6 +14,8 @@ package walk
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"unicode/utf8"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 	"github.com/pganalyze/pg_query_go/v6/parser"
@@ -23,15 +25,22 @@ import (
 
 // What a text may at most need; beyond that it is too complex.
 const (
-	maxDepth = 2000    // nested nodes
-	maxNodes = 1 << 20 // nodes looked at
-	maxWork  = 1 << 24 // words of sets that were merged
-	maxAtoms = 1 << 16 // columns and functions of one statement
-	maxRefs  = 1 << 16 // references in all outputs and moves of a text
+	maxDepth   = 2000    // nested nodes
+	maxNodes   = 1 << 20 // nodes looked at
+	maxWork    = 1 << 22 // words of sets that were merged, and their like
+	maxAtoms   = 1 << 16 // columns and functions of one statement
+	maxColumns = 1 << 13 // columns of one relation or result; the server has at most 1664
+	maxRefs    = 1 << 16 // references in all outputs and moves of a text
 )
 
 // Read says what text means. It never fails: what it cannot tell is unclear.
 func Read(text string) sql.Meaning {
+	switch { // that the parser would stop at, or its tree could not hold
+	case strings.IndexByte(text, 0) >= 0:
+		return sql.Meaning{Unclear: "a zero byte"}
+	case !utf8.ValidString(text):
+		return sql.Meaning{Unclear: "names that are not in UTF-8"}
+	}
 	tree, err := pg.Parse(text)
 	if err != nil {
 		// The message of a syntax error quotes the text, which holds no
@@ -86,6 +95,7 @@ type walker struct {
 	types      map[sql.Qualified]bool
 	operators  map[sql.Qualified]bool
 	attributes map[sql.Ref]bool
+	kept       bool // SELECT INTO: its result goes into a relation
 	// exists: the query that comes next is asked only whether it has rows.
 	exists bool
 	// reading are the queries of CTEs.
@@ -106,7 +116,13 @@ func (w *walker) read(node *pg.Node) sql.Statement {
 	w.st.Kind = kind(node)
 	w.st.Utility = !isQuery(node)
 	result := w.statement(node, nil)
+	if w.kept && !w.st.Utility {
+		result = nil
+	}
 	w.finish(result)
+	if w.work > maxWork {
+		w.fail("too complex")
+	}
 	return w.st
 }
 
@@ -170,17 +186,29 @@ func (w *walker) unknown(where string, node *pg.Node) {
 	w.fail(fmt.Sprintf("%s of a kind that is not known: %s", where, kind(node)))
 }
 
+// since notes a form that older servers do not know, or take for a call of a
+// function.
+func (w *walker) since(version int) { w.st.Since = max(w.st.Since, version) }
+
 func (w *walker) verb(v string) { appendNew(&w.st.Verbs, v) }
 
-// table notes the use of a relation.
+// table notes the use of a relation. One that is made to be temporary is in the
+// schema of those.
 func (w *walker) table(rv *pg.RangeVar, write bool) {
 	if rv == nil {
 		return
 	}
-	w.named(sql.Table{Schema: rv.Schemaname, Table: rv.Relname, Write: write})
+	t := sql.Table{Schema: rv.Schemaname, Table: rv.Relname, Write: write}
+	if t.Schema == "" && rv.Relpersistence == "t" {
+		t.Schema = "pg_temp"
+	}
+	w.named(t)
 }
 
 func (w *walker) named(t sql.Table) {
+	if t.Write && t.Table == "pg_settings" { // an UPDATE is a SET
+		w.sets("*")
+	}
 	if put(&w.tables, t) {
 		w.st.Tables = append(w.st.Tables, t)
 	}

@@ -32,6 +32,7 @@ type Agentd struct {
 type Setup struct {
 	Policy string   // a policy file's text; "" for none
 	Target *Server  // known as target "orders"; nil for none
+	TLS    string   // of the target, as {client: offer}
 	Open   bool     // lets through what was not understood
 	Config string   // more lines of the configuration
 	State  string   // folder of the record; "" for one in Dir
@@ -81,7 +82,11 @@ func NewAgentd(t testing.TB, setup Setup) *Agentd {
 		if setup.Open {
 			unclassified = "allow"
 		}
-		fmt.Fprintf(&config, "targets: [{name: orders, address: %q, protocol: postgres, default: allow, unclassified: %s}]\n", s.Addr, unclassified)
+		tls := setup.TLS
+		if tls == "" {
+			tls = "{}"
+		}
+		fmt.Fprintf(&config, "targets: [{name: orders, address: %q, protocol: postgres, default: allow, unclassified: %s, tls: %s}]\n", s.Addr, unclassified, tls)
 	}
 	config.WriteString(setup.Config)
 	a.write(t, a.Config, config.String())

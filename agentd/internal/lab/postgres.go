@@ -37,6 +37,8 @@ type postgresSetup struct {
 	hosts    []string
 	port     int
 	settings []string
+	files    []dataFile
+	access   string   // lines of pg_hba.conf, "" for the usual ones
 	hba      []string // lines before those of every server
 }
 
@@ -53,6 +55,12 @@ func ListenOn(hosts ...string) PostgresOption {
 // Setting adds a line of postgresql.conf, as "log_statement=none".
 func Setting(line string) PostgresOption {
 	return func(s *postgresSetup) { s.settings = append(s.settings, line) }
+}
+
+// HBA adds a line of pg_hba.conf, as "host all md5_user all md5", before those
+// that there are. Of all lines the first that fits counts.
+func HBA(line string) PostgresOption {
+	return func(s *postgresSetup) { s.hba = append(s.hba, line) }
 }
 
 // Replication lets users who may replicate do so with their password.
@@ -86,6 +94,7 @@ func Postgres(t testing.TB, opts ...PostgresOption) *Server {
 		t.Fatal(err)
 	}
 	dir := postgresDir(t, release)
+	setup.furnish(t, filepath.Join(dir, "data"), release.owner)
 	s := &Server{
 		Addr:     netip.AddrPortFrom(netip.MustParseAddr(setup.hosts[0]), uint16(setup.port)),
 		User:     postgresUser,

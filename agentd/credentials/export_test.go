@@ -1,0 +1,6 @@
+package credentials
+
+import "time"
+
+// SetClock makes s go by now.
+func SetClock(s *Store, now func() time.Time) { s.now = now }

@@ -1,0 +1,133 @@
+// Command client holds the sessions that standard input lists as JSON, and
+// prints what it heard in each, in the same order. It holds as many at a time
+// as it has arguments: databases, each for one session at a time of those that
+// ask for none. It logs in as its environment says.
+package main
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+
+	"agentd.dev/agentd/internal/attempt"
+)
+
+// patient is how long a session may take.
+const patient = time.Minute
+
+func main() {
+	log.SetFlags(0)
+	var sessions []attempt.Session
+	if err := json.NewDecoder(os.Stdin).Decode(&sessions); err != nil {
+		log.Fatalf("read the sessions: %v", err)
+	}
+	heard := make([]attempt.Heard, len(sessions))
+	next := make(chan int)
+	var all sync.WaitGroup
+	for _, database := range os.Args[1:] {
+		all.Go(func() {
+			for i := range next {
+				s := sessions[i]
+				s.Database = cmp.Or(s.Database, database)
+				if err := converse(&s, &heard[i]); err != nil {
+					heard[i].End = err.Error()
+				}
+			}
+		})
+	}
+	for i := range sessions {
+		next <- i
+	}
+	close(next)
+	all.Wait()
+	if err := json.NewEncoder(os.Stdout).Encode(heard); err != nil {
+		log.Fatal(err)
+	}
+}
+
+// converse holds one session and keeps in h what it hears.
+func converse(s *attempt.Session, h *attempt.Heard) error {
+	config, err := pgconn.ParseConfig("")
+	if err != nil {
+		return err
+	}
+	config.Database, config.User = s.Database, s.User
+	for name, value := range s.Parameters {
+		config.RuntimeParams[name] = value
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patient)
+	defer cancel()
+	login, err := pgconn.ConnectConfig(ctx, config)
+	if err != nil {
+		return err
+	}
+	c, err := login.Hijack()
+	if err != nil {
+		return err
+	}
+	defer c.Conn.Close()
+	deadline, _ := ctx.Deadline()
+	if err := c.Conn.SetDeadline(deadline); err != nil {
+		return err
+	}
+	for _, turn := range s.Turns {
+		began := time.Now()
+		h.Answers = append(h.Answers, attempt.Answer{})
+		answer := &h.Answers[len(h.Answers)-1]
+		if _, err := c.Conn.Write(turn); err != nil {
+			return fmt.Errorf("send: %w", err)
+		}
+		if answer.Messages, err = answered(c.Conn, due(turn)); err != nil {
+			return err
+		}
+		answer.Took = time.Since(began)
+	}
+	return nil
+}
+
+// due is how many ReadyForQuery a turn asks for.
+func due(turn []byte) int {
+	n := 0
+	attempt.Walk(turn, func(kind byte, _ []byte) {
+		switch kind {
+		case 'Q', 'F', 'S':
+			n++
+		case 'c', 'f': // the end of a COPY, whose Query was in the turn before
+			n++
+		}
+	})
+	return n
+}
+
+// answered reads until so many ReadyForQuery have come, or the server waits for
+// the data of a COPY.
+func answered(c net.Conn, due int) ([]byte, error) {
+	var heard []byte
+	walked := 0
+	buf := make([]byte, 64<<10)
+	for due > 0 {
+		n, err := c.Read(buf)
+		heard = append(heard, buf[:n]...)
+		rest := attempt.Walk(heard[walked:], func(kind byte, _ []byte) {
+			switch kind {
+			case 'Z':
+				due--
+			case 'G', 'W':
+				due = 0
+			}
+		})
+		walked = len(heard) - len(rest)
+		if err != nil && due > 0 {
+			return heard, fmt.Errorf("receive: %w", err)
+		}
+	}
+	return heard, nil
+}

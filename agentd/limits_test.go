@@ -1,0 +1,162 @@
+package agentd_test
+
+import (
+	"strings"
+	"testing"
+
+	"agentd.dev/agentd/internal/conversation"
+	"agentd.dev/agentd/internal/lab"
+)
+
+const limited = `
+rules:
+  - {name: short, on: request, do: limit, rows: 2, when: workload.name == "lab"}
+  - {name: small, on: request, do: limit, affected: 1}
+`
+
+func TestAResultIsNoLongerThanItsLimit(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	server.SQL(t, customers)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: limited, Target: server})
+	const over = "ERROR:  53400: The result is longer than the 2 rows that are allowed here. (agentd, rule short)\nHINT:  Ask for less: with a WHERE or a LIMIT.\n"
+	for _, tt := range []struct{ text, want string }{
+		{"select id from customers order by id limit 2;", "1\n2\n"},
+		{"select id from customers order by id;", over},
+		{"select id from customers order by id; select 'on';", over + "on\n"},
+		{"select generate_series(1, 100000); select 'on';", over + "on\n"},
+		{"begin; select generate_series(1, 5); select 'failed'; rollback; select 'on';",
+			over + "ERROR:  25P02: current transaction is aborted, commands ignored until end of transaction block\nLOCATION:  #\non\n"},
+		{"copy customers to stdout; select 'on';", "1\tAda\tada@example.com\n2\tGrace\t\\N\n" + over + "on\n"},
+		{`select 1 \; select generate_series(1, 5);` + "\nselect 'on';", "1\n" + over + "on\n"},
+	} {
+		got := output(t, agentd.Captured(t, psql(server, strings.ReplaceAll(tt.text, "; ", ";\n"))))
+		if got = withoutLocation(got); got != tt.want {
+			t.Errorf("%s printed\n%s\nwant\n%s", tt.text, got, tt.want)
+		}
+	}
+}
+
+// withoutLocation leaves out where in the server's source an error is from.
+func withoutLocation(text string) string {
+	var out strings.Builder
+	for line := range strings.Lines(text) {
+		if strings.HasPrefix(line, "LOCATION: ") {
+			line = "LOCATION:  #\n"
+		}
+		out.WriteString(line)
+	}
+	return out.String()
+}
+
+func TestAStatementThatChangesTooManyRowsChangesNone(t *testing.T) {
+	t.Parallel()
+	const over = "At most 1 rows may be changed here, and this statement changes more. (agentd, rule small)"
+	for _, tt := range []struct {
+		name, text string
+		left       string // ids, afterwards
+		refused    bool
+	}{
+		{"one row", "delete from customers where id = 1;", "2,3", false},
+		{"all rows", "delete from customers;", "1,2,3", true},
+		{"an update", "update customers set id = id + 10;", "1,2,3", true},
+		{"an insert", "insert into customers select g, 'x', 'y' from generate_series(7, 9) g;", "1,2,3", true},
+		{"a copy", "copy customers from stdin;\n7\tx\ty\n8\tx\ty\n\\.\n", "1,2,3", true},
+		{"within a transaction", "begin; delete from customers where id = 1; delete from customers; commit;", "1,2,3", true},
+		{"several in a query", `delete from customers where id = 1 \; delete from customers where id = 2;`, "1,2,3", true},
+		{"after a savepoint", "begin; delete from customers where id = 1; savepoint s; delete from customers; rollback to s; commit;", "2,3", true},
+		{"a prepared statement", "prepare p as delete from customers; execute p;", "1,2,3", true},
+		{"a deferred constraint", "begin; commit; delete from customers where id = 3;", "1,2", false},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server := lab.Postgres(t)
+			server.SQL(t, customers)
+			agentd := lab.StartAgentd(t, lab.Setup{Policy: limited, Target: server})
+			got := output(t, agentd.Captured(t, psql(server, strings.ReplaceAll(tt.text, "; ", ";\n"), "select 'on';")))
+			if strings.Contains(got, over) != tt.refused || !strings.HasSuffix(got, "on\n") {
+				t.Errorf("it printed\n%s\nwant a refusal: %v, and to go on", got, tt.refused)
+			}
+			if left := server.SQL(t, "select string_agg(id::text, ',' order by id) from customers"); left != tt.left {
+				t.Errorf("%s are left, want %s", left, tt.left)
+			}
+		})
+	}
+}
+
+func TestWhatCannotBeCountedIsRefusedWhereChangesAreLimited(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	server.SQL(t, customers)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: limited, Target: server, Open: true})
+	for _, text := range []string{
+		"do $$ begin delete from customers; end $$;",
+		"with gone as (delete from customers returning id) select count(*) from gone;",
+		"with a as (select 1), gone as materialized (delete from customers returning id) insert into customers select 9, 'x', 'y';",
+		`begin \; delete from customers \; commit;`,
+		`delete from customers \; commit;`,
+	} {
+		got := output(t, agentd.Captured(t, psql(server, text, "select 'on';")))
+		if !strings.Contains(got, "42501") || !strings.Contains(got, "rule small") || !strings.HasSuffix(got, "on\n") {
+			t.Errorf("%s printed\n%s\nwant a refusal by rule small", text, got)
+		}
+	}
+	if left := server.SQL(t, "select count(*) from customers"); left != "3" {
+		t.Errorf("%s customers are left, want 3", left)
+	}
+}
+
+func TestDriversAreLimitedInPipelinesAndBatches(t *testing.T) {
+	t.Parallel()
+	server, agentd := conversing(t, `
+rules:
+  - {name: wide, on: request, do: limit, rows: 1000000, bytes: 1GiB}
+  - {name: large, on: request, do: limit, affected: 1000000, when: 'sql.verbs == ["insert"] || sql.verbs == ["update"] || sql.verbs == ["delete"]'}
+`)
+	for _, client := range clientsButRaw() {
+		t.Run(client.Name, func(t *testing.T) {
+			want := client.Transcript(t, client.Cmd(t, server))
+			got := client.Transcript(t, agentd.Captured(t, client.Cmd(t, server)))
+			if diff := conversation.Difference(got, want); diff != "" {
+				t.Errorf("limited differs from direct: %s", diff)
+			}
+		})
+	}
+}
+
+func TestWhatIsUsedUpIsRefusedUntilItsTimeIsOver(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	server.SQL(t, customers)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: `
+rules:
+  - {name: daily, on: request, do: limit, rows: 5, per: 24h, when: 'sql.normalized.contains("customers")'}
+  - {name: session, on: request, do: limit, statements: 3, by: session, message: "Three are enough."}
+`, Target: server})
+	const query = "select id from customers order by id;"
+	got := output(t, agentd.Captured(t, psql(server, query)))
+	if got != "1\n2\n3\n" {
+		t.Errorf("the first session printed %q", got)
+	}
+	got = output(t, agentd.Captured(t, psql(server, query, query, "select 1;", "select 2;", "select 3;")))
+	for _, want := range []string{
+		"53400: The result is longer than the 2 rows that are allowed here. (agentd, rule daily)",
+		"42501: The 5 rows that are allowed here are used up. (agentd, rule daily)\nHINT:  Try again at ",
+		"\n1\n",
+		"Three are enough. (agentd, rule session)",
+	} {
+		if !strings.Contains(got, want) {
+			t.Errorf("the second session printed\n%s\nwant it to have %q", got, want)
+		}
+	}
+}
+
+// clientsButRaw are the clients of conversations, without the one that counts
+// on messages which a limited request holds up.
+func clientsButRaw() (clients []conversation.Client) {
+	for _, c := range conversation.Clients {
+		if c.Name != "raw bytes" {
+			clients = append(clients, c)
+		}
+	}
+	return clients
+}
