@@ -51,15 +51,16 @@ func (t Targets) settle(list []credentials.Credential) {
 			c.at.Problem("no credential is called %q%s", c.Credential, credentialAdvice(c.Credential, names))
 		case t[i].Protocol != "" && !p.LogsIn:
 			c.at.Problem("agentd cannot log in to a target of protocol %s", t[i].Protocol)
-		case t[i].ranges():
-			c.at.Problem("agentd logs in to one server, and %s is many: list each address as a target, or name a `host`", t[i].Prefix)
+		case t[i].ranges() && t[i].TLS.Server != ServerVerifyFull:
+			c.at.Problem("agentd logs in to one server, and %s is many: list each address as a target, or name a `host`, or set `server: verify-full` under `tls`", t[i].Prefix)
 		}
 		c.at = nil
 	}
 }
 
 // ranges reports whether t is a range of addresses. Any machine in it could be
-// the server, that of an agent, too: no password is taken there.
+// the server, that of an agent, too: a password is taken only to one that shows
+// by its certificate that it is none of those.
 func (t *TargetConfig) ranges() bool { return t.Prefix.IsValid() && !t.Prefix.IsSingleIP() }
 
 func credentialAdvice(name string, names []string) string {

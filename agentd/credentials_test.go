@@ -66,7 +66,7 @@ credentials:
 	compare(t, err, path, []string{
 		`3:73: no credential is called "fiel"; did you mean "file"?`,
 		`3:86: want "workload", "session" or "off", not "loud"`,
-		"4:75: agentd logs in to one server, and 10.0.0.0/8 is many: list each address as a target, or name a `host`",
+		"4:75: agentd logs in to one server, and 10.0.0.0/8 is many: list each address as a target, or name a `host`, or set `server: verify-full` under `tls`",
 		"6:37: give one of `file`, `env` and `exec`; leave `password` out where there is none",
 		`7:5: credential "file" again: names must differ`,
 		"8:5: nobody to log in as: give `user`, or `userFile`, or a helper that says it",

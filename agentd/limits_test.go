@@ -25,8 +25,10 @@ func TestAResultIsNoLongerThanItsLimit(t *testing.T) {
 		{"select id from customers order by id;", over},
 		{"select id from customers order by id; select 'on';", over + "on\n"},
 		{"select generate_series(1, 100000); select 'on';", over + "on\n"},
-		{"begin; select generate_series(1, 5); select 'failed'; rollback; select 'on';",
-			over + "ERROR:  25P02: current transaction is aborted, commands ignored until end of transaction block\nLOCATION:  #\non\n"},
+		{
+			"begin; select generate_series(1, 5); select 'failed'; rollback; select 'on';",
+			over + "ERROR:  25P02: current transaction is aborted, commands ignored until end of transaction block\nLOCATION:  #\non\n",
+		},
 		{"copy customers to stdout; select 'on';", "1\tAda\tada@example.com\n2\tGrace\t\\N\n" + over + "on\n"},
 		{`select 1 \; select generate_series(1, 5);` + "\nselect 'on';", "1\n" + over + "on\n"},
 	} {

@@ -30,6 +30,9 @@ type loginKeeper struct {
 // login takes its place.
 func (j *judge) logIn(ctx context.Context, conn *capture.Conn) {
 	j.login.problem = j.account(ctx, conn)
+	if j.login.problem != nil { // for the record; the login is refused
+		j.want.Account = &decoders.Account{Credential: j.login.credential}
+	}
 }
 
 // account makes the decoder log in, if agentd is to do that.
@@ -38,7 +41,7 @@ func (j *judge) account(ctx context.Context, conn *capture.Conn) error {
 	target, _ := j.by.config.Targets.named(j.session.Target.Name)
 	switch {
 	case err != nil:
-		j.login.credential = "?"
+		j.login.credential = "unknown" // to nobody: it is the condition that failed
 		return err
 	case name == "":
 		name = target.Login.Credential
@@ -51,11 +54,7 @@ func (j *judge) account(ctx context.Context, conn *capture.Conn) error {
 	if !j.listed || !protocol.LogsIn {
 		return fmt.Errorf("credential %q: agentd cannot log in to target %s of protocol %q", name, j.session.Target.Name, j.session.Target.Protocol)
 	}
-	if target.ranges() {
-		return fmt.Errorf("credential %q: agentd logs in to one server, and target %s is a range of addresses", name, target.Name)
-	}
-	// A workload that made the network itself can play the server in it.
-	if err := j.daemon.capture.OwnNetwork(*conn); err != nil {
+	if err := j.mayPlayServer(conn, &target); err != nil {
 		return fmt.Errorf("credential %q is not used here: %w", name, err)
 	}
 	l, err := j.daemon.credentials.Fetch(ctx, name)
@@ -73,6 +72,19 @@ func (j *judge) account(ctx context.Context, conn *capture.Conn) error {
 		Label: label(target.Login.Label, &j.session), Methods: c.Methods, Keys: l.Keys(), Rejected: l.Rejected,
 	}
 	return nil
+}
+
+// mayPlayServer returns an error if the workload may be the server, too: in a
+// network that it made itself, or at an address of its own that a range of them
+// holds. A server that has shown that it has the name it should is none of its.
+func (j *judge) mayPlayServer(conn *capture.Conn, target *TargetConfig) error {
+	if t := j.session.ServerTLS; t != nil && t.Verified == "name" {
+		return nil
+	}
+	if target.ranges() {
+		return fmt.Errorf("agentd logs in to one server, and target %s is a range of addresses", target.Name)
+	}
+	return j.daemon.capture.OwnNetwork(*conn)
 }
 
 // decoder returns the session's decoder, which from here on is all that has the

@@ -53,11 +53,13 @@ func TestAHelperIsAskedAgainWhenItsPasswordIsNotTaken(t *testing.T) {
 	}
 	server.SQL(t, "alter role scram_user password 'rotated'")
 	write(t, password, "rotated")
-	if out, err := a.Captured(t, stranger(server, "select 1;")).CombinedOutput(); err == nil {
-		t.Errorf("with a password that is none any more psql printed %s", out)
+	refused := 0
+	for a.Captured(t, stranger(server, "select 1;")).Run() != nil { // for a second at most
+		if refused++; refused > 100 {
+			t.Fatal("the helper is not asked again")
+		}
 	}
-	output(t, a.Captured(t, stranger(server, "select 1;")))
-	if got := count(); got != 2 {
+	if got := count(); got != 2 || refused == 0 {
 		t.Errorf("the helper ran %d times, want a second time once its password was not taken", got)
 	}
 }

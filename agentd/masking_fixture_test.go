@@ -157,13 +157,14 @@ create domain lettered as text default mail_of(1);
 create table defaulted (id int, note text default mail_of(1), other lettered);
 create table bells (kind text, note text);
 create function ring() returns trigger language plpgsql as $$
-declare m text := (select email from customers where id = 1);
+declare m text := (select email from customers where id = 1); c refcursor := 'rung';
 begin
 	case new.kind
 	when 'notice' then raise notice '%', m;
 	when 'raise' then raise exception '%', m;
 	when 'notify' then perform pg_notify('bells', m);
 	when 'keep' then insert into diary (line) values (m);
+	when 'open' then open c for select upper(email) from customers;
 	when 'set' then perform set_config('bells.mail', m, false);
 	else new.note := m;
 	end case;
@@ -188,6 +189,10 @@ create type pair as (a int, b int);
 create function first_of(pair) returns text language sql as 'select email from customers where id = $1.a';
 create table pairs (p pair);
 insert into pairs values ((1, 2));
+create function document_of(pair) returns jsonb language sql as 'select to_jsonb(email) from customers where id = $1.a';
+create cast (pair as jsonb) with function document_of(pair) as implicit;
+create view sayings as select system_user as note from (select email as system_user from customers) s;
+create rule also as on delete to knockers do also insert into diary (line) select email from customers;
 create function one() returns int language plpgsql as $$ begin raise notice '%', (select email from customers where id = 1); return 1; end $$;
 create table log_of (line text);
 create function log_it() returns trigger language plpgsql as $$ begin insert into log_of values (old.mail); return new; end $$;
@@ -195,5 +200,15 @@ create view contacts_logged as select id, email as mail from customers;
 create trigger log_it instead of update on contacts_logged for each row execute function log_it();
 create sequence counter;
 reset role;
+create function told() returns event_trigger language plpgsql as $$ begin raise notice '%', (select email from customers where id = 1); end $$;
+create event trigger told on ddl_command_start when tag in ('CREATE COLLATION') execute function told();
+create type odd as (n int);
+create function below(odd, odd) returns boolean language sql immutable as 'select $1.n < $2.n';
+create operator <~~ (leftarg = odd, rightarg = odd, function = below, commutator = ~~>, restrict = scalarltsel);
+create function compared(odd, odd) returns int language plpgsql immutable as $$ begin raise notice '%', (select email from customers where id = 1); return $1.n - $2.n; end $$;
+create operator class odd_ones default for type odd using btree as operator 1 <~~, function 1 compared(odd, odd);
+create table odds (o odd);
+insert into odds values (row(1)), (row(2)), (row(3));
+grant all on odds to agent;
 analyze;
 `

@@ -17,7 +17,7 @@ import (
 	"github.com/jackc/pgx/v5/pgproto3"
 	"github.com/jackc/pgx/v5/pgtype"
 
-	"agentd.dev/agentd/internal/attempt"
+	"agentd.dev/agentd/internal/dialogue"
 )
 
 // A secret is a protected value, as text, and how else the client could be
@@ -178,7 +178,7 @@ func pattern(text []byte) string {
 }
 
 // finds says which secret a client was shown, and how, "" if it was shown none.
-func (j *judge) finds(h *attempt.Heard) string {
+func (j *judge) finds(h *dialogue.Heard) string {
 	e := j.read(h)
 	for _, stream := range e.streams() {
 		text := string(stream)
@@ -245,10 +245,10 @@ type earful struct {
 	end                   string
 }
 
-func (j *judge) read(h *attempt.Heard) *earful {
+func (j *judge) read(h *dialogue.Heard) *earful {
 	e := &earful{columns: map[int]*bytes.Buffer{}, end: h.End}
 	var fields []pgproto3.FieldDescription
-	attempt.Walk(joinedAnswers(h), func(kind byte, body []byte) {
+	dialogue.Walk(joinedAnswers(h), func(kind byte, body []byte) {
 		e.bodies.Write(body)
 		switch kind {
 		case 'T':
@@ -280,7 +280,7 @@ func (j *judge) read(h *attempt.Heard) *earful {
 }
 
 // joinedAnswers is all that came back in a session.
-func joinedAnswers(h *attempt.Heard) []byte {
+func joinedAnswers(h *dialogue.Heard) []byte {
 	var all []byte
 	for _, a := range h.Answers {
 		all = append(all, a.Messages...)

@@ -12,7 +12,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"agentd.dev/agentd/internal/attempt"
+	"agentd.dev/agentd/internal/dialogue"
 	"agentd.dev/agentd/internal/lab"
 )
 
@@ -47,7 +47,7 @@ func (w *way) opens(j *judge, trials, direct []*trial) (bool, string) {
 // not.
 const patience = 700 * time.Millisecond
 
-func slowest(h *attempt.Heard) time.Duration {
+func slowest(h *dialogue.Heard) time.Duration {
 	longest := time.Duration(0)
 	for _, a := range h.Answers {
 		longest = max(longest, a.Took)
@@ -56,7 +56,7 @@ func slowest(h *attempt.Heard) time.Duration {
 }
 
 // answer is what a client makes of an answer: all of it.
-func answer(h *attempt.Heard) string { return string(joinedAnswers(h)) + h.End }
+func answer(h *dialogue.Heard) string { return string(joinedAnswers(h)) + h.End }
 
 // outcome says what came of a way that showed nothing.
 func outcome(e *earful) string {
@@ -87,7 +87,7 @@ func transcript(trials []*trial) string {
 	var b strings.Builder
 	for _, tr := range trials {
 		fmt.Fprintf(&b, "%s (direct %v, right %v): %s\n", tr.protocol.name, tr.direct, tr.right, tr.way.text)
-		attempt.Walk(joinedAnswers(&tr.heard), func(kind byte, body []byte) {
+		dialogue.Walk(joinedAnswers(&tr.heard), func(kind byte, body []byte) {
 			if !strings.ContainsRune("Z12nSKt", rune(kind)) {
 				fmt.Fprintf(&b, "\t%c %.300q\n", kind, body)
 			}

@@ -15,7 +15,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	"github.com/jackc/pgx/v5/pgproto3"
 
-	"agentd.dev/agentd/internal/attempt"
+	"agentd.dev/agentd/internal/dialogue"
 	"agentd.dev/agentd/internal/lab"
 )
 
@@ -63,6 +63,19 @@ func joined(themes ...[]way) []way {
 		all = append(all, theme...)
 	}
 	return all
+}
+
+// chosen are the ways of which group and name match $WAYS, for whoever works on
+// some of them; all if it is empty.
+func chosen() []*way {
+	match := regexp.MustCompile(os.Getenv("WAYS"))
+	var out []*way
+	for i := range ways {
+		if w := &ways[i]; match.MatchString(w.group + ", " + w.name) {
+			out = append(out, w)
+		}
+	}
+	return out
 }
 
 // A protocol is how a statement goes to the server.
@@ -138,7 +151,7 @@ type trial struct {
 	direct   bool // without agentd
 	right    bool
 	database string // its own, "" for any
-	heard    attempt.Heard
+	heard    dialogue.Heard
 }
 
 func (tr *trial) turns() [][]byte { return tr.way.turns(tr.protocol, tr.right) }
@@ -152,8 +165,8 @@ func TestEveryWayToAMaskedColumn(t *testing.T) {
 	gossip(t, server)
 	judge := newJudge(secrets)
 	var direct, captured []*trial
-	for i := range ways {
-		w := &ways[i]
+	tried := chosen()
+	for _, w := range tried {
 		first := true
 		for _, p := range protocols {
 			if !w.goes(p) {
@@ -174,9 +187,11 @@ func TestEveryWayToAMaskedColumn(t *testing.T) {
 	hold(t, server, "d", direct, func(cmd *exec.Cmd) *exec.Cmd { return cmd })
 	hold(t, server, "c", captured, func(cmd *exec.Cmd) *exec.Cmd { return agentd.Captured(t, cmd) })
 	began := time.Now()
-	found := findings(t, judge, direct, captured)
+	found := findings(t, judge, tried, direct, captured)
 	t.Logf("judged in %.1f s", time.Since(began).Seconds())
-	compareDocument(t, found)
+	if len(tried) == len(ways) {
+		compareDocument(t, found)
+	}
 }
 
 const (
@@ -254,10 +269,10 @@ var (
 // that were not answered because one before them in the session ended it.
 func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []string, wrap func(*exec.Cmd) *exec.Cmd) []*trial {
 	t.Helper()
-	asked := make([]attempt.Session, len(sessions))
+	asked := make([]dialogue.Session, len(sessions))
 	for i, trials := range sessions {
 		w := trials[0].way
-		asked[i] = attempt.Session{User: server.User, Database: trials[0].database, Parameters: w.startup}
+		asked[i] = dialogue.Session{User: server.User, Database: trials[0].database, Parameters: w.startup}
 		if w.chief {
 			asked[i].User = "chief"
 		}
@@ -269,7 +284,7 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(lab.Binary(t, "./agentd/internal/attempt/client"), free...)
+	cmd := exec.Command(lab.Binary(t, "./agentd/internal/dialogue/client"), free...)
 	cmd.Env = append(os.Environ(), "PGHOST="+server.Addr.Addr().String(), "PGPORT="+portOf(server),
 		"PGPASSWORD="+server.Password, "PGSSLMODE=disable")
 	cmd.Stdin = bytes.NewReader(text)
@@ -279,7 +294,7 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 	if err != nil {
 		t.Fatalf("%s: %v\n%s", cmd, err, said.String())
 	}
-	var heard []attempt.Heard
+	var heard []dialogue.Heard
 	if err := json.Unmarshal(out, &heard); err != nil || len(heard) != len(sessions) {
 		t.Fatalf("%d sessions heard (%v), want %d", len(heard), err, len(sessions))
 	}
@@ -292,7 +307,7 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 
 // deal gives each trial of a session its answers, and returns those that got
 // none for a reason that is another's.
-func deal(trials []*trial, heard attempt.Heard) []*trial {
+func deal(trials []*trial, heard dialogue.Heard) []*trial {
 	for i, tr := range trials {
 		n := len(tr.turns())
 		if len(heard.Answers) == 0 && i > 0 {
@@ -353,11 +368,10 @@ func makeDatabases(t *testing.T, server *lab.Server, names []string) {
 
 // findings says for each way and protocol what came of it, and fails the test
 // where that is not as it should be.
-func findings(t *testing.T, j *judge, direct, captured []*trial) map[*way]map[string]string {
+func findings(t *testing.T, j *judge, ways []*way, direct, captured []*trial) map[*way]map[string]string {
 	t.Helper()
 	out := map[*way]map[string]string{}
-	for i := range ways {
-		w := &ways[i]
+	for _, w := range ways {
 		if w.untried == "" {
 			found, how := w.opens(j, pick(direct, w, ""), pick(direct, w, ""))
 			switch {

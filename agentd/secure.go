@@ -128,7 +128,7 @@ func explain(err error) error {
 // reach connects to where conn was going, as the target's configuration asks. A
 // session that is refused goes nowhere. An error is why there is none at all.
 func (d *Daemon) reach(ctx context.Context, conn capture.Conn, s *securing) (*legs.End, error) {
-	if s != nil && s.refusal != nil {
+	if s.refused() {
 		return legs.Nowhere()
 	}
 	fd, err := d.dial(ctx, conn)
@@ -190,6 +190,9 @@ func (s *securing) refuse(reason, hint string) {
 func agreed(state *tls.ConnectionState) *policy.TLS {
 	return &policy.TLS{Version: tls.VersionName(state.Version), Cipher: tls.CipherSuiteName(state.CipherSuite)}
 }
+
+// refused reports whether the session goes nowhere.
+func (s *securing) refused() bool { return s != nil && s.refusal != nil }
 
 // bind tells a session's judge what came of TLS.
 func (s *securing) bind(j *judge) {

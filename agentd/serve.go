@@ -98,7 +98,9 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn, place place) (err
 		return d.reject(log, err)
 	}
 	judge := d.newJudge(session, by)
-	judge.logIn(ctx, &conn)
+	if !secure.refused() { // no secret is fetched for a session that goes nowhere
+		judge.logIn(ctx, &conn)
+	}
 	secure.bind(judge)
 	kept, err = d.hand(client, server, &relay.Session{
 		Decoder: judge.decoder(&protocol),

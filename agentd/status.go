@@ -39,8 +39,8 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Policy:      d.policyStatus(),
 		Workloads:   d.workloadStatus(),
 		Targets:     d.Targets(),
-		Credentials: d.credentialStatus(ctx),
 		CA:          d.CA(),
+		Credentials: d.credentialStatus(ctx),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",

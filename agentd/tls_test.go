@@ -41,6 +41,11 @@ func newSecured(t *testing.T, ca, others *lab.Authority, places []tlsPlace) *sec
 		fmt.Fprintf(&config, "  - {name: t%d, address: \"%s:%d\", protocol: postgres, default: allow, unclassified: allow, tls: %s}\n", i, p.address, p.server.Addr.Port(), p.tls)
 		s.ports[p.address] = fmt.Sprint(p.server.Addr.Port())
 	}
+	password := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(password, []byte("lab-password"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(&config, "credentials: [{name: own, user: agent, password: {file: %s}}]\n", password)
 	s.Agentd = lab.StartAgentd(t, lab.Setup{Policy: judged, Config: config.String()})
 	s.root = filepath.Join(t.TempDir(), "agentd.crt")
 	if _, err := s.Ctl(t, "ca", "export", "--out", s.root); err != nil {
@@ -49,8 +54,8 @@ func newSecured(t *testing.T, ca, others *lab.Authority, places []tlsPlace) *sec
 	return s
 }
 
-// An attempt is one run of psql.
-type attempt struct {
+// A login is one run of psql.
+type login struct {
 	address string
 	params  string // of the connection
 	want    string // what the last line begins with, or what is in it for an error
@@ -58,7 +63,7 @@ type attempt struct {
 
 // attempts runs psql for each, in one captured shell, and compares the outcome:
 // "client/server" with plain or tls for each, or the error.
-func (s *secured) attempts(t *testing.T, list []attempt) {
+func (s *secured) attempts(t *testing.T, list []login) {
 	t.Helper()
 	var script strings.Builder
 	for i, a := range list {
@@ -131,7 +136,7 @@ func TestEachLegHasTheTLSThatItsSidesAskFor(t *testing.T) {
 	without := lab.Postgres(t, lab.ListenOn(addresses...), lab.Access("host all all all trust"))
 	for _, server := range []*lab.Server{with, without} {
 		var places []tlsPlace
-		var list []attempt
+		var list []login
 		for _, c := range clientModes {
 			for _, s := range serverModes {
 				p := tlsPlace{addresses[len(places)], server, "{" + c.tls + ", " + s.tls + "}"}
@@ -146,11 +151,11 @@ func TestEachLegHasTheTLSThatItsSidesAskFor(t *testing.T) {
 							want = behind
 						}
 					}
-					list = append(list, attempt{p.address, "sslmode=" + mode, want})
+					list = append(list, login{p.address, "sslmode=" + mode, want})
 				}
 			}
 		}
-		slices.SortFunc(list, func(a, b attempt) int { return strings.Compare(a.address+a.params, b.address+b.params) })
+		slices.SortFunc(list, func(a, b login) int { return strings.Compare(a.address+a.params, b.address+b.params) })
 		s := newSecured(t, ca, others, places)
 		s.attempts(t, list)
 		if out, err := s.Ctl(t, "audit", "verify"); err != nil {

@@ -42,7 +42,7 @@ func TestAServerThatIsNotTheRightOneIsRefusedInWords(t *testing.T) {
 		{"127.0.7.12", certs, fmt.Sprintf("{%s, cert: %s, key: %s}", full, stranger.Cert, stranger.Key)},
 	}
 	s := newSecured(t, ca, others, places)
-	s.attempts(t, []attempt{
+	s.attempts(t, []login{
 		{"127.0.7.1", "", "certificate is valid for orders.internal, not other.internal (agentd, rule tls)"},
 		{"127.0.7.2", "", "plain/tls"},
 		{"127.0.7.3", "", "plain/tls"},
@@ -54,7 +54,7 @@ func TestAServerThatIsNotTheRightOneIsRefusedInWords(t *testing.T) {
 		{"127.0.7.9", "", "plain/tls"},
 		{"127.0.7.10", "", "connection requires a valid client certificate"}, // the server's own words
 		{"127.0.7.11", "", "plain/tls"},
-		{"127.0.7.12", "", "The server ended TLS: unknown certificate authority (agentd, rule tls)"},
+		{"127.0.7.12", "sslmode=disable", "The server ended TLS: unknown certificate authority (agentd, rule tls)"},
 	})
 	list, err := s.Ctl(t, "sessions", "list", "-o", "json", "--target", "t0")
 	if err != nil || !strings.Contains(list, `"denied": 1`) {
@@ -118,14 +118,16 @@ func TestWhoeverIsInBetweenIsNotBelieved(t *testing.T) {
 func TestALoginWithSCRAMIsPassedOnWhereThatCanBe(t *testing.T) {
 	t.Parallel()
 	ca := lab.NewAuthority(t)
-	server := lab.Postgres(t, lab.ListenOn("127.0.8.1", "127.0.8.2", "127.0.8.3"),
+	server := lab.Postgres(t, lab.ListenOn("127.0.8.1", "127.0.8.2", "127.0.8.3", "127.0.8.4", "127.0.8.5"),
 		lab.OverTLS(ca.Issue(t, lab.Issue{Name: "orders.internal"}), "")) // scram-sha-256
 	s := newSecured(t, ca, nil, []tlsPlace{
 		{"127.0.8.1", server, "{client: offer, server: require}"},
 		{"127.0.8.2", server, "{client: offer, server: disable}"},
 		{"127.0.8.3", server, "{client: off, server: require}"},
+		{"127.0.8.4", server, "{client: offer, server: require}, credential: own"},
+		{"127.0.8.5", server, "{client: off, server: disable}, credential: own"},
 	})
-	s.attempts(t, []attempt{
+	s.attempts(t, []login{
 		{"127.0.8.1", "sslmode=disable", "plain/tls"},
 		{"127.0.8.1", "sslmode=require channel_binding=disable", "tls/tls"},
 		{"127.0.8.1", "sslmode=require", "Let agentd log in with a `credential` of the target"},
@@ -133,6 +135,9 @@ func TestALoginWithSCRAMIsPassedOnWhereThatCanBe(t *testing.T) {
 		{"127.0.8.2", "sslmode=require", "tls/plain"},
 		{"127.0.8.2", "sslmode=disable", "plain/plain"},
 		{"127.0.8.3", "sslmode=prefer", "plain/tls"},
+		{"127.0.8.4", "sslmode=require", "tls/tls"}, // agentd binds its own login
+		{"127.0.8.4", "sslmode=disable", "plain/tls"},
+		{"127.0.8.5", "sslmode=disable", "plain/plain"},
 	})
 }
 

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// How long what came to nothing is not tried again, so that a crowd of
-// connections asks once.
+// failedFor is how long what came to nothing is not tried again, so that a crowd
+// of connections asks once.
 const failedFor = time.Second
 
 // A keeper fetches one credential, and keeps what a helper said.
@@ -82,7 +82,8 @@ func (k *keeper) read() (l Login, err error) {
 func (k *keeper) kept() (l Login, err error, ok bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !k.store.clock().Before(k.until) || k.err == nil && k.rejected.Load() {
+	now := k.store.clock()
+	if !now.Before(k.until) || k.err == nil && k.rejected.Load() && now.Sub(k.fetched) >= failedFor {
 		return Login{}, nil, false
 	}
 	return k.login, k.err, true

@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -29,6 +30,7 @@ func readOrMisbehave(text string) sql.Meaning {
 	switch text {
 	case hangs:
 		for {
+			runtime.Gosched()
 		}
 	case crashes:
 		_ = unix.Tgkill(os.Getpid(), unix.Gettid(), unix.SIGSEGV)

@@ -61,6 +61,7 @@ func (w *wire) statement(s *sql.Statement) {
 	list(w, &s.Types, (*wire).qualified)
 	list(w, &s.Operators, (*wire).qualified)
 	w.flags(&s.Open, &s.Opaque, &s.HasWhere, &s.DDL, &s.Utility)
+	w.integer(&s.Since)
 	w.str(&s.Copy)
 	list(w, &s.Sets, (*wire).str)
 }
@@ -146,21 +147,27 @@ func (w *wire) flags(flags ...*bool) {
 // number passes over the length of what follows, each of which takes a byte at
 // least. What is read is no more than there are left.
 func (w *wire) number(n int) int {
-	if !w.reading {
-		w.out = binary.AppendUvarint(w.out, uint64(n))
-		return n
+	w.integer(&n)
+	if w.reading && n > len(w.in) {
+		w.broken = true
+		return 0
 	}
-	var got uint64
+	return n
+}
+
+// integer passes over a number that is not negative.
+func (w *wire) integer(n *int) {
+	if !w.reading {
+		w.out = binary.AppendUvarint(w.out, uint64(*n))
+		return
+	}
+	*n = 0
 	for i := 0; i < len(w.in) && i < binary.MaxVarintLen32; i++ {
-		got |= uint64(w.in[i]&0x7f) << (7 * i)
+		*n |= int(w.in[i]&0x7f) << (7 * i)
 		if w.in[i] < 0x80 {
 			w.in = w.in[i+1:]
-			if got <= uint64(len(w.in)) {
-				return int(got)
-			}
-			break
+			return
 		}
 	}
-	w.broken = true
-	return 0
+	*n, w.broken = 0, true
 }

@@ -15,6 +15,8 @@ func fill(v reflect.Value, n *int) {
 		v.SetString(string(rune('a' + *n)))
 	case reflect.Bool:
 		v.SetBool(true)
+	case reflect.Int:
+		v.SetInt(int64(*n) << 10)
 	case reflect.Slice:
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		for i := range v.Len() {

@@ -168,6 +168,8 @@ type allow struct{}
 
 func (allow) Decide(*decoders.Event) policy.Verdict { return policy.Verdict{Outcome: policy.Forward} }
 
+func (allow) Told(*decoders.Event) {}
+
 // relay hands two legs to the loop. What it returns says how the session ended,
 // once nothing of it is left.
 func (r *rig) relay(client, server *legs.End) <-chan recorder.End {

@@ -263,10 +263,10 @@ func (d *decoder) rejected(m message) (turn, error) {
 	f := parseFailure(m.body())
 	code, hint := string(f.code), ""
 	if strings.HasPrefix(code, "28") {
-		code, hint = invalidAuthorization, "Whoever runs agentd on this node can correct the credential; no password of the client's is asked for."
-		if a.Rejected != nil {
+		if code == invalidPassword && a.Rejected != nil {
 			a.Rejected()
 		}
+		code, hint = invalidAuthorization, "Whoever runs agentd on this node can correct the credential; no password of the client's is asked for."
 	}
 	message := fmt.Sprintf("agentd could not log in with credential %q: %s", a.Credential, f.message)
 	d.server.out = complaint(d.server.out[:0], "FATAL", code, message, hint)

@@ -78,7 +78,7 @@ func TestAgentdLogsInWithItsOwnAccount(t *testing.T) {
 				Credential: "reading", User: tt.user, Password: accountPassword, Methods: tt.methods, Label: "agentd/job",
 			}}, allow, chunk)
 			c := connect(t, p.addr())
-			c.send(startup("user", "nobody at all", "database", "postgres", "application_name", "née", "extra_float_digits", "2", "USER", "x", "Application_Name", "y"))
+			c.send(startup("user", "nobody at all", "database", "postgres", "application_name", "née", "extra_float_digits", "2", "USER", "x", "Application_Name", "y", "options", "-c application_name=z -c work_mem=5MB"))
 			for _, r := range c.until('Z') {
 				if r.typ == 'R' && string(r.body) != "\x00\x00\x00\x00" || r.typ == 'E' {
 					t.Fatalf("%s: the client was sent %v %s", tt.user, r, field(r.body, 'M'))
@@ -89,6 +89,7 @@ func TestAgentdLogsInWithItsOwnAccount(t *testing.T) {
 				"select current_database()": "postgres",
 				"select application_name from pg_stat_activity where pid = pg_backend_pid()": "agentd/job n??e",
 				"show extra_float_digits": "2",
+				"show work_mem":           "5MB",
 			} {
 				if got := c.value(text); got != want {
 					t.Errorf("%s, chunks of %d: %s: got %q, want %q", tt.user, chunk, text, got, want)
@@ -160,7 +161,7 @@ func TestALoginThatFailsIsToldAsAgentds(t *testing.T) {
 	}{
 		{"scram_user", "wrong secret", 0, `FATAL 28000 agentd could not log in with credential "reading": password authentication failed for user "scram_user"`, 1},
 		{"md5_user", "wrong secret", decoders.HashedPassword, `FATAL 28000 agentd could not log in with credential "reading": password authentication failed for user "md5_user"`, 1},
-		{"nobody_user", "wrong secret", 0, `FATAL 28000 agentd could not log in with credential "reading": pg_hba.conf rejects connection`, 1},
+		{"nobody_user", "wrong secret", 0, `FATAL 28000 agentd could not log in with credential "reading": pg_hba.conf rejects connection`, 0},
 		{"md5_user", "wrong secret", 0, `MD5 hash of the password, which the credential's ` + "`methods`" + ` do not allow`, 0},
 		{"plain_user", "wrong secret", 0, `the password itself, which the credential's ` + "`methods`" + ` do not allow`, 0},
 		{"scram_user", "", 0, "asks for a password, and the credential has none", 0},

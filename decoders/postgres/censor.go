@@ -45,8 +45,8 @@ func blot(dst, text []byte, spans []decoders.Span, search *decoders.Search) []by
 // blotServer is blot for a text of the server; it reports whether there was
 // anything to replace, which it counts for s, if that is not nil.
 func (d *decoder) blotServer(dst, text []byte, s *slot) ([]byte, bool) {
-	spans := d.search.Finder.Find(d.work.spans[:0], text)
-	d.work.spans = spans
+	spans := d.search.Finder.Find(d.room0.spans[:0], text)
+	d.room0.spans = spans
 	if len(spans) == 0 {
 		return append(dst, text...), false
 	}
@@ -153,7 +153,7 @@ func (d *decoder) returned(s *slot, m message) (turn, error) {
 	if err != nil {
 		return walk, err
 	}
-	if d.work.find(&anyKind, asBinary, value, d.search); len(d.work.spans) == 0 {
+	if d.room0.find(&anyKind, asBinary, value, d.search); len(d.room0.spans) == 0 {
 		s.done = true
 		return walk, nil
 	}
@@ -161,7 +161,7 @@ func (d *decoder) returned(s *slot, m message) (turn, error) {
 		return flush, nil
 	}
 	s.done = true
-	s.countSpans(d.work.spans, d.search)
+	s.countSpans(d.room0.spans, d.search)
 	d.server.censored = finish(append(begin(d.server.censored[:0], m.typ), null...), 0)
 	return d.replaced(m)
 }

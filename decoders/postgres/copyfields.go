@@ -35,16 +35,16 @@ func (d *decoder) copyWord(dst, raw []byte, s *slot) ([]byte, bool) {
 		return append(dst, raw...), false
 	}
 	t := typed{kind: guessText(value), oid: 25}
-	text, known := d.work.find(t.kind, asText, value, d.search)
-	if len(d.work.spans) == 0 {
+	text, known := d.room0.find(t.kind, asText, value, d.search)
+	if len(d.room0.spans) == 0 {
 		return append(dst, raw...), false
 	}
 	if s != nil {
-		s.countSpans(d.work.spans, d.search)
+		s.countSpans(d.room0.spans, d.search)
 	}
 	out, ok := c.replacement[:0], false
 	if known {
-		out, ok = d.work.part(out, &t, asText, text, d.search)
+		out, ok = d.room0.part(out, &t, asText, text, d.search)
 	}
 	c.replacement = out
 	if !ok || numeral(value) && !numeral(out) {

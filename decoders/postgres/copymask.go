@@ -76,7 +76,8 @@ func (d *decoder) lookCopied(s *slot, count int, binary bool) (*shape, error) {
 	if s.kind == query {
 		statement = s.completed
 	}
-	sh := new(shape)
+	sh := &d.copyRoom.shape // one COPY at a time
+	sh.guarded, sh.masks, sh.columns = sh.guarded[:0], sh.masks[:0], sh.columns[:0]
 	for i := range count {
 		t := typed{kind: kindOf(0)}
 		if l != nil && statement < len(l.results) {
@@ -146,15 +147,15 @@ func (d *decoder) copiedValue(dst []byte, s *slot, value []byte, column int, m *
 	t := &c.shape.columns[column]
 	if m.search == nil {
 		s.count(m.name, 1)
-		out, ok = d.work.whole(d.copyRoom.write[:0], t, asText, text, m.way)
+		out, ok = d.room0.whole(d.copyRoom.write[:0], t, asText, text, m.way)
 	} else {
-		found, known := d.work.find(t.kind, asText, text, m.search)
-		if len(d.work.spans) == 0 {
+		found, known := d.room0.find(t.kind, asText, text, m.search)
+		if len(d.room0.spans) == 0 {
 			return append(dst, value...)
 		}
-		s.countSpans(d.work.spans, m.search)
+		s.countSpans(d.room0.spans, m.search)
 		if known && t.kind.element == nil {
-			out, ok = d.work.part(d.copyRoom.write[:0], t, asText, found, m.search)
+			out, ok = d.room0.part(d.copyRoom.write[:0], t, asText, found, m.search)
 		}
 	}
 	d.copyRoom.write = out[:0]

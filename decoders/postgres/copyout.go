@@ -163,15 +163,15 @@ func (d *decoder) searchCopied(dst []byte, s *slot, row []byte) (out []byte, fou
 	// Its form is not known, or what was found is of several fields.
 	d.findEscaped(row)
 	if s != nil {
-		s.countSpans(d.work.spans, d.search)
+		s.countSpans(d.room0.spans, d.search)
 	}
-	return d.copyText(dst[:from], row, d.work.spans), true
+	return d.copyText(dst[:from], row, d.room0.spans), true
 }
 
 // findEscaped looks for what is found in a row of text or CSV, as it stands and
 // without its backslashes, and reports whether there is something.
 func (d *decoder) findEscaped(row []byte) bool {
-	r := &d.work
+	r := &d.room0
 	r.spans = d.search.Finder.Find(r.spans[:0], row)
 	if bytes.IndexByte(row, '\\') < 0 {
 		return len(r.spans) > 0
@@ -308,19 +308,19 @@ func (d *decoder) copyBinary(dst []byte, s *slot, body []byte) (out []byte, hit 
 // with what is found in it replaced; it reports whether there was something.
 func (d *decoder) copyField(dst []byte, s *slot, value []byte) ([]byte, bool) {
 	t := typed{kind: guess(value), oid: 25}
-	text, known := d.work.find(t.kind, asBinary, value, d.search)
-	if len(d.work.spans) == 0 {
+	text, known := d.room0.find(t.kind, asBinary, value, d.search)
+	if len(d.room0.spans) == 0 {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
 		return append(dst, value...), false
 	}
 	if s != nil {
-		s.countSpans(d.work.spans, d.search)
+		s.countSpans(d.room0.spans, d.search)
 	}
 	return sized(dst, func(dst []byte) ([]byte, bool) {
 		if !known || t.kind == &number8 || t.kind == &numeric {
 			return dst, false
 		}
-		return d.work.part(dst, &t, asBinary, text, d.search)
+		return d.room0.part(dst, &t, asBinary, text, d.search)
 	}), true
 }
 

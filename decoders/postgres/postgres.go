@@ -101,13 +101,16 @@ type decoder struct {
 	catalogue  catalogue
 	answering  *shape           // what Mask is for
 	search     *decoders.Search // what all values are searched for, nil for nothing
-	work       scratch
-	formats    formats                           // of the result of the Query at the head
-	undecided  formats                           // of a statement: those come with its Bind
-	copyingOut copying                           // what the server copies out
-	copyRoom   struct{ row, read, write []byte } // room for its rows and values
-	result     shape                             // of the Query at the head
-	hidden     *shape                            // from a Describe of agentd's own, until its Bind is answered
+	room0      scratch
+	formats    formats  // of the result of the Query at the head
+	undecided  formats  // of a statement: those come with its Bind
+	copyingOut copying  // what the server copies out
+	copyRoom   struct { // room for its rows and values
+		row, read, write []byte
+		shape            shape
+	}
+	result shape  // of the Query at the head
+	hidden *shape // from a Describe of agentd's own, until its Bind is answered
 
 	tags   map[string]string // texts that repeat, so that they need not be allocated again
 	client struct {

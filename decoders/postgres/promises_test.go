@@ -180,6 +180,7 @@ func FuzzBoth(f *testing.F) {
 		{Dir: decoders.FromClient, Bytes: startup("user", "u")},
 		{Dir: decoders.FromServer, Bytes: join(msg('R', int32(0)), msg('S', "client_encoding", 0, "UTF8", 0), ready)},
 		{Dir: decoders.FromServer, Bytes: join(catalogueRow("16384", "2", "public", "t", "note"), msg('C', "SELECT 1", 0), ready)},
+		{Dir: decoders.FromServer, Bytes: join(scopeRow("path", "public"), scopeRow("relation", "public", "t"), scopeRow("child", "public", "t", "public", "u"), msg('C', "SELECT 3", 0), ready)},
 	}
 	decodertest.FuzzNext(f, postgres.Protocol, []decodertest.Conversation{
 		{Name: "simple", Chunks: slices.Concat(login, []decodertest.Chunk{
@@ -198,7 +199,23 @@ func FuzzBoth(f *testing.F) {
 			{Dir: decoders.FromClient, Bytes: join(msg('d', "1"), msg('c'))},
 			{Dir: decoders.FromServer, Bytes: join(msg('C', "COPY 1", 0), ready)},
 		})},
-	}, decodertest.Options{Want: decoders.Want{Columns: []decoders.ColumnName{{Schema: "public", Table: "t", Column: "note"}}}, MaxMore: 65 << 20})
+	}, decodertest.Options{Want: decoders.Want{
+		Columns: []decoders.ColumnName{{Schema: "public", Table: "t", Column: "note"}},
+		Grammar: tables{}, Fields: relations.Fields,
+	}, MaxMore: 65 << 20})
+}
+
+// scopeRow is a row of what the decoder asks about names.
+func scopeRow(values ...string) []byte {
+	parts := []any{int16(5)}
+	for i := range 5 {
+		v := ""
+		if i < len(values) {
+			v = values[i]
+		}
+		parts = append(parts, int32(len(v)), v)
+	}
+	return msg('D', parts...)
 }
 
 // catalogueRow is a row of what the decoder asks after login: a column that is

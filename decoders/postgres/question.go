@@ -176,8 +176,8 @@ WITH path (n, oid, name) AS (
 ), relation (name, schema) AS (
   SELECT DISTINCT ON (c.relname) c.relname, p.name
   FROM path p JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) p.oid
-  WHERE c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
-    OR c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v']::pg_catalog."char"[])
+  WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v']::pg_catalog."char"[])
+    OR c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND c.relkind OPERATOR(pg_catalog.<>) ALL (ARRAY['i','I','t']::pg_catalog."char"[])
   ORDER BY c.relname, p.n
 ), edge (what, up, low) AS (
   SELECT 'child', i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i
@@ -188,15 +188,17 @@ WITH path (n, oid, name) AS (
   JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) d.objid
   WHERE d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
     AND r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class
-), named (oid, schema, name) AS (
-  SELECT c.oid, CASE WHEN n.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE n.nspname END, c.relname
-  FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 ), answer (what, a, b, c, d, n) AS (
   SELECT 'path', name::pg_catalog.text, '', '', '', n FROM path
   UNION ALL SELECT 'current', pg_catalog.current_schema()::pg_catalog.text, '', '', '', 0 WHERE pg_catalog.current_schema() IS NOT NULL
   UNION ALL SELECT 'relation', schema::pg_catalog.text, name::pg_catalog.text, '', '', 0 FROM relation
-  UNION ALL SELECT e.what, u.schema::pg_catalog.text, u.name::pg_catalog.text, l.schema::pg_catalog.text, l.name::pg_catalog.text, 0
-    FROM edge e JOIN named u ON u.oid OPERATOR(pg_catalog.=) e.up JOIN named l ON l.oid OPERATOR(pg_catalog.=) e.low
+  UNION ALL SELECT e.what, CASE WHEN u.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE un.nspname::pg_catalog.text END, u.relname::pg_catalog.text,
+      CASE WHEN l.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE ln.nspname::pg_catalog.text END, l.relname::pg_catalog.text, 0
+    FROM edge e
+    JOIN pg_catalog.pg_class u ON u.oid OPERATOR(pg_catalog.=) e.up
+    JOIN pg_catalog.pg_namespace un ON un.oid OPERATOR(pg_catalog.=) u.relnamespace
+    JOIN pg_catalog.pg_class l ON l.oid OPERATOR(pg_catalog.=) e.low
+    JOIN pg_catalog.pg_namespace ln ON ln.oid OPERATOR(pg_catalog.=) l.relnamespace
   UNION ALL SELECT 'function', p.proname::pg_catalog.text, '', '', '', 0 FROM pg_catalog.pg_proc p
     WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.pronamespace OPERATOR(pg_catalog.<>) 11::pg_catalog.oid
     AND EXISTS (SELECT FROM pg_catalog.pg_proc b WHERE b.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND b.proname OPERATOR(pg_catalog.=) p.proname)

@@ -11,6 +11,7 @@ import (
 const (
 	insufficientPrivilege = "42501"
 	invalidAuthorization  = "28000"
+	invalidPassword       = "28P01"
 	adminShutdown         = "57P01"
 )
 

@@ -99,7 +99,7 @@ func (d *decoder) clean(body []byte, sh *shape, f *formats) (bool, error) {
 		if value == nil || search == nil {
 			continue
 		}
-		if d.work.find(sh.columns[i].kind, f.at(i), value, search); len(d.work.spans) > 0 {
+		if d.room0.find(sh.columns[i].kind, f.at(i), value, search); len(d.room0.spans) > 0 {
 			return false, nil
 		}
 	}
@@ -145,28 +145,28 @@ func (d *decoder) rewrite(dst []byte, s *slot, body []byte, sh *shape, f *format
 // masked appends what replaces a value, with its length.
 func (d *decoder) masked(dst []byte, s *slot, t *typed, f format, value []byte, m *mask) []byte {
 	s.count(m.name, 1)
-	return sized(dst, func(dst []byte) ([]byte, bool) { return d.work.whole(dst, t, f, value, m.way) })
+	return sized(dst, func(dst []byte) ([]byte, bool) { return d.room0.whole(dst, t, f, value, m.way) })
 }
 
 // searched appends a value, with its length, and with what is found in it
 // replaced.
 func (d *decoder) searched(dst []byte, s *slot, t *typed, f format, value []byte, search *decoders.Search) []byte {
-	text, known := d.work.find(t.kind, f, value, search)
-	if len(d.work.spans) == 0 {
+	text, known := d.room0.find(t.kind, f, value, search)
+	if len(d.room0.spans) == 0 {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
 		return append(dst, value...)
 	}
 	if t.kind.element != nil && known {
 		return sized(dst, func(dst []byte) ([]byte, bool) {
-			return d.work.elements(dst, t, f, value, search, func(spans []decoders.Span) { s.countSpans(spans, search) })
+			return d.room0.elements(dst, t, f, value, search, func(spans []decoders.Span) { s.countSpans(spans, search) })
 		})
 	}
-	s.countSpans(d.work.spans, search)
+	s.countSpans(d.room0.spans, search)
 	return sized(dst, func(dst []byte) ([]byte, bool) {
 		if !known {
 			return dst, false
 		}
-		return d.work.part(dst, t, f, text, search)
+		return d.room0.part(dst, t, f, text, search)
 	})
 }
 

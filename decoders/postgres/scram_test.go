@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"encoding/binary"
 	"strings"
 	"testing"
 
@@ -111,6 +112,47 @@ func FuzzSCRAM(f *testing.F) {
 				return
 			}
 			said = said[min(step.N, len(said)):]
+		}
+	})
+}
+
+// FuzzStartup lets a client say anything of itself. What goes out in its place
+// is a StartupMessage, of the account's user alone.
+func FuzzStartup(f *testing.F) {
+	for _, seed := range []string{
+		"user\x00x\x00\x00", "user\x00x\x00database\x00d\x00user\x00y\x00\x00", "\x00", "USER\x00a\x00application_name\x00\xff\xfe\x00_pq_.x\x00y\x00\x00",
+		"options\x00-c a=b\x00replication\x00false\x00\x00", "user", "a\x00",
+	} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, params []byte) {
+		if len(params) > 2*maxStartup {
+			return
+		}
+		msg := binary.BigEndian.AppendUint32(nil, uint32(8+len(params)))
+		msg = append(append(msg, 0, 3, 0, 2), params...)
+		d := newDecoder(decoders.Want{Account: &decoders.Account{Credential: "c", User: "account", Label: "label"}})
+		step, err := d.Next(decoders.FromClient, msg)
+		if err != nil {
+			return
+		}
+		if step.Op != decoders.Ask || step.N != 1 || len(step.Out) > 0 {
+			t.Fatalf("got %+v, want one byte asked about", step)
+		}
+		if step, err = d.Next(decoders.FromClient, msg[1:]); err != nil || step.Op != decoders.Drop || step.N != len(msg)-1 {
+			t.Fatalf("got %+v, %v, want the rest dropped", step, err)
+		}
+		sent := append(msg[:1:1], step.Out...)
+		if int(binary.BigEndian.Uint32(sent)) != len(sent) || len(sent) > maxStartup || !bytes.Equal(sent[4:8], msg[4:8]) {
+			t.Fatalf("%q is no start-up message of the version asked for", sent)
+		}
+		for p, err := range parameters(sent) {
+			if err != nil {
+				t.Fatalf("%q: %v", sent, err)
+			}
+			if name := strings.ToLower(string(p.name)); name == "user" && string(p.value) != "account" || name == "application_name" && !strings.HasPrefix(string(p.value), "label") {
+				t.Fatalf("%q has %s %q", sent, p.name, p.value)
+			}
 		}
 	})
 }

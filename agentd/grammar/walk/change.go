@@ -9,7 +9,7 @@ import (
 // target is the relation that a statement writes, for names to refer to.
 func (w *walker) target(rv *pg.RangeVar) (*relation, sql.Ref) {
 	r := w.rangeVar(rv, nil, true)
-	return r, sql.Ref{Schema: rv.GetSchemaname(), Table: rv.GetRelname()}
+	return r, sql.Ref{Schema: schemaOf(rv), Table: rv.GetRelname()}
 }
 
 // insertStmt reads INSERT.
@@ -56,12 +56,12 @@ func (w *walker) insertStmt(s *pg.InsertStmt, outer *scope) *shape {
 		to.Column = "*"
 		w.moved(to, inserted.all(w))
 	}
-	w.onConflict(s.OnConflictClause, t, row, to, outer)
+	w.onConflict(s.OnConflictClause, t, row, names, to, outer)
 	return w.returning(s.ReturningList, t, outer, t)
 }
 
 // onConflict reads ON CONFLICT, in which excluded is the row that was refused.
-func (w *walker) onConflict(c *pg.OnConflictClause, t *relation, row *shape, to sql.Ref, outer *scope) {
+func (w *walker) onConflict(c *pg.OnConflictClause, t *relation, row *shape, names []string, to sql.Ref, outer *scope) {
 	if c == nil {
 		return
 	}
@@ -72,8 +72,17 @@ func (w *walker) onConflict(c *pg.OnConflictClause, t *relation, row *shape, to 
 		}
 		w.decides(w.expr(c.Infer.WhereClause, inside(outer, t)))
 	}
-	if c.Action == pg.OnConflictAction_ONCONFLICT_UPDATE {
+	switch {
+	case c.Action == pg.OnConflictAction_ONCONFLICT_UPDATE:
 		w.verb("update")
+	case c.Infer == nil: // whether there is a row shows whether there was one of the same values
+		if len(names) == 0 {
+			names = []string{"*"}
+		}
+		for _, name := range names {
+			to.Column = name
+			w.decides(w.use(value{of: w.column(to)}))
+		}
 	}
 	w.assigned(c.TargetList, to, sc)
 	w.decides(w.expr(c.WhereClause, sc))

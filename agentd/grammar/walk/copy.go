@@ -62,7 +62,7 @@ func (w *walker) sent(result *shape) {
 
 // ofTable is a column of a relation, as it stands.
 func (w *walker) ofTable(rv *pg.RangeVar, name string) value {
-	ref := sql.Ref{Schema: rv.GetSchemaname(), Table: rv.GetRelname(), Column: name}
+	ref := sql.Ref{Schema: schemaOf(rv), Table: rv.GetRelname(), Column: name}
 	return value{of: w.column(ref), plain: true}
 }
 

@@ -1,6 +1,8 @@
 package walk
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"agentd.dev/decoders/sql"
@@ -104,7 +106,7 @@ func (w *walker) rangeVar(rv *pg.RangeVar, sc *scope, write bool) *relation {
 
 // base is a base relation under its own name.
 func (w *walker) base(rv *pg.RangeVar) *relation {
-	ref := sql.Ref{Schema: rv.GetSchemaname(), Table: rv.GetRelname(), Column: "*"}
+	ref := sql.Ref{Schema: schemaOf(rv), Table: rv.GetRelname(), Column: "*"}
 	return &relation{
 		shape: &shape{open: true, parts: []sql.Ref{ref}},
 		alias: ref.Table, base: ref,
@@ -155,8 +157,9 @@ func (w *walker) joinExpr(j *pg.JoinExpr, sc *scope) item {
 	it.star.join(w, shared)
 	it.star.join(w, left.star.without(using))
 	it.star.join(w, right.star.without(using))
-	if j.IsNatural && it.star.open { // columns merge, and so move
-		it.star.first, it.star.last = nil, nil
+	if unsure := left.star.unsure() || right.star.unsure(); j.IsNatural && it.star.open || len(using) > 0 && unsure {
+		// It is not known which columns become one, and so which is where.
+		it.star.open, it.star.first, it.star.last = true, nil, nil
 	}
 	if j.Quals != nil {
 		w.decides(w.expr(j.Quals, &scope{
@@ -172,6 +175,11 @@ func (w *walker) joinExpr(j *pg.JoinExpr, sc *scope) item {
 		return single(aliased(w, it.star, j.Alias))
 	}
 	return it
+}
+
+// unsure says that some column may have any name.
+func (s *shape) unsure() bool {
+	return slices.ContainsFunc(s.columns, func(c column) bool { return !c.sure })
 }
 
 // without is s without the columns of these names.

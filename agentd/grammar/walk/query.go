@@ -280,7 +280,7 @@ func (w *walker) into(clause *pg.IntoClause, result *shape) {
 // made notes a relation that is made of a result.
 func (w *walker) made(rel *pg.RangeVar, names []string, result *shape) {
 	w.table(rel, true)
-	to := sql.Ref{Schema: rel.GetSchemaname(), Table: rel.GetRelname()}
+	to := sql.Ref{Schema: schemaOf(rel), Table: rel.GetRelname()}
 	w.stored(to, result.rename(w, names))
 }
 

@@ -55,6 +55,11 @@ func (g *generator) top() string {
 	g.n, g.ctes, g.depth = 0, nil, 0
 	kinds := g.kinds()
 	with := g.with()
+	if g.chance(15) { // stars among the outputs
+		from, v := g.from(nil)
+		star := pick(g, v.sources).name + ".*"
+		return with + fmt.Sprintf("select %s as z1, %s, %s as z2, %s as z3 from %s", g.expr("text", v), star, g.expr("text", v), g.expr("int", v), from)
+	}
 	q, _ := g.query(kinds, nil, true)
 	return with + q
 }
@@ -291,6 +296,15 @@ func (g *generator) item(v *visible) string {
 		e := g.expr("text", &visible{outer: v.outer})
 		add(source{name: alias, columns: []typed{{"column1", "int"}, {"column2", "text"}}})
 		return "(values (1, " + e + "), (2, 'x')) as " + alias
+	case n == 11 && g.depth < 3: // a join under one name
+		left, right, alias := pick(g, schema), pick(g, schema), g.name("j")
+		columns := append([]typed{{"id", "int"}}, left.columns[1:3]...)
+		add(source{name: alias, columns: columns})
+		return fmt.Sprintf("(%s as %sl join %s as %sr using (id)) as %s", left.table, alias, right.table, alias, alias)
+	case n == 12: // literals, more than the grammar sees
+		alias := g.name("v")
+		add(source{name: alias, columns: []typed{{"column3", "text"}, {"column1", "int"}}})
+		return "(values (1, 2, '3')" + pick(g, []string{"", ", (4, 5, (" + g.inner("text", &visible{outer: v.outer}) + " limit 1))"}) + ") as " + alias
 	case n == 4:
 		alias := g.name("f")
 		add(source{name: alias, columns: []typed{{alias, "int"}}, scalar: true})

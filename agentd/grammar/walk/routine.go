@@ -76,7 +76,7 @@ func (w *walker) ruleStmt(s *pg.RuleStmt) {
 		}
 		result := w.statement(node, sc)
 		if result != nil { // of a view, or of RETURNING
-			w.stored(sql.Ref{Schema: s.Relation.GetSchemaname(), Table: s.Relation.GetRelname()}, result)
+			w.stored(sql.Ref{Schema: schemaOf(s.Relation), Table: s.Relation.GetRelname()}, result)
 		}
 	}
 }
@@ -91,7 +91,7 @@ func (w *walker) renameStmt(s *pg.RenameStmt) {
 	if s.Relation == nil {
 		return
 	}
-	to := sql.Ref{Schema: s.Relation.Schemaname, Table: s.Relation.Relname, Column: s.Newname}
+	to := sql.Ref{Schema: schemaOf(s.Relation), Table: s.Relation.Relname, Column: s.Newname}
 	switch s.RenameType {
 	case pg.ObjectType_OBJECT_COLUMN, pg.ObjectType_OBJECT_ATTRIBUTE:
 		w.moved(to, w.ofTable(s.Relation, s.Subname))

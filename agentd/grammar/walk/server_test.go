@@ -142,12 +142,13 @@ const views = `select a.attrelid::regclass::text, a.attname from pg_depend d
 // said to decide which rows there are.
 func TestNothingThatRandomQueriesUseIsMissed(t *testing.T) {
 	c := startServer(t)
+	analyzer := sql.NewAnalyzer(nil)
 	g := &generator{Rand: rand.New(rand.NewPCG(20, 26))}
 	const queries = 700
 	taken, compared := 0, 0
 	for range queries {
 		q := g.top()
-		m := walk.Read(q)
+		m := walk.Read(analyzer.Analyze([]byte(q)).Skeleton()) // as agentd does
 		if m.Unclear != "" && !m.Syntax {
 			t.Fatalf("%s: %s", q, m.Unclear)
 		}
@@ -160,7 +161,7 @@ func TestNothingThatRandomQueriesUseIsMissed(t *testing.T) {
 		}
 		taken++
 		s := m.Statements[0]
-		if !s.Open && len(s.Outputs) != len(fields) {
+		if !s.Open && len(s.Outputs) > len(fields) {
 			t.Fatalf("%s: %d outputs, the server has %d", q, len(s.Outputs), len(fields))
 		}
 		c.checkViews(q, s)
@@ -190,12 +191,19 @@ func (c *server) checkViews(q string, s sql.Statement) {
 	}
 }
 
-// outputOf is output i of s.
-func outputOf(s sql.Statement, i int) sql.Output {
-	if s.Open {
-		return s.All
+// outputOf is what is known of output i of count.
+func outputOf(s sql.Statement, i, count int) sql.Output {
+	switch {
+	case !s.Open && len(s.Outputs) == count:
+		return s.Outputs[i]
+	case !s.Open: // there is a list of literals in it, longer than it seemed
+		return sql.Output{Refs: s.Columns}
+	case i < len(s.First):
+		return s.First[i]
+	case count-i <= len(s.Last):
+		return s.Last[len(s.Last)-(count-i)]
 	}
-	return s.Outputs[i]
+	return s.All
 }
 
 // checkFields compares with the columns that the server says outputs are.
@@ -209,8 +217,8 @@ func (c *server) checkFields(q string, s sql.Statement, fields []pgconn.FieldDes
 			if t.table != table {
 				continue
 			}
-			if column := t.columns[f.TableAttributeNumber-1].text; !covers(outputOf(s, i).Refs, table, column) {
-				c.t.Errorf("%s\noutput %d is %s.%s, not among %v", q, i, table, column, output(outputOf(s, i)))
+			if column := t.columns[f.TableAttributeNumber-1].text; !covers(outputOf(s, i, len(fields)).Refs, table, column) {
+				c.t.Errorf("%s\noutput %d is %s.%s, not among %v", q, i, table, column, output(outputOf(s, i, len(fields))))
 			}
 		}
 	}
@@ -224,7 +232,7 @@ func (c *server) checkValues(q string, s sql.Statement, base [][]string) (compar
 		}
 		unrelated := 0
 		for i := range columnsOf(base) {
-			if !covers(outputOf(s, i).Refs, v.table, v.column) {
+			if !covers(outputOf(s, i, columnsOf(base)).Refs, v.table, v.column) {
 				unrelated++
 			}
 		}
@@ -240,13 +248,13 @@ func (c *server) checkValues(q string, s sql.Statement, base [][]string) (compar
 			continue
 		}
 		for i := range columnsOf(base) {
-			if covers(outputOf(s, i).Refs, v.table, v.column) {
+			if covers(outputOf(s, i, columnsOf(base)).Refs, v.table, v.column) {
 				continue
 			}
 			compared++
 			if got, was := sorted(results[1], i), sorted(base, i); !slices.Equal(got, was) {
 				c.t.Errorf("%s\noutput %d changes from %v to %v with %s.%s, not among %s\ndecides %v", q, i, was, got, v.table, v.column,
-					output(outputOf(s, i)), refs(s.Predicates))
+					output(outputOf(s, i, columnsOf(base))), refs(s.Predicates))
 			}
 		}
 	}

@@ -15,7 +15,7 @@ func (w *walker) createStmt(s *pg.CreateStmt) {
 	}
 	w.table(s.Relation, true)
 	w.typed(s.OfTypename)
-	all := sql.Ref{Schema: s.Relation.Schemaname, Table: s.Relation.Relname, Column: "*"}
+	all := sql.Ref{Schema: schemaOf(s.Relation), Table: s.Relation.Relname, Column: "*"}
 	for _, node := range s.InhRelations { // parents, which show what is in the table
 		if rv := node.GetRangeVar(); rv != nil {
 			w.table(rv, false)
@@ -67,7 +67,7 @@ func (w *walker) bound(b *pg.PartitionBoundSpec) {
 // columnDef reads the definition of a column.
 func (w *walker) columnDef(def *pg.ColumnDef, rv *pg.RangeVar, sc *scope) {
 	w.typed(def.TypeName)
-	to := sql.Ref{Schema: rv.GetSchemaname(), Table: rv.GetRelname(), Column: def.Colname}
+	to := sql.Ref{Schema: schemaOf(rv), Table: rv.GetRelname(), Column: def.Colname}
 	w.moved(to, w.expr(def.RawDefault, sc))
 	for _, node := range def.Constraints {
 		c := node.GetConstraint()
@@ -129,7 +129,7 @@ func (w *walker) alterTable(s *pg.AlterTableStmt) {
 }
 
 func (w *walker) alterCmd(cmd *pg.AlterTableCmd, rv *pg.RangeVar, sc *scope) {
-	to := sql.Ref{Schema: rv.GetSchemaname(), Table: rv.GetRelname(), Column: cmd.Name}
+	to := sql.Ref{Schema: schemaOf(rv), Table: rv.GetRelname(), Column: cmd.Name}
 	switch d := cmd.Def.GetNode().(type) {
 	case nil:
 	case *pg.Node_ColumnDef:

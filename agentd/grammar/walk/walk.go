@@ -192,17 +192,21 @@ func (w *walker) since(version int) { w.st.Since = max(w.st.Since, version) }
 
 func (w *walker) verb(v string) { appendNew(&w.st.Verbs, v) }
 
-// table notes the use of a relation. One that is made to be temporary is in the
-// schema of those.
+// table notes the use of a relation.
 func (w *walker) table(rv *pg.RangeVar, write bool) {
 	if rv == nil {
 		return
 	}
-	t := sql.Table{Schema: rv.Schemaname, Table: rv.Relname, Write: write}
-	if t.Schema == "" && rv.Relpersistence == "t" {
-		t.Schema = "pg_temp"
+	w.named(sql.Table{Schema: schemaOf(rv), Table: rv.Relname, Write: write})
+}
+
+// schemaOf is the schema that a relation is said to be in, "" if none is. One
+// that is made to be temporary is in the schema of those.
+func schemaOf(rv *pg.RangeVar) string {
+	if rv.GetSchemaname() == "" && rv.GetRelpersistence() == "t" {
+		return "pg_temp"
 	}
-	w.named(t)
+	return rv.GetSchemaname()
 }
 
 func (w *walker) named(t sql.Table) {

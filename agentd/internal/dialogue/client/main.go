@@ -17,7 +17,7 @@ import (
 
 	"github.com/jackc/pgx/v5/pgconn"
 
-	"agentd.dev/agentd/internal/attempt"
+	"agentd.dev/agentd/internal/dialogue"
 )
 
 // patient is how long a session may take.
@@ -25,11 +25,11 @@ const patient = time.Minute
 
 func main() {
 	log.SetFlags(0)
-	var sessions []attempt.Session
+	var sessions []dialogue.Session
 	if err := json.NewDecoder(os.Stdin).Decode(&sessions); err != nil {
 		log.Fatalf("read the sessions: %v", err)
 	}
-	heard := make([]attempt.Heard, len(sessions))
+	heard := make([]dialogue.Heard, len(sessions))
 	next := make(chan int)
 	var all sync.WaitGroup
 	for _, database := range os.Args[1:] {
@@ -54,7 +54,7 @@ func main() {
 }
 
 // converse holds one session and keeps in h what it hears.
-func converse(s *attempt.Session, h *attempt.Heard) error {
+func converse(s *dialogue.Session, h *dialogue.Heard) error {
 	config, err := pgconn.ParseConfig("")
 	if err != nil {
 		return err
@@ -80,7 +80,7 @@ func converse(s *attempt.Session, h *attempt.Heard) error {
 	}
 	for _, turn := range s.Turns {
 		began := time.Now()
-		h.Answers = append(h.Answers, attempt.Answer{})
+		h.Answers = append(h.Answers, dialogue.Answer{})
 		answer := &h.Answers[len(h.Answers)-1]
 		if _, err := c.Conn.Write(turn); err != nil {
 			return fmt.Errorf("send: %w", err)
@@ -96,7 +96,7 @@ func converse(s *attempt.Session, h *attempt.Heard) error {
 // due is how many ReadyForQuery a turn asks for.
 func due(turn []byte) int {
 	n := 0
-	attempt.Walk(turn, func(kind byte, _ []byte) {
+	dialogue.Walk(turn, func(kind byte, _ []byte) {
 		switch kind {
 		case 'Q', 'F', 'S':
 			n++
@@ -116,7 +116,7 @@ func answered(c net.Conn, due int) ([]byte, error) {
 	for due > 0 {
 		n, err := c.Read(buf)
 		heard = append(heard, buf[:n]...)
-		rest := attempt.Walk(heard[walked:], func(kind byte, _ []byte) {
+		rest := dialogue.Walk(heard[walked:], func(kind byte, _ []byte) {
 			switch kind {
 			case 'Z':
 				due--

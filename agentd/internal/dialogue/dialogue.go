@@ -1,7 +1,7 @@
-// Package attempt lets tests say things to a PostgreSQL server in its own
+// Package dialogue lets tests say things to a PostgreSQL server in its own
 // protocol, message by message, and keeps every byte of what comes back. It
 // judges nothing: what an answer shows is for the test to find.
-package attempt
+package dialogue
 
 import (
 	"encoding/binary"
