@@ -39,7 +39,7 @@ func (b *bench) requirePassword(ctx context.Context) error {
 	if err := os.WriteFile(hba, append([]byte("host all connector 127.0.0.1/32 scram-sha-256\n"), rest...), 0o600); err != nil {
 		return err
 	}
-	sql := "CREATE ROLE connector LOGIN PASSWORD '" + connectorPassword + "'; GRANT SELECT ON pgbench_accounts TO connector; SELECT pg_reload_conf()"
+	sql := "CREATE ROLE connector LOGIN PASSWORD '" + connectorPassword + "'; GRANT SELECT ON ALL TABLES IN SCHEMA public TO connector; SELECT pg_reload_conf()"
 	if out, err := b.server.command(ctx, "psql", "-Xqc", sql).CombinedOutput(); err != nil {
 		return fmt.Errorf("make a role with a password: %w\n%s", err, out)
 	}
