@@ -201,7 +201,9 @@ l.bind((host, port))
 l.listen()
 def play():
     c, _ = l.accept()
-    c.recv(4096)
+    if c.recv(4096)[4:8] == b"\x04\xd2\x16\x2f": # does it have TLS?
+        c.sendall(b"N")
+        c.recv(4096)
     c.sendall(b"R" + struct.pack(">II", 8, 3))
     print("the server heard", c.recv(4096), flush=True)
 threading.Thread(target=play, daemon=True).start()

@@ -31,6 +31,7 @@ var secrets = []secret{
 	{column: "alias", texts: []string{"Eventide-6618-Garnet"}},
 	{column: "abode", texts: []string{"Bramblecourt-4470-Lane"}},
 	{column: "accounts.email", texts: []string{"Fennimore.2258@Osprey-Loft.example"}},
+	{column: "letters_kept.body", texts: []string{"Sorrelwick-8153-Quarry"}},
 	{column: "visits.email", texts: []string{"Halberdine.9047@Marten-Quay.example"}},
 }
 
@@ -66,6 +67,7 @@ rules:
       - public.customers.abode
       - public.accounts.email
       - public.visits.email
+      - public.letters_kept.body
     with: "[masked]"
 `
 
@@ -101,6 +103,9 @@ insert into customers values (1, 'Ada', 'Quxbrand.7731@Zephyr-Vault.example', '4
 insert into customers (id, name, email) values (2, 'Grace', 'Wolmthorpe.4419@Kestrel-Yard.example'), (3, 'Edsger', null);
 alter table customers add constraint mailed unique (email);
 
+create table letters_kept (id int, body text);
+alter table letters_kept alter body set storage external;
+insert into letters_kept select 1, repeat('Sorrelwick-8153-Quarry ', 200);
 create table shops (id int primary key, city text);
 insert into shops values (1, 'Rome'), (2, 'Oslo');
 create table letters (id int, recipient text references customers (email) deferrable);
@@ -204,9 +209,11 @@ create function told() returns event_trigger language plpgsql as $$ begin raise 
 create event trigger told on ddl_command_start when tag in ('CREATE COLLATION') execute function told();
 create type odd as (n int);
 create function below(odd, odd) returns boolean language sql immutable as 'select $1.n < $2.n';
-create operator <~~ (leftarg = odd, rightarg = odd, function = below, commutator = ~~>, restrict = scalarltsel);
+create function alike(odd, odd) returns boolean language sql immutable as 'select $1.n = $2.n';
+create operator <~~ (leftarg = odd, rightarg = odd, function = below);
+create operator =~~ (leftarg = odd, rightarg = odd, function = alike);
 create function compared(odd, odd) returns int language plpgsql immutable as $$ begin raise notice '%', (select email from customers where id = 1); return $1.n - $2.n; end $$;
-create operator class odd_ones default for type odd using btree as operator 1 <~~, function 1 compared(odd, odd);
+create operator class odd_ones default for type odd using btree as operator 1 <~~, operator 3 =~~, function 1 compared(odd, odd);
 create table odds (o odd);
 insert into odds values (row(1)), (row(2)), (row(3));
 grant all on odds to agent;

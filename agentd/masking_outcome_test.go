@@ -2,6 +2,7 @@ package agentd_test
 
 import (
 	"bytes"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -22,7 +23,9 @@ func (w *way) opens(j *judge, trials, direct []*trial) (bool, string) {
 	switch {
 	case w.slow:
 		right, wrong := slowest(&trials[0].heard), slowest(&trials[1].heard)
-		return (right > patience) != (wrong > patience), fmt.Sprintf("the answer took %v or %v", right, wrong)
+		// A refusal is no answer, however long this machine takes for it.
+		ran := outcome(j.read(&trials[0].heard)) != "refused" || outcome(j.read(&trials[1].heard)) != "refused"
+		return ran && (right > patience) != (wrong > patience), fmt.Sprintf("the answer took %v or %v", right, wrong)
 	case w.oracle():
 		right, wrong := answer(&trials[0].heard), answer(&trials[1].heard)
 		return right != wrong, "the answer tells a right guess from a wrong one"
@@ -70,9 +73,9 @@ func outcome(e *earful) string {
 		return "withheld"
 	case e.end != "":
 		return "ended"
-	case slices.ContainsFunc(e.cells, func(c []byte) bool { return bytes.Contains(c, []byte("[masked]")) }):
+	case slices.ContainsFunc(append(e.cells, e.copied.Bytes()), replaced):
 		return "masked"
-	case e.nulls > 0:
+	case e.nulls > 0, bytes.HasPrefix(e.copied.Bytes(), []byte("PGCOPY")), bytes.Contains(e.copied.Bytes(), []byte(`\N`)):
 		return "null"
 	case slices.ContainsFunc(e.failures, func(f pgproto3.ErrorResponse) bool { return f.Severity == "ERROR" }):
 		return "error"
@@ -163,6 +166,12 @@ func table(found map[*way]map[string]string) string {
 		b.WriteString("\n")
 	}
 	return b.String()
+}
+
+// replaced reports whether b has the text of the policy, as it is or as bytes
+// are written.
+func replaced(b []byte) bool {
+	return bytes.Contains(b, []byte("[masked]")) || bytes.Contains(b, []byte(hex.EncodeToString([]byte("[masked]"))))
 }
 
 // title is the way's name as the document has it.

@@ -162,6 +162,9 @@ var waysOfSpeaking = joined(
 	under("files and pages", []way{
 		{name: "the table's file", text: "checkpoint\nselect encode(pg_read_binary_file(pg_relation_filepath('customers')), 'escape')", chief: true},
 		{name: "the table's file, as it is", text: "checkpoint\nselect pg_read_binary_file(pg_relation_filepath('visits_one'))", chief: true},
+		{name: "where long values are kept", text: `select chunk_data from OVERFLOW`, chief: true},
+		{name: "where long values are kept, as text", text: `select encode(chunk_data, 'escape') from OVERFLOW`, chief: true},
+		{name: "where long values are kept, by COPY", text: `copy (select chunk_data from OVERFLOW) to stdout (format binary)`, chief: true},
 		{name: "a page", text: `select get_raw_page('customers', 0)`, chief: true},
 		{name: "a page's rows", text: `select t_data from heap_page_items(get_raw_page('customers', 0))`, chief: true},
 		{name: "a page's attributes", text: `select t_attrs from heap_page_item_attrs(get_raw_page('customers', 0), 'customers')`, chief: true},

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"agentd.dev/decoders"
 	"agentd.dev/decoders/masks"
 )
 
@@ -55,6 +56,23 @@ func TestAMaskKeyThatOthersMayKnowIsRefused(t *testing.T) {
 		switch _, err := c.maskKey(); {
 		case tt.want == "" && err != nil, tt.want != "" && (err == nil || !strings.Contains(err.Error(), tt.want)):
 			t.Errorf("%.20q, mode %o: got %v, want %q", tt.content, tt.mode, err, tt.want)
+		}
+	}
+}
+
+// A session that is searched for less than new rules say cannot go on by them.
+func TestNewSearchesEndSessionsThatWereNotSearchedForThem(t *testing.T) {
+	for _, tt := range []struct {
+		had, want []string
+		sees      bool
+	}{
+		{nil, nil, true},
+		{[]string{"a", "b"}, []string{"b"}, true},
+		{nil, []string{"a"}, false},
+		{[]string{"a"}, []string{"a", "b"}, false},
+	} {
+		if got := sees(decoders.Want{Searches: tt.had}, decoders.Want{Searches: tt.want}); got != tt.sees {
+			t.Errorf("searched for %q, then %q: got %v, want %v", tt.had, tt.want, got, tt.sees)
 		}
 	}
 }

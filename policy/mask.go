@@ -111,7 +111,7 @@ func (r *rule) covers(index int, columns []decoders.Column) bool {
 // everything returns what all values of the session are searched for, as a mask:
 // none if there is nothing. It is known once the login is.
 func (r *Rules) everything() []decoders.Mask {
-	a := r.answer(&decoders.Event{Kind: decoders.Columns})
+	a := r.about(&decoders.Event{Kind: decoders.Columns})
 	if s := r.together(decoders.EveryColumn, a, nil); s != nil {
 		return []decoders.Mask{{Index: decoders.EveryColumn, Search: s}}
 	}

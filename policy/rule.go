@@ -215,6 +215,13 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 			v.Problem("%s needs %q: %s", r.do.name, key, r.do.why)
 		}
 	}
+	if with, ok := given["with"]; ok && r.as == "digits" {
+		for _, p := range r.find {
+			if p.Name == "email" || p.Name == "jwt" || p.Name == "key" {
+				with.Problem("digits leaves letters as they are, which are what %s is made of: write a text, or {hash: true}", p.Name)
+			}
+		}
+	}
 	_, columns := given["columns"]
 	if _, find := given["find"]; r.do == &actions[mask] && !columns && !find {
 		v.Problem("mask needs \"columns\" or \"find\": %s", r.do.why)

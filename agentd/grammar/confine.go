@@ -10,7 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// nobody has no files and no rights.
+// nobody has no files and no rights. Other processes that are nobody may end a
+// worker, and no more: it cannot be traced.
 const nobody = 65534
 
 // limits are what a worker may use. Its stacks are deep because the grammar's

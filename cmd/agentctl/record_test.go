@@ -88,7 +88,7 @@ func recordReport(r *recorder.Recorder) error {
 	log.Asked(&t, at.Add(10*time.Millisecond), event(decoders.Request, 2, "select name, email\nfrom customers"), allowed)
 	columns := &decoders.Event{Kind: decoders.Columns, Seq: 2, Columns: []decoders.Column{{Index: 1, Schema: "public", Table: "customers", Name: "email"}}}
 	log.Asked(&t, at.Add(11*time.Millisecond), columns, policy.Verdict{Outcome: policy.Rewrite, Rule: "hide-mail", Masks: []decoders.Mask{{Index: 1, As: "***"}}})
-	log.Told(&t, at.Add(12*time.Millisecond), told(2, decoders.Result{Rows: 3, Bytes: 2048, Tag: "SELECT 3", Masked: 3}))
+	log.Told(&t, at.Add(12*time.Millisecond), told(2, decoders.Result{Rows: 3, Bytes: 2048, Tag: "SELECT 3", Masked: 3, By: []decoders.Count{{Name: "hide-mail", N: 3}}}))
 
 	refused := policy.Verdict{Outcome: policy.Refuse, Rule: "no-drop", Reason: "dropping tables needs a person", Hint: "ask the DBA"}
 	log.Asked(&t, at.Add(20*time.Millisecond), event(decoders.Request, 3, "drop table customers"), refused)

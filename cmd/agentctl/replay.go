@@ -1,9 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -177,8 +180,23 @@ func (a *app) writeDone(w io.Writer, e *recorder.Entry) {
 	default:
 		masked := ""
 		if d.Masked > 0 {
-			masked = plural(d.Masked, "value") + " masked"
+			masked = plural(d.Masked, "value") + " masked" + by(d.By)
 		}
 		fmt.Fprintf(w, "%s%s\n", margin, a.paint(dim, joined(d.Tag, plural(d.Rows, "row"), size(d.Bytes), masked, brief(d.Took))))
 	}
+}
+
+// by tells what was masked, by rule or pattern, the most of it first.
+func by(counts map[string]int64) string {
+	if len(counts) == 0 {
+		return ""
+	}
+	names := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
+	parts := make([]string, len(names))
+	for i, name := range names {
+		parts[i] = fmt.Sprintf("%s %d", oneLine(name), counts[name])
+	}
+	return " (" + strings.Join(parts, ", ") + ")"
 }

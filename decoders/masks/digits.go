@@ -16,7 +16,8 @@ type Digits struct {
 // no numbers of anything, follow from these.
 const maxDigits = 1024
 
-// Append implements decoders.Way. Letters are kept: use it for numbers.
+// Append implements decoders.Way. Letters are kept: use it for numbers. What
+// has no digits has no replacement.
 func (d Digits) Append(dst, value []byte) ([]byte, bool) {
 	if d.Key == nil {
 		return dst, false
@@ -28,6 +29,9 @@ func (d Digits) Append(dst, value []byte) ([]byte, bool) {
 		if '0' <= c && c <= '9' && len(s.digits) < maxDigits {
 			s.digits = append(s.digits, c)
 		}
+	}
+	if len(s.digits) == 0 && len(value) > 0 {
+		return dst, false
 	}
 	s.of(forDigits, s.digits)
 	for _, c := range value {

@@ -76,7 +76,7 @@ func TestDigitsKeepTheForm(t *testing.T) {
 		}
 		return string(got)
 	}
-	for _, value := range []string{"4111111111111111", "4111-1111-1111-1111", "+49 (89) 1234-567", "", "no digits", "-12.50", strings.Repeat("7", 5000)} {
+	for _, value := range []string{"4111111111111111", "4111-1111-1111-1111", "+49 (89) 1234-567", "", "-12.50", strings.Repeat("7", 5000)} {
 		got := get(value)
 		if len(got) != len(value) || get(value) != got {
 			t.Errorf("%q became %q, then %q", value, got, get(value))
@@ -100,6 +100,9 @@ func TestDigitsKeepTheForm(t *testing.T) {
 	}
 	if _, ok := (masks.Digits{}).Append(nil, []byte("1")); ok {
 		t.Error("without a key there are digits")
+	}
+	if got, ok := d.Append(nil, []byte("no digits")); ok {
+		t.Errorf("without digits: got %q, want none", got)
 	}
 }
 
@@ -128,6 +131,7 @@ func FuzzWays(f *testing.F) {
 			got, ok := way.Append([]byte("x"), value)
 			again, _ := way.Append([]byte("x"), was)
 			switch {
+			case !ok && name == "digits":
 			case !ok || got[0] != 'x' || !bytes.Equal(got, again):
 				t.Errorf("%s of %q: %q, %v, then %q", name, value, got, ok, again)
 			case !bytes.Equal(value, was):

@@ -2,14 +2,14 @@ package patterns
 
 // Classes of bytes.
 const (
-	digit   = 1 << iota
-	upper   // A to Z
-	lower   // a to z
-	hexa    // a to f, A to F
-	joint   // what stands between the digits of a number
-	local   // may be in front of the @ of an address, beyond letters and digits
-	joiner  // - and _, beyond letters and digits
-	beyond  // not ASCII
+	digit   = 1 << iota // counted as 1
+	upper               // A to Z
+	lower               // a to z
+	hexa                // a to f, A to F
+	joint               // what stands between the digits of a number
+	local               // may be in front of the @ of an address, beyond letters and digits
+	joiner              // - and _, beyond letters and digits
+	beyond              // not ASCII
 	alpha   = upper | lower
 	alnum   = alpha | digit
 	mailbox = alnum | local | beyond

@@ -14,6 +14,7 @@ const (
 // emails finds addresses by their @. A part in front of it that is longer than
 // an address may have is found from where it could begin.
 func emails(dst []decoders.Span, text []byte, kind int) []decoders.Span {
+	end := 0 // of the one before
 	for at := 0; ; at++ {
 		i := bytes.IndexByte(text[at:], '@')
 		if i < 0 {
@@ -25,8 +26,8 @@ func emails(dst []decoders.Span, text []byte, kind int) []decoders.Span {
 			continue
 		}
 		if to := domainEnd(text, at+1); to > 0 {
-			dst = append(dst, decoders.Span{From: from, To: to, Kind: kind})
-			at = to - 1
+			dst = append(dst, decoders.Span{From: max(from, end), To: to, Kind: kind})
+			at, end = to-1, to
 		}
 	}
 }

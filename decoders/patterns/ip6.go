@@ -19,6 +19,10 @@ func ip6s(dst []decoders.Span, text []byte, kind int) []decoders.Span {
 			return dst
 		}
 		from := end + i
+		if !is(text, from+1, hexa|digit) && !joined(text, from+1, ":") {
+			end = from + 1 // as the colon of a sentence
+			continue
+		}
 		for from > end && is(text, from-1, hexa|digit) {
 			from--
 		}

@@ -6,65 +6,58 @@ import (
 	"agentd.dev/decoders"
 )
 
-// A token is a key that begins in a way of its own.
+// A token is a key that begins in a way of its own. It is looked for by a part
+// of its prefix that is rare in other texts.
 type token struct {
 	prefix string
-	body   uint8 // class of the bytes behind it
+	rare   int   // where that part begins: a dash or an underscore, or the rest
+	body   uint8 // class of the bytes behind the prefix
 	min    int   // how many those are
 }
 
-// joint tokens have a dash or an underscore in their prefixes, and are found by
-// the first of them.
+// jointTokens are looked for by the first dash or underscore in their prefix.
 var jointTokens = []token{
-	{"ghp_", alnum, 36},
-	{"gho_", alnum, 36},
-	{"ghu_", alnum, 36},
-	{"ghs_", alnum, 36},
-	{"ghr_", alnum, 36}, // GitHub
-	{"github_pat_", urlsafe, 36},
-	{"glpat-", urlsafe, 20}, // GitLab
-	{"xoxa-", urlsafe, 10},
-	{"xoxb-", urlsafe, 10},
-	{"xoxe-", urlsafe, 10},
-	{"xoxp-", urlsafe, 10},
-	{"xoxr-", urlsafe, 10},
-	{"xoxs-", urlsafe, 10}, // Slack
-	{"sk_live_", alnum, 16},
-	{"rk_live_", alnum, 16},
-	{"sk_test_", alnum, 16},
-	{"rk_test_", alnum, 16}, // Stripe
-	{"sk-ant-", urlsafe, 24},
-	{"sk-proj-", urlsafe, 24},
-	{"sk-", alnum, 40}, // Anthropic, OpenAI
-	{"npm_", alnum, 36},
-	{"pypi-", urlsafe, 50},
-	{"dop_v1_", alnum, 64},
-	{"shpat_", alnum, 32},
+	{"ghp_", 3, alnum, 36},
+	{"gho_", 3, alnum, 36},
+	{"ghu_", 3, alnum, 36},
+	{"ghs_", 3, alnum, 36},
+	{"ghr_", 3, alnum, 36}, // GitHub
+	{"github_pat_", 6, urlsafe, 36},
+	{"glpat-", 5, urlsafe, 20}, // GitLab
+	{"xoxa-", 4, urlsafe, 10},
+	{"xoxb-", 4, urlsafe, 10},
+	{"xoxe-", 4, urlsafe, 10}, // Slack
+	{"xoxp-", 4, urlsafe, 10},
+	{"xoxr-", 4, urlsafe, 10},
+	{"xoxs-", 4, urlsafe, 10},
+	{"sk_live_", 2, alnum, 16},
+	{"rk_live_", 2, alnum, 16},
+	{"sk_test_", 2, alnum, 16},
+	{"rk_test_", 2, alnum, 16}, // Stripe
+	{"sk-ant-", 2, urlsafe, 24},
+	{"sk-proj-", 2, urlsafe, 24},
+	{"sk-", 2, alnum, 40}, // Anthropic, OpenAI
+	{"npm_", 3, alnum, 36},
+	{"pypi-", 4, urlsafe, 50},
+	{"dop_v1_", 3, alnum, 64},
+	{"shpat_", 5, alnum, 32},
 }
 
-// plainTokens are found by their whole prefix.
+// plainTokens are looked for by the end of their prefix.
 var plainTokens = []token{
-	{"AKIA", upper | digit, 16}, {"ASIA", upper | digit, 16}, // AWS
-	{"AIza", urlsafe, 35}, // Google
+	{"AKIA", 1, upper | digit, 16}, {"ASIA", 1, upper | digit, 16}, // AWS
+	{"AIza", 2, urlsafe, 35}, // Google
 }
 
-// before are the bytes in front of the first joint of jointTokens, and dashes
-// of PEM.
-var before = func() (table [256]bool) {
-	for _, t := range jointTokens {
-		table[t.prefix[firstJoint(t.prefix)-1]] = true
+// before are the jointTokens by the byte in front of the joint.
+var before = func() (table [256][]*token) {
+	for i := range jointTokens {
+		t := &jointTokens[i]
+		c := t.prefix[t.rare-1]
+		table[c] = append(table[c], t)
 	}
 	return table
 }()
-
-func firstJoint(prefix string) int {
-	for i := range len(prefix) {
-		if prefix[i] == '-' || prefix[i] == '_' {
-			return i
-		}
-	}
-	return 0
-}
 
 // keys finds keys by how they begin.
 func keys(dst []decoders.Span, text []byte, kind int) []decoders.Span {
@@ -72,13 +65,13 @@ func keys(dst []decoders.Span, text []byte, kind int) []decoders.Span {
 	for i := range plainTokens {
 		t := &plainTokens[i]
 		for at := 0; ; {
-			n := bytes.Index(text[at:], []byte(t.prefix))
+			n := bytes.Index(text[at:], []byte(t.prefix[t.rare:]))
 			if n < 0 {
 				break
 			}
 			at += n
-			if to := t.end(text, at); to > 0 && !is(text, at-1, alnum) {
-				dst = append(dst, decoders.Span{From: at, To: to, Kind: kind})
+			if from, to := t.at(text, at); to > 0 {
+				dst = append(dst, decoders.Span{From: from, To: to, Kind: kind})
 				at = to
 				continue
 			}
@@ -94,17 +87,21 @@ func keys(dst []decoders.Span, text []byte, kind int) []decoders.Span {
 	return dst
 }
 
-// end returns where the token ends that begins at text[at], 0 if it is none.
-func (t *token) end(text []byte, at int) int {
-	i := at + len(t.prefix)
-	from := i
-	for is(text, i, t.body) {
-		i++
+// at returns the token of which the rare part is at text[at]; to is 0 if there
+// is none.
+func (t *token) at(text []byte, at int) (from, to int) {
+	from = at - t.rare
+	if from < 0 || !bytes.HasPrefix(text[from:], []byte(t.prefix)) || is(text, from-1, alnum) {
+		return 0, 0
 	}
-	if i-from < t.min {
-		return 0
+	body := from + len(t.prefix)
+	for to = body; is(text, to, t.body); {
+		to++
 	}
-	return i
+	if to-body < t.min {
+		return 0, 0
+	}
+	return from, to
 }
 
 // jointed finds what has that joint in its prefix.
@@ -121,7 +118,7 @@ func jointed(dst []decoders.Span, text []byte, kind int, joint byte) []decoders.
 		}
 		from, to := 0, 0
 		switch {
-		case at > 0 && before[text[at-1]]:
+		case at > 0 && len(before[text[at-1]]) > 0:
 			from, to = tokenAt(text, at)
 		case joint == '-' && run-at >= 5:
 			from, to = pem(text, run)
@@ -136,13 +133,8 @@ func jointed(dst []decoders.Span, text []byte, kind int, joint byte) []decoders.
 
 // tokenAt finds the token that has its first joint at text[at].
 func tokenAt(text []byte, at int) (from, to int) {
-	for i := range jointTokens {
-		t := &jointTokens[i]
-		from := at - firstJoint(t.prefix)
-		if from < 0 || !bytes.HasPrefix(text[from:], []byte(t.prefix)) || is(text, from-1, alnum) {
-			continue
-		}
-		if to := t.end(text, from); to > 0 {
+	for _, t := range before[text[at-1]] {
+		if from, to := t.at(text, at); to > 0 {
 			return from, to
 		}
 	}

@@ -18,22 +18,26 @@ func (s *Set) walk(dst []decoders.Span, text []byte) []decoders.Span {
 			continue
 		}
 		from, to := i, i+1
+		digits := int(class[text[i]] & digit)
 		for from > end && class[text[from-1]]&number != 0 {
 			from--
+			digits += int(class[text[from]] & digit)
 		}
 		for to < len(text) && class[text[to]]&number != 0 {
+			digits += int(class[text[to]] & digit)
 			to++
 		}
 		end, i = to, to
-		if to-from >= shortest {
-			dst = s.look(dst, text, from, to)
+		if digits >= s.fewest {
+			dst = s.look(dst, text, from, to, digits)
 		}
 	}
 	return dst
 }
 
-// look appends the numbers of which the digits are within text[from:to].
-func (s *Set) look(dst []decoders.Span, text []byte, from, to int) []decoders.Span {
+// look appends the numbers of which the digits are within text[from:to], where
+// there are so many.
+func (s *Set) look(dst []decoders.Span, text []byte, from, to, digits int) []decoders.Span {
 	for i := from; i < to; {
 		if class[text[i]]&digit == 0 {
 			i++
@@ -41,6 +45,9 @@ func (s *Set) look(dst []decoders.Span, text []byte, from, to int) []decoders.Sp
 		}
 		next := i
 		for j := range s.numbers {
+			if digits < s.numbers[j].digits {
+				continue
+			}
 			if f, t := s.numbers[j].number(text, i); t > 0 {
 				dst = append(dst, decoders.Span{From: f, To: t, Kind: s.numbers[j].kind})
 				next = t

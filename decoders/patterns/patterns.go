@@ -26,16 +26,17 @@ type Pattern struct {
 	// number looks at the digits that begin at text[at], the first of their
 	// group. To is 0 if they begin nothing.
 	number func(text []byte, at int) (from, to int)
+	digits int // that a number has at least
 }
 
 // All are the patterns that have a name of their own.
 var All = []Pattern{
 	{Name: "email", Doc: "addresses of electronic mail", find: emails},
-	{Name: "card", Doc: "numbers of payment cards, with spaces or dashes, with right check digits", number: card},
-	{Name: "ssn", Doc: "social security numbers of the United States, with dashes or spaces", number: ssn},
+	{Name: "card", Doc: "numbers of payment cards, with spaces or dashes, with right check digits", number: card, digits: minCard},
+	{Name: "ssn", Doc: "social security numbers of the United States, with dashes or spaces", number: ssn, digits: 9},
 	{Name: "iban", Doc: "international bank account numbers, in capitals, with right check digits", find: ibans},
-	{Name: "phone", Doc: "telephone numbers: international ones with +, and those of North America", number: phone},
-	{Name: "ip", Doc: "addresses of IP, versions 4 and 6", find: ip6s, number: ip4},
+	{Name: "phone", Doc: "telephone numbers: international ones with +, and those of North America", number: phone, digits: 8},
+	{Name: "ip", Doc: "addresses of IP, versions 4 and 6", find: ip6s, number: ip4, digits: 4},
 	{Name: "jwt", Doc: "JSON web tokens", find: jwts},
 	{Name: "key", Doc: "keys of clouds and services, private keys in PEM", find: keys},
 }
@@ -53,6 +54,7 @@ func Named(name string) (Pattern, bool) {
 type Set struct {
 	finds   []located
 	numbers []located // found in one walk over all digits
+	fewest  int       // digits that any of them needs
 }
 
 // A located pattern is one of a set.
@@ -71,6 +73,9 @@ func New(all ...Pattern) *Set {
 		}
 		if p.number != nil {
 			s.numbers = append(s.numbers, located{p, kind})
+			if s.fewest == 0 || p.digits < s.fewest {
+				s.fewest = p.digits
+			}
 		}
 	}
 	return s

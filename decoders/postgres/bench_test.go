@@ -2,9 +2,11 @@ package postgres_test
 
 import (
 	"bytes"
+	"strings"
 	"testing"
 
 	"agentd.dev/decoders"
+	ways "agentd.dev/decoders/masks"
 	"agentd.dev/decoders/postgres"
 )
 
@@ -75,5 +77,69 @@ func BenchmarkRows(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		play(b, d, decoders.FromServer, rows)
+	}
+}
+
+// BenchmarkMaskRows is a result of rows of 1 kB that streams, in reads of 64 kB,
+// to a session without masks, with one column masked, and searched.
+func BenchmarkMaskRows(b *testing.B) {
+	const prose = "The quick brown fox jumps over the lazy dog, and it was 7 o'clock on a Sunday; nobody paid more than 12.50 for it. "
+	text := strings.Repeat(prose, 9)[:1000]
+	hit := text[:500] + " ada@example.com " + text[517:]
+	description := msg('T', int16(3), "id", 0, int32(16384), int16(1), int32(23), int16(4), int32(-1), int16(0),
+		"note", 0, int32(16384), int16(2), int32(25), int16(-1), int32(-1), int16(0),
+		"email", 0, int32(16384), int16(3), int32(25), int16(-1), int32(-1), int16(0))
+	row := func(text string) []byte {
+		return msg('D', int16(3), int32(4), "4711", int32(len(text)), text, int32(15), "nobody@nowhere-")
+	}
+	rows := func(every int) []byte {
+		var all []byte
+		for i := 0; len(all) < 63<<10; i++ {
+			if every > 0 && i%every == 0 {
+				all = append(all, row(hit)...)
+				continue
+			}
+			all = append(all, row(text)...)
+		}
+		return all
+	}
+	column := decoders.Want{Columns: []decoders.ColumnName{{Schema: "public", Table: "t", Column: "email"}}}
+	search := []decoders.Mask{{Index: decoders.EveryColumn, Search: searchFor(ways.Text("[masked]"))}}
+	for _, bb := range []struct {
+		name   string
+		want   decoders.Want
+		search []decoders.Mask
+		way    decoders.Way
+		every  int
+	}{
+		{"plain", decoders.Want{}, nil, nil, 0},
+		{"column/text", column, nil, ways.Text("[masked]"), 0},
+		{"column/hash", column, nil, ways.Hash{Key: testKey}, 0},
+		{"patterns/none found", decoders.Want{}, search, nil, 0},
+		{"patterns/1 of 8 rows", decoders.Want{}, search, nil, 8},
+		{"patterns/each row", decoders.Want{}, search, nil, 1},
+	} {
+		b.Run(bb.name, func(b *testing.B) {
+			d := postgres.Protocol.New(bb.want)
+			play(b, d, decoders.FromClient, startup("user", "u"))
+			if bb.search != nil {
+				d.(decoders.Masker).Mask(bb.search)
+			}
+			play(b, d, decoders.FromServer, join(msg('R', int32(0)), msg('Z', "I")))
+			if len(bb.want.Columns) > 0 {
+				play(b, d, decoders.FromServer, join(catalogueRow("16384", "3", "public", "t", "email"), msg('C', "SELECT 1", 0), msg('Z', "I")))
+			}
+			play(b, d, decoders.FromClient, msg('Q', "select id, note, email from t", 0))
+			play(b, d, decoders.FromServer, description)
+			if bb.way != nil {
+				d.(decoders.Masker).Mask([]decoders.Mask{{Index: 2, Name: "rule", Way: bb.way}})
+			}
+			buf := rows(bb.every)
+			b.SetBytes(int64(len(buf)))
+			b.ReportAllocs()
+			for b.Loop() {
+				play(b, d, decoders.FromServer, buf)
+			}
+		})
 	}
 }

@@ -97,7 +97,6 @@ func (d *decoder) lookCopied(s *slot, count int, binary bool) (*shape, error) {
 	if d.encoding.foreign && !binary {
 		return nil, fmt.Errorf("protected columns cannot be copied out in client_encoding %s: use UTF8, or the binary format", d.encoding.name)
 	}
-	d.copyingOut.form = copyForm{}
 	if l != nil && statement < len(l.results) {
 		d.copyingOut.form = l.results[statement].form
 	}

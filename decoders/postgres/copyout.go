@@ -21,7 +21,10 @@ type copying struct {
 
 	shape  *shape // nil if no column of it is protected
 	form   copyForm
+	formed bool // form is known
 	header bool // the names of columns are still to come
+
+	value, replacement []byte // room for one field
 }
 
 // copySignature opens the binary form; flags and the length of an extension
@@ -58,8 +61,11 @@ func (d *decoder) copyOut(s *slot, m message) (turn, error) {
 	if err != nil {
 		return walk, err
 	}
-	c := copying{binary: m.buf[headerLen] != 0}
-	d.copyingOut = c
+	c := &d.copyingOut
+	*c = copying{binary: m.buf[headerLen] != 0, value: c.value, replacement: c.replacement}
+	if s.reading.facts != nil {
+		c.form, c.formed = formOf(s.reading.facts)
+	}
 	if !d.masking() {
 		return walk, nil
 	}
@@ -94,47 +100,72 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	if masks && !m.first {
 		return flush, nil
 	}
-	state := d.copyingOut
-	if state.binary {
-		out, spans, err := d.copyBinary(d.server.out[:0], s, m)
-		if err != nil {
-			return walk, err
-		}
-		d.server.out = out
-		if !spans {
-			s.result.Bytes += int64(m.size)
-			return walk, nil
-		}
-		if !m.first {
-			d.copyingOut = state
-			return flush, nil
-		}
-	} else {
-		body := m.body()
-		if masks {
-			var err error
-			if d.copyRoom.row, err = d.maskCopied(d.copyRoom.row[:0], s, body); err != nil {
-				return walk, err
-			}
-			body = d.copyRoom.row
-		}
-		switch found := d.search != nil && d.findEscaped(body); {
-		case !found && masks:
-			d.server.out = finish(append(begin(d.server.out[:0], 'd'), body...), 0)
-		case !found:
-			s.result.Bytes += int64(m.size)
-			return walk, nil
-		case !m.first:
-			return flush, nil
-		default:
-			s.countSpans(d.room0.spans, d.search)
-			out := d.copyText(begin(d.server.out[:0], 'd'), body, d.room0.spans)
-			d.server.out = finish(out, 0)
-		}
+	found, err := d.replaceCopied(s, m, masks)
+	switch {
+	case err != nil:
+		return walk, err
+	case found && !m.first:
+		return flush, nil
 	}
 	s.result.Bytes += int64(m.size)
+	d.copyingOut.headed = true
+	if !found {
+		return walk, nil
+	}
 	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.out}
 	return alone, nil
+}
+
+// replaceCopied reports whether something in a row is replaced, and makes the
+// row without it in d.server.out. What is found is counted if the row is the
+// first of its step: otherwise it comes again.
+func (d *decoder) replaceCopied(s *slot, m message, masks bool) (replaced bool, err error) {
+	body := m.body()
+	if !m.first {
+		s = nil
+	}
+	if d.copyingOut.binary {
+		d.server.out, replaced, err = d.copyBinary(d.server.out[:0], s, body)
+		return replaced, err
+	}
+	if masks {
+		if d.copyRoom.row, err = d.maskCopied(d.copyRoom.row[:0], s, body); err != nil {
+			return false, err
+		}
+		body = d.copyRoom.row
+	}
+	out, found := begin(d.server.out[:0], 'd'), false
+	if d.search != nil {
+		out, found = d.searchCopied(out, s, body)
+	}
+	if !found {
+		out = append(out[:headerLen], body...)
+	}
+	d.server.out = finish(out, 0)
+	return found || masks, nil
+}
+
+// searchCopied appends a row of text or CSV with what is found in it replaced,
+// and reports whether there was something. It counts for s, if that is not nil.
+func (d *decoder) searchCopied(dst []byte, s *slot, row []byte) (out []byte, found bool) {
+	from := len(dst)
+	formed := d.copyingOut.formed
+	plain := d.findEscaped(row)
+	if !plain && (!formed || !bytes.Contains(row, []byte(`\x`))) {
+		return dst, false
+	}
+	if formed {
+		dst, found = d.copyFields(dst, row, s)
+	}
+	if found || !plain {
+		return dst, found
+	}
+	// Its form is not known, or what was found is of several fields.
+	d.findEscaped(row)
+	if s != nil {
+		s.countSpans(d.room0.spans, d.search)
+	}
+	return d.copyText(dst[:from], row, d.room0.spans), true
 }
 
 // findEscaped looks for what is found in a row of text or CSV, as it stands and
@@ -224,10 +255,8 @@ func (d *decoder) copyText(dst, row []byte, spans []decoders.Span) []byte {
 var errCopy = errors.New("what the server copies out in binary form cannot be followed")
 
 // copyBinary appends a CopyData with what is found in its fields replaced, and
-// reports whether there was something. It counts only what is not to come
-// again.
-func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bool, err error) {
-	body := m.body()
+// reports whether there was something. It counts for s, if that is not nil.
+func (d *decoder) copyBinary(dst []byte, s *slot, body []byte) (out []byte, hit bool, err error) {
 	from := len(dst)
 	dst = begin(dst, 'd')
 	if !d.copyingOut.headed {
@@ -241,7 +270,6 @@ func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bo
 		}
 		dst = append(dst, body[:n]...)
 		body = body[n:]
-		d.copyingOut.headed = true
 	}
 	for len(body) > 0 {
 		if len(body) < 2 {
@@ -267,7 +295,7 @@ func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bo
 				dst = append(dst, body[:len(body)-len(rest)]...)
 			} else {
 				var found bool
-				dst, found = d.copyField(dst, s, value, m.first)
+				dst, found = d.copyField(dst, s, value)
 				hit = hit || found
 			}
 			body = rest
@@ -278,14 +306,14 @@ func (d *decoder) copyBinary(dst []byte, s *slot, m message) (out []byte, hit bo
 
 // copyField appends a field of a type that is not known, with its length, and
 // with what is found in it replaced; it reports whether there was something.
-func (d *decoder) copyField(dst []byte, s *slot, value []byte, counts bool) ([]byte, bool) {
+func (d *decoder) copyField(dst []byte, s *slot, value []byte) ([]byte, bool) {
 	t := typed{kind: guess(value), oid: 25}
 	text, known := d.room0.find(t.kind, asBinary, value, d.search)
 	if len(d.room0.spans) == 0 {
 		dst = binary.BigEndian.AppendUint32(dst, uint32(len(value)))
 		return append(dst, value...), false
 	}
-	if counts {
+	if s != nil {
 		s.countSpans(d.room0.spans, d.search)
 	}
 	return sized(dst, func(dst []byte) ([]byte, bool) {

@@ -36,11 +36,6 @@ func (f *formats) at(column int) format {
 	return format(f.each[column])
 }
 
-// set takes over other formats.
-func (f *formats) set(other *formats) {
-	f.all, f.each = other.all, append(f.each[:0], other.each...)
-}
-
 // read reads format codes: none for text, one for all, or one for each column.
 func (f *formats) read(codes []byte) {
 	f.all, f.each = asText, f.each[:0]

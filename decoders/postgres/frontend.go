@@ -454,6 +454,9 @@ func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 	st.refs++
 	s.statement = st
 	s.reading = st.reading
+	if d.tainted && s.reading.effect&indirect != 0 { // it may have been prepared before
+		s.reading.blur()
+	}
 	st.asked, st.askedEpoch = d.queue.tail-1, d.epoch
 }
 

@@ -169,6 +169,10 @@ func (w *weighing) remodels(s *sql.Statement, used []decoders.Column) {
 		return
 	}
 	switch s.Kind {
+	case "CreateForeignTableStmt", "ImportForeignSchemaStmt", "CreateForeignServerStmt", "AlterForeignServerStmt",
+		"CreateUserMappingStmt", "AlterUserMappingStmt", "CreateFdwStmt", "AlterFdwStmt",
+		"CreatePublicationStmt", "AlterPublicationStmt", "CreateSubscriptionStmt":
+		w.expose(decoders.Carries, "what it makes could read or send them under names that no rule has", or(used, w.wanted))
 	case "CreateTableAsStmt", "SelectStmt": // its moves say
 	case "ViewStmt", "IndexStmt":
 		if len(used) > 0 {

@@ -122,6 +122,9 @@ var reads = []struct {
 	{"select encode(convert_to(email, 'utf8'), 'hex') from people where id = 1", []string{"***"}},
 	{"select mail from contacts where contact = 1", []string{"***"}},
 	{"select plain || 'x' from contacts", nil},
+	{"select current_setting('server_encoding')", []string{"UTF8"}},
+	{"create foreign table f (email text) server loop options (table_name 'people')", nil},
+	{"create publication everything for all tables", nil},
 	{"select upper(x) from people as p(a, b, x)", nil},
 	{"select upper((p).email), (p.*).salary + 1 from people p", nil},
 	{"select upper(t.email) from (select (p).* from people p) t", nil},
@@ -398,6 +401,34 @@ func TestNamesThatChangeTheirMeaningStayMasked(t *testing.T) {
 			for _, err := range p.failures() {
 				t.Error(err)
 			}
+		}
+	}
+}
+
+// TestWhatWasPreparedBeforeItsCursorIsMasked: what FETCH and EXECUTE show is
+// known only when they run.
+func TestWhatWasPreparedBeforeItsCursorIsMasked(t *testing.T) {
+	database := people(t)
+	for _, tt := range []struct{ prepared, made string }{
+		{"fetch all c", "declare c cursor with hold for select lower(email) from people where id = 1"},
+		{"execute c", "prepare c as select lower(email) from people where id = 1"},
+	} {
+		p := startProxy(t, protected, maskAll, 0)
+		c := dial(t, p.addr(), database)
+		c.send(join(parseMsg("f", tt.prepared), syncMsg()))
+		c.until('Z')
+		c.run(tt.made)
+		for range 2 {
+			c.send(join(bindMsg("", "f"), describeMsg('P', ""), executeMsg(""), syncMsg()))
+			for _, r := range c.until('Z') {
+				if leaks(r.body) {
+					t.Errorf("%s: %q shows a protected value", tt.prepared, r.body)
+				}
+			}
+		}
+		c.conn.Close()
+		for _, err := range p.failures() {
+			t.Error(err)
 		}
 	}
 }

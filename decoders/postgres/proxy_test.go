@@ -280,6 +280,7 @@ func (l *legs) keep(dir decoders.Dir, ev *decoders.Event, refused bool) {
 	e.Text = append([]byte(nil), ev.Text...)
 	e.Record = append([]byte(nil), ev.Record...)
 	e.Columns = append([]decoders.Column(nil), ev.Columns...)
+	e.Result.By = append([]decoders.Count(nil), ev.Result.By...)
 	l.proxy.mu.Lock()
 	defer l.proxy.mu.Unlock()
 	l.proxy.events = append(l.proxy.events, seen{dir, e, refused})

@@ -91,8 +91,10 @@ func (s *scratch) whole(dst []byte, t *typed, f format, value []byte, way decode
 	switch {
 	case t.kind.fit != nil:
 		t.kind.fit(s.replacement, text)
+	case t.kind.opaque && !hides(way, text):
+		return dst, false
 	case t.kind.document:
-		if !hides(way, text) {
+		if scalar := len(text) > 0 && text[0] != '{' && text[0] != '['; !scalar && !hides(way, text) {
 			return dst, false
 		}
 		s.element = quoteJSON(s.element[:0], s.replacement)
@@ -101,14 +103,11 @@ func (s *scratch) whole(dst []byte, t *typed, f format, value []byte, way decode
 	return s.write(dst, t, f, s.replacement)
 }
 
-// hides reports whether a way keeps nothing of a document but of a single
-// string or number: what keeps the last letters would keep braces.
+// hides reports whether a way keeps nothing of a value: it is a digest, or the
+// same for all.
 func hides(way decoders.Way, text []byte) bool {
 	if _, digest := way.(decoders.Digest); digest {
 		return true
-	}
-	if len(text) > 0 && text[0] != '{' && text[0] != '[' {
-		return false
 	}
 	var room [2][64]byte
 	a, _ := way.Append(room[0][:0], nil)

@@ -54,6 +54,33 @@ func readTimestamp(dst, b []byte) ([]byte, bool) {
 	return time.UnixMicro(micros).Add(epochUnix*time.Second).UTC().AppendFormat(dst, timeForm), true
 }
 
+// readZoned is readTimestamp for one with a zone.
+func readZoned(dst, b []byte) ([]byte, bool) {
+	dst, ok := readTimestamp(dst, b)
+	if ok && dst[len(dst)-1] != 'y' {
+		dst = append(dst, "+00"...)
+	}
+	return dst, ok
+}
+
+// showTimestamp and showZoned write a point in time in full, as a server does
+// with DateStyle ISO and in UTC.
+func showTimestamp(dst, text []byte) ([]byte, bool) {
+	b, ok := writeTimestamp(nil, text)
+	if !ok {
+		return dst, false
+	}
+	return readTimestamp(dst, b)
+}
+
+func showZoned(dst, text []byte) ([]byte, bool) {
+	b, ok := writeZoned(nil, text)
+	if !ok {
+		return dst, false
+	}
+	return readZoned(dst, b)
+}
+
 // writeTimestamp appends a point in time from its ISO form, or a date's.
 func writeTimestamp(dst, text []byte) ([]byte, bool) {
 	return pointInTime(dst, text, timeForm, dayForm)

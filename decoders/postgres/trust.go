@@ -55,8 +55,7 @@ func builtin(name string) trust {
 	return sound
 }
 
-// readers run statements of which the text is a value, or read large objects,
-// which have what was put there.
+// readers run statements of which the text is a value.
 var readers = set("ts_stat", "ts_rewrite")
 
 // idle are functions that are volatile because what they return changes, and

@@ -20,8 +20,8 @@ type kind struct {
 	// read appends the text of a value in binary form, write the binary form
 	// of a text; each is false if that is none.
 	read, write func(dst, from []byte) ([]byte, bool)
-	// canon appends the text of which the finders and ways see something from
-	// a value in text format, and shown turns that back. Nil: the value as it is.
+	// canon appends the text that finders and ways see, from a value in text
+	// format, and shown the value in text format from that. Nil: they are alike.
 	canon, shown func(dst, text []byte) ([]byte, bool)
 	// fit makes a replacement of digits one of the type, in place.
 	fit func(replacement, was []byte)
@@ -29,6 +29,9 @@ type kind struct {
 	digest func(dst []byte, sum *[16]byte) []byte
 	// document: a value is JSON.
 	document bool
+	// opaque: a part of a value tells nearly as much as all of it, so that no
+	// part of it may be kept.
+	opaque bool
 	// element is the kind of an array's elements.
 	element *kind
 }
@@ -41,9 +44,9 @@ var kinds = map[uint32]*kind{
 	700: {read: readFloat4, write: writeFloat4}, 701: {read: readFloat8, write: writeFloat8},
 	1700: &numeric,
 	1082: {read: readDate, write: writeDate},
-	1114: {read: readTimestamp, write: writeTimestamp},
-	1184: {read: readTimestamp, write: writeZoned},
-	2950: {read: readUUID, write: writeUUID, digest: digestUUID},
+	1114: {read: readTimestamp, write: writeTimestamp, shown: showTimestamp},
+	1184: {read: readZoned, write: writeZoned, shown: showZoned},
+	2950: {read: readUUID, write: writeUUID, digest: digestUUID, opaque: true},
 	17:   {read: same, write: same, canon: readBytea, shown: showBytea, digest: digestBytes},
 	869:  {read: readInet, write: writeInet}, 650: {read: readInet, write: writeCIDR},
 	114: &document, 3802: {read: readJSONB, write: writeJSONB, document: true},

@@ -16,6 +16,7 @@ socket: %[1]s/agentd.sock
 metrics: ""
 capture: {root: %[2]s, pins: %[1]s/bpf/agentd}
 policies: [%[1]s/policy.yaml]
+credentials: [{name: connector, user: connector, password: {file: %[1]s/password}}]
 targets: [{name: bench, address: "127.0.0.1:%[3]d", protocol: postgres, default: allow}]
 `
 
@@ -28,9 +29,27 @@ const agentdPolicy = `rules:
     message: Dropping tables needs a person.
   - name: hide-fillers
     on: result
+    when: workload.name != "plain"
     columns: [pgbench_accounts.filler, pgbench_history.filler]
     do: mask
     with: "***"
+  - name: hide-addresses
+    on: result
+    when: workload.name == "masked"
+    columns: [bulk.email]
+    do: mask
+    with: "***"
+  - name: find-everything
+    on: result
+    when: workload.name == "searched"
+    find: [email, card, ssn, iban, phone, ip, jwt, key]
+    do: mask
+    with: "***"
+  - name: connect-for-it
+    on: login
+    when: workload.name == "assumed"
+    do: assume
+    credential: connector
 `
 
 // startAgentd starts the daemon on a control group of its own, with a rule that
@@ -61,6 +80,9 @@ func startAgentd(b *bench, c *contender) error {
 		return err
 	}
 	if err := os.WriteFile(policy, []byte(agentdPolicy), 0o600); err != nil {
+		return err
+	}
+	if err := os.WriteFile(filepath.Join(b.dir, "password"), []byte(connectorPassword), 0o600); err != nil {
 		return err
 	}
 	c.prefix = []string{filepath.Join(b.root, "bin/agentctl"), "--socket", filepath.Join(b.dir, "agentd.sock"), "run", "--"}

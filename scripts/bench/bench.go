@@ -20,6 +20,16 @@ type bench struct {
 	port       int        // the server's
 	server     *contender // the server itself, which answers as one
 	contenders []*contender
+	drain      string // path of the program that reads long results
+}
+
+// contender returns the one of that name, nil if it does not take part.
+func (b *bench) contender(name string) *contender {
+	i := slices.IndexFunc(b.contenders, func(c *contender) bool { return c.name == name })
+	if i < 0 {
+		return nil
+	}
+	return b.contenders[i]
 }
 
 // newBench starts everything. It returns what there is to clear even if it
@@ -70,7 +80,7 @@ func (b *bench) startServer(ctx context.Context, scale int) error {
 	if out, err := fill.CombinedOutput(); err != nil {
 		return fmt.Errorf("fill pgbench's tables: %w\n%s", err, out)
 	}
-	return nil
+	return b.requirePassword(ctx)
 }
 
 // start starts a contender, if it is a program, and waits until it answers.

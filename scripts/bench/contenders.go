@@ -39,6 +39,15 @@ func (c *contender) command(ctx context.Context, args ...string) *exec.Cmd {
 	return cmd
 }
 
+// commandAs is command for a client that agentd is to know by a name.
+func (c *contender) commandAs(ctx context.Context, workload string, args ...string) *exec.Cmd {
+	named := *c
+	if n := len(c.prefix); n > 0 && workload != "" {
+		named.prefix = append(append([]string{}, c.prefix[:n-1]...), "--name", workload, "--")
+	}
+	return named.command(ctx, args...)
+}
+
 const haproxyConfig = `# for %[3]s
 global
 	maxconn 1000

@@ -36,6 +36,8 @@ type plan struct {
 	clients  []int
 	only     []string // contenders; all if empty
 	sessions int      // how many at once for the last measurement of memory
+	rows     int      // of 1 KB, for bulk results
+	connect  bool     // measure logins, too
 }
 
 func run() error {
@@ -47,6 +49,8 @@ func run() error {
 	flag.DurationVar(&p.time, "time", 5*time.Second, "how long a run takes, in whole seconds")
 	flag.IntVar(&p.scale, "scale", 10, "scale of pgbench's tables")
 	flag.IntVar(&p.sessions, "sessions", 100, "sessions at once when memory is measured, 0 for not")
+	flag.IntVar(&p.rows, "rows", 500_000, "rows of 1 KB to read in bulk, 0 for not")
+	flag.BoolVar(&p.connect, "connect", true, "measure logins, too")
 	flag.Parse()
 	p.modes = strings.Split(*modes, ",")
 	if *only != "" {
@@ -85,6 +89,20 @@ func (p *plan) run(ctx context.Context) (err error) {
 		return err
 	}
 	results.print(os.Stdout, p)
+	if p.rows > 0 {
+		flows, err := p.bulk(ctx, b)
+		if err != nil {
+			return err
+		}
+		printBulk(os.Stdout, p, flows)
+	}
+	if p.connect {
+		logins, err := p.connects(ctx, b)
+		if err != nil {
+			return err
+		}
+		printConnects(os.Stdout, p, logins)
+	}
 	return nil
 }
 

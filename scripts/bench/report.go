@@ -32,7 +32,7 @@ func (r results) median(c cell) (m result, ok bool) {
 	}, true
 }
 
-func middle(runs []result, of func(result) float64) float64 {
+func middle[T any](runs []T, of func(T) float64) float64 {
 	var values []float64
 	for _, r := range runs {
 		values = append(values, of(r))

@@ -145,7 +145,7 @@ func figuredQuery(link *pg.SubLink, depth int) (name string, good int, sure bool
 	if isStar(t.GetVal().GetColumnRef().GetFields()) || isStar(t.GetVal().GetAIndirection().GetIndirection()) {
 		return "", 0, false
 	}
-	name, good, sure = figured(t.GetVal(), depth+1)
+	name, _, sure = figured(t.GetVal(), depth+1)
 	if name == "" {
 		return "?column?", 2, sure
 	}

@@ -146,6 +146,9 @@ func (g *generator) simple(kinds []string, outer *visible, named bool) (string, 
 		if g.chance(10) {
 			e = g.window(kind, v)
 		}
+		if kind == "text" && g.chance(8) { // as many rows as it says
+			e = "regexp_split_to_table(" + e + ", '')"
+		}
 		t, c := g.target(e, kind, named)
 		targets, columns = append(targets, t), append(columns, c)
 	}

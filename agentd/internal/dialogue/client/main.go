@@ -9,13 +9,14 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log"
-	"net"
 	"os"
 	"sync"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/pgproto3"
 
 	"agentd.dev/agentd/internal/dialogue"
 )
@@ -63,6 +64,13 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 	for name, value := range s.Parameters {
 		config.RuntimeParams[name] = value
 	}
+	// pgconn may be reading in the background still when the connection is
+	// taken from it: what it has read comes from its own reader.
+	var reader io.Reader
+	config.BuildFrontend = func(r io.Reader, w io.Writer) *pgproto3.Frontend {
+		reader = r
+		return pgproto3.NewFrontend(r, w)
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), patient)
 	defer cancel()
 	login, err := pgconn.ConnectConfig(ctx, config)
@@ -85,7 +93,7 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 		if _, err := c.Conn.Write(turn); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
-		if answer.Messages, err = answered(c.Conn, due(turn)); err != nil {
+		if answer.Messages, err = answered(reader, due(turn)); err != nil {
 			return err
 		}
 		answer.Took = time.Since(began)
@@ -109,12 +117,12 @@ func due(turn []byte) int {
 
 // answered reads until so many ReadyForQuery have come, or the server waits for
 // the data of a COPY.
-func answered(c net.Conn, due int) ([]byte, error) {
+func answered(r io.Reader, due int) ([]byte, error) {
 	var heard []byte
 	walked := 0
 	buf := make([]byte, 64<<10)
 	for due > 0 {
-		n, err := c.Read(buf)
+		n, err := r.Read(buf)
 		heard = append(heard, buf[:n]...)
 		rest := dialogue.Walk(heard[walked:], func(kind byte, _ []byte) {
 			switch kind {
