@@ -42,7 +42,7 @@ const agentdPolicy = `rules:
   - name: find-everything
     on: result
     when: workload.name == "searched"
-    find: [email, card, ssn, iban, phone, ip, jwt, cloud]
+    find: [email, card, ssn, iban, phone, ip, jwt, key]
     do: mask
     with: "***"
   - name: connect-for-it
