@@ -2,10 +2,6 @@ package agentd_test
 
 // stillOpen are the ways that are open today, by why they are: each as "group, name".
 var stillOpen = map[string][]string{
-	"foreign tables are not refused": {
-		"functions that ask by themselves, a foreign table of the agent's, after a commit",
-		"functions that ask by themselves, a foreign table of the agent's, an expression",
-	},
 	"not every predicate is refused": {
 		"functions the agent makes, a domain whose check fails",
 		"guesses, LIMIT",
