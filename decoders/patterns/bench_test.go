@@ -24,6 +24,7 @@ var (
 		{"prose", prose},
 		{"repeated", strings.Repeat("x", 1024)},
 		{"hex", hexed},
+		{"mixed", strings.Repeat(hexed[:32]+" lorem ipsum dolor, ", 20)[:1024]},
 		{"capitals", strings.ToUpper(prose)},
 		{"json", strings.Repeat(`{"id": 4711, "name": "Somebody", "at": "2024-05-17T12:30:45Z", "amount": -12.5, "tags": ["a_b", "c-d"]}, `, 10)[:1024]},
 	}

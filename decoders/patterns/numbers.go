@@ -28,7 +28,7 @@ func (s *Set) walk(dst []decoders.Span, text []byte) []decoders.Span {
 			to++
 		}
 		end, i = to, to
-		if digits >= s.fewest {
+		if digits >= s.fewest && to-from >= shortest {
 			dst = s.look(dst, text, from, to, digits)
 		}
 	}

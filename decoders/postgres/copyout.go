@@ -63,7 +63,7 @@ func (d *decoder) copyOut(s *slot, m message) (turn, error) {
 	}
 	c := &d.copyingOut
 	*c = copying{binary: m.buf[headerLen] != 0, value: c.value, replacement: c.replacement}
-	if s.reading.facts != nil {
+	if d.search != nil && s.reading.facts != nil {
 		c.form, c.formed = formOf(s.reading.facts)
 	}
 	if !d.masking() {
