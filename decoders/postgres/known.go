@@ -1,7 +1,6 @@
 package postgres
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -73,20 +72,8 @@ const rowColumns = 12
 // add keeps one row of that answer. Definitions of views are cut into words by a.
 func (k *known) add(body []byte, a *sql.Analyzer) error {
 	var v [rowColumns]string
-	if len(body) < 2 || int(binary.BigEndian.Uint16(body)) != len(v) {
-		return errors.New("row has the wrong number of columns")
-	}
-	body = body[2:]
-	for i := range v {
-		if len(body) < 4 {
-			return errors.New("row is short")
-		}
-		n := int(int32(binary.BigEndian.Uint32(body)))
-		if n < 0 || n > len(body)-4 {
-			return errors.New("row has a value that is missing")
-		}
-		v[i] = string(body[4 : 4+n])
-		body = body[4+n:]
+	if err := values(v[:], body); err != nil {
+		return err
 	}
 	at, err := number(v[1])
 	if err != nil {

@@ -1,26 +1,22 @@
 package postgres
 
 import (
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash"
 	"strconv"
 
 	"agentd.dev/decoders"
-	"agentd.dev/decoders/sql"
 )
 
-const (
-	maxScopeRow  = 1 << 10  // four names and a letter
-	maxScopeRows = 64 << 10 // relations, and what is below them
-)
+// maxTries is how often something is asked when late cancels hit it.
+const maxTries = 3
 
-// A question is what the server is asked about its names, while it answers.
+// A question is what agentd itself asks the server, at a ReadyForQuery that the
+// client does not see before the answer is there: that of the answer stands for
+// it. It fails closed: without an answer the session ends.
 type question struct {
-	next  *sql.Scope
-	hash  hash.Hash
+	about string // what is asked, for errors: "what names mean"
 	seq   uint64
 	rows  int64
 	tries int
@@ -35,96 +31,84 @@ func (d *decoder) askOwn(n int) decoders.Step {
 	return d.askCatalogue(n)
 }
 
-// askScope drops n bytes and asks the server what names mean.
-func (d *decoder) askScope(n int) decoders.Step {
-	d.catalogue.half = false
-	d.server.out = append(append(begin(d.server.out[:0], query), scopeText...), 0)
+// pose drops n bytes and sends text in their place, as the next try of q.
+func (d *decoder) pose(q *question, about, text string, n int) decoders.Step {
+	d.server.out = append(append(begin(d.server.out[:0], query), text...), 0)
 	d.server.out = finish(d.server.out, 0)
 	d.seq++
-	d.scoping.question = question{
-		next: &sql.Scope{Relations: map[string]string{}, Shadows: map[string]bool{}},
-		hash: sha256.New(), seq: d.seq, tries: d.scoping.tries + 1,
-	}
-	d.server.event = decoders.Event{Kind: decoders.Own, Seq: d.seq, Text: []byte(scopeText), Record: []byte(scopeText)}
+	*q = question{about: about, seq: d.seq, tries: q.tries + 1}
+	d.server.event = decoders.Event{Kind: decoders.Own, Seq: d.seq, Text: []byte(text), Record: []byte(text)}
 	return decoders.Step{Op: decoders.Drop, N: n, Back: d.server.out, Event: &d.server.event}
 }
 
-// learnScope handles the answer. It fails closed: without one the session ends.
-func (d *decoder) learnScope(m message) (turn, error) {
-	q := &d.scoping.question
+// hear handles a message of the answer to q, of which add keeps each row. The
+// answer is complete, and m its ReadyForQuery, if done.
+func (d *decoder) hear(q *question, m message, maxRow int, add func(body []byte) error) (t turn, done bool, err error) {
 	switch m.typ {
 	case 'T', 'C':
 	case 'D':
-		if m.size > maxScopeRow {
-			return walk, fmt.Errorf("row of %d bytes about names", m.size)
+		if m.size > maxRow {
+			return walk, false, fmt.Errorf("row of %d bytes about %s", m.size, q.about)
 		}
 		if !m.whole() {
-			return d.need(m.size), nil
+			return d.need(m.size), false, nil
 		}
 		if !m.first {
-			return flush, nil
+			return flush, false, nil
 		}
-		if err := q.add(m.body()); err != nil {
-			return walk, fmt.Errorf("names: %w", err)
+		q.rows++
+		if err := add(m.body()); err != nil {
+			return walk, false, fmt.Errorf("%s: %w", q.about, err)
 		}
 	case 'E':
 		if len(m.buf) < min(m.size, maxError) {
-			return d.need(min(m.size, maxError)), nil
+			return d.need(min(m.size, maxError)), false, nil
 		}
 		f := parseFailure(m.body())
 		if string(f.code) != "57014" || q.tries >= maxTries {
-			return walk, fmt.Errorf("the server did not say what names mean: %s (%s)", f.message, f.code)
+			return walk, false, fmt.Errorf("the server did not say %s: %s (%s)", q.about, f.message, f.code)
 		}
 		q.again = true
 	case 'Z':
-		return d.scopeLearned(m)
+		return d.heard(q, m)
 	default:
-		return walk, fmt.Errorf("%w: message %q about names", errStep, m.typ)
+		return walk, false, fmt.Errorf("%w: message %q about %s", errStep, m.typ, q.about)
 	}
 	if !m.first {
-		return flush, nil
+		return flush, false, nil
 	}
 	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size}
-	return alone, nil
+	return alone, false, nil
 }
 
-// scopeLearned lets the client go on: this ReadyForQuery stands for the one
-// that was withheld.
-func (d *decoder) scopeLearned(m message) (turn, error) {
-	if m.size != headerLen+1 {
-		return walk, fmt.Errorf("ReadyForQuery of %d bytes", m.size)
+// heard handles the ReadyForQuery behind an answer.
+func (d *decoder) heard(q *question, m message) (t turn, done bool, err error) {
+	switch {
+	case m.size != headerLen+1:
+		return walk, false, fmt.Errorf("ReadyForQuery of %d bytes", m.size)
+	case !m.whole():
+		return d.need(m.size), false, nil
+	case !m.first:
+		return flush, false, nil
+	case !q.again:
+		return walk, true, nil
+	case m.buf[headerLen] != 'I':
+		return walk, false, errors.New("the question " + q.about + " was cancelled within a transaction")
 	}
-	if !m.whole() {
-		return d.need(m.size), nil
-	}
-	if !m.first {
-		return flush, nil
-	}
-	s := &d.scoping
-	if s.again {
-		if m.buf[headerLen] != 'I' {
-			return walk, errors.New("the question what names mean was cancelled within a transaction")
-		}
-		d.server.step = d.askScope(m.size)
-		return alone, nil
-	}
-	d.phase = running
-	s.tries, s.stale = 0, false
-	s.unsettled = s.unsettled && m.buf[headerLen] != 'I'
-	if sum := [sha256.Size]byte(s.hash.Sum(nil)); s.now == nil || sum != s.sum {
-		s.now, s.sum, s.resolved = s.next, sum, nil
-	}
-	s.next, s.hash = nil, nil
-	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: decoders.Result{
-		Rows: s.rows, Tag: "SELECT " + strconv.FormatInt(s.rows, 10),
+	d.server.step = d.askOwn(m.size)
+	return alone, false, nil
+}
+
+// tellAnswer makes the event that tells of the answer.
+func (d *decoder) tellAnswer(q *question) {
+	q.tries = 0
+	d.server.event = decoders.Event{Kind: decoders.Outcome, Seq: q.seq, Result: decoders.Result{
+		Rows: q.rows, Tag: "SELECT " + strconv.FormatInt(q.rows, 10),
 	}}
-	return tell, nil
 }
 
-// add keeps one row of the answer: what it is about, and up to four names.
-func (q *question) add(body []byte) error {
-	q.hash.Write(body)
-	var v [5]string
+// values cuts a row into its columns, none of which may be NULL.
+func values(v []string, body []byte) error {
 	if len(body) < 2 || int(binary.BigEndian.Uint16(body)) != len(v) {
 		return errors.New("row has the wrong number of columns")
 	}
@@ -140,67 +124,5 @@ func (q *question) add(body []byte) error {
 		v[i] = string(body[4 : 4+n])
 		body = body[4+n:]
 	}
-	if q.rows++; q.rows > maxScopeRows {
-		q.next.Unclear = fmt.Sprintf("the database has more than %d relations to tell apart", maxScopeRows)
-		return nil
-	}
-	s := q.next
-	switch v[0] {
-	case "path":
-		s.Path = append(s.Path, v[1])
-	case "current":
-		s.Current = v[1]
-	case "relation":
-		s.Relations[v[2]] = v[1]
-	case "child", "rule":
-		s.Reach(sql.Qualified{Schema: v[1], Name: v[2]}, sql.Qualified{Schema: v[3], Name: v[4]}, v[0] == "child")
-	case "function":
-		s.Shadows[v[1]] = true
-	default:
-		return fmt.Errorf("a row about %q", v[0])
-	}
 	return nil
 }
-
-// scopeText asks for the search path as it is in force, where the names of
-// relations are found in it first, the children of relations, what views and
-// rules are made of, and which names of built-in functions other schemas have. Every name and operator
-// is qualified, so that no search_path changes what it asks. Relations with an
-// OID below 16384 are the server's own; classes 1259 and 2618 are pg_class and
-// pg_rewrite.
-const scopeText = `/* agentd: what names mean */
-WITH path (n, oid, name) AS (
-  SELECT p.n, s.oid, CASE WHEN s.oid OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE s.nspname END
-  FROM pg_catalog.unnest(pg_catalog.current_schemas(true)) WITH ORDINALITY AS p (name, n)
-  JOIN pg_catalog.pg_namespace s ON s.nspname OPERATOR(pg_catalog.=) p.name
-), relation (name, schema) AS (
-  SELECT DISTINCT ON (c.relname) c.relname, p.name
-  FROM path p JOIN pg_catalog.pg_class c ON c.relnamespace OPERATOR(pg_catalog.=) p.oid
-  WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','v']::pg_catalog."char"[])
-    OR c.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND c.relkind OPERATOR(pg_catalog.<>) ALL (ARRAY['i','I','t']::pg_catalog."char"[])
-  ORDER BY c.relname, p.n
-), edge (what, up, low) AS (
-  SELECT 'child', i.inhparent, i.inhrelid FROM pg_catalog.pg_inherits i
-  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.inhparent
-  WHERE c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','f']::pg_catalog."char"[])
-  UNION SELECT 'rule', r.ev_class, d.refobjid
-  FROM pg_catalog.pg_depend d
-  JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) d.objid
-  WHERE d.classid OPERATOR(pg_catalog.=) 2618::pg_catalog.oid AND d.refclassid OPERATOR(pg_catalog.=) 1259::pg_catalog.oid
-    AND r.ev_class OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND d.refobjid OPERATOR(pg_catalog.<>) r.ev_class
-), answer (what, a, b, c, d, n) AS (
-  SELECT 'path', name::pg_catalog.text, '', '', '', n FROM path
-  UNION ALL SELECT 'current', pg_catalog.current_schema()::pg_catalog.text, '', '', '', 0 WHERE pg_catalog.current_schema() IS NOT NULL
-  UNION ALL SELECT 'relation', schema::pg_catalog.text, name::pg_catalog.text, '', '', 0 FROM relation
-  UNION ALL SELECT e.what, CASE WHEN u.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE un.nspname::pg_catalog.text END, u.relname::pg_catalog.text,
-      CASE WHEN l.relnamespace OPERATOR(pg_catalog.=) pg_catalog.pg_my_temp_schema() THEN 'pg_temp' ELSE ln.nspname::pg_catalog.text END, l.relname::pg_catalog.text, 0
-    FROM edge e
-    JOIN pg_catalog.pg_class u ON u.oid OPERATOR(pg_catalog.=) e.up
-    JOIN pg_catalog.pg_namespace un ON un.oid OPERATOR(pg_catalog.=) u.relnamespace
-    JOIN pg_catalog.pg_class l ON l.oid OPERATOR(pg_catalog.=) e.low
-    JOIN pg_catalog.pg_namespace ln ON ln.oid OPERATOR(pg_catalog.=) l.relnamespace
-  UNION ALL SELECT 'function', p.proname::pg_catalog.text, '', '', '', 0 FROM pg_catalog.pg_proc p
-    WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid AND p.pronamespace OPERATOR(pg_catalog.<>) 11::pg_catalog.oid
-    AND EXISTS (SELECT FROM pg_catalog.pg_proc b WHERE b.pronamespace OPERATOR(pg_catalog.=) 11::pg_catalog.oid AND b.proname OPERATOR(pg_catalog.=) p.proname)
-)
-SELECT what, a, b, c, d FROM answer ORDER BY what, n, a, b, c, d`

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"crypto/sha256"
+	"hash"
 	"slices"
 
 	"agentd.dev/decoders"
@@ -22,8 +23,10 @@ const (
 type scoping struct {
 	wanted bool // a rule asks for that
 	question
-	now *sql.Scope        // nil before the first answer
-	sum [sha256.Size]byte // of that answer
+	next *sql.Scope        // while the server answers
+	hash hash.Hash         // of what it said so far
+	now  *sql.Scope        // nil before the first answer
+	sum  [sha256.Size]byte // of that answer
 
 	stale     bool // a statement that may change the answer was sent since
 	unsettled bool // the end of the transaction may change it again
