@@ -5,7 +5,9 @@ import (
 	"encoding/hex"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"agentd.dev/agentd/internal/lab"
@@ -86,6 +88,37 @@ func TestStatementTooLongIsRefusedAtEverySize(t *testing.T) {
 	}
 	if log := server.Log(); strings.Contains(log, "drop table") {
 		t.Error("the refused statement reached the server")
+	}
+}
+
+// A session may make agentd keep one statement of the longest length that is
+// judged, and a little besides; not what is longer, however long.
+func TestMemoryOfASessionIsBoundedWhateverTheLengthOfItsStatements(t *testing.T) {
+	t.Parallel()
+	const sessions, limit, size = 8, 1 << 20, 64 << 20
+	server := lab.Postgres(t)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: strict, Target: server, Config: "limits: {statement: 1MiB}\n"})
+	file := filepath.Join(t.TempDir(), "statement.sql")
+	if err := os.WriteFile(file, []byte("select '"+strings.Repeat("x", size)+"';\nselect 'goes on';\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	before := agentd.Process.Peak(t)
+	var running sync.WaitGroup
+	for range sessions {
+		cmd := psql(server)
+		cmd.Args = append(cmd.Args, "-f", file)
+		cmd = agentd.Captured(t, cmd)
+		running.Go(func() {
+			if out, err := cmd.CombinedOutput(); err != nil || !strings.HasSuffix(string(out), "goes on\n") {
+				t.Errorf("psql: %v, printed %.300q", err, out)
+			}
+		})
+	}
+	running.Wait()
+	grown := agentd.Process.Peak(t) - before
+	t.Logf("%d sessions with a statement of %d MiB each: %d KiB more at most, %d KiB a session", sessions, size>>20, grown>>10, grown>>10/sessions)
+	if most := int64(sessions * (4*limit + 1<<20)); grown > most { // what is collected late is counted, too
+		t.Errorf("agentd grew by %d KiB, want %d at most", grown>>10, most>>10)
 	}
 }
 

@@ -40,6 +40,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Workloads:   d.workloadStatus(),
 		Targets:     d.Targets(),
 		Credentials: d.credentialStatus(ctx),
+		CA:          d.CA(),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",

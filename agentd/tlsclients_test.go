@@ -32,10 +32,7 @@ func TestClientsSeeNoDifferenceOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, client := range conversation.Clients {
-		switch {
-		case client.Name == "raw bytes": // knows no TLS
-			continue
-		case strings.HasPrefix(client.Name, "JDBC"), client.Name == "node-postgres": // configured in other ways
+		if client.Name == "raw bytes" { // knows no TLS
 			continue
 		}
 		t.Run(strings.ReplaceAll(client.Name, "/", " "), func(t *testing.T) {
@@ -55,6 +52,69 @@ func TestClientsSeeNoDifferenceOverTLS(t *testing.T) {
 }
 
 // PostgreSQL 17's clients can begin with TLS itself.
+
+// The two combinations that TestClientsSeeNoDifference and the test above leave.
+func TestClientsSeeNoDifferenceWhereOneLegAloneHasTLS(t *testing.T) {
+	t.Parallel()
+	ca := lab.NewAuthority(t)
+	server := lab.Postgres(t, lab.OverTLS(ca.Issue(t, lab.Issue{Name: "orders.internal", IPs: []string{"127.0.0.1"}}), ""))
+	server.SQL(t, conversation.Fixture)
+	for _, leg := range []struct{ name, tls, mode string }{
+		{"client", "{client: require, server: disable}", "PGSSLMODE=require"},
+		{"server", "{client: off, server: verify-full, name: orders.internal, ca: " + ca.File + "}", "PGSSLMODE=prefer"},
+	} {
+		agentd := lab.StartAgentd(t, lab.Setup{Policy: judged, Target: server, Open: true, TLS: leg.tls})
+		for _, client := range conversation.Clients {
+			switch client.Name {
+			case "psql", "pgbench prepared", "pgx pipeline", "lib/pq binary", "psycopg2", "node-postgres", "JDBC prepared":
+			default:
+				continue
+			}
+			t.Run(leg.name+" "+strings.ReplaceAll(client.Name, "/", " "), func(t *testing.T) {
+				direct, captured := client.Cmd(t, server), client.Cmd(t, server)
+				direct.Env = append(direct.Env, "PGSSLMODE=disable")
+				captured.Env = append(captured.Env, leg.mode)
+				want := client.Transcript(t, direct)
+				got := client.Transcript(t, agentd.Captured(t, captured))
+				if diff := conversation.Difference(got, want); diff != "" {
+					t.Errorf("captured differs from direct: %s", diff)
+				}
+			})
+		}
+	}
+}
+
+func TestDumpsAndBackupsComeThroughOverTLS(t *testing.T) {
+	t.Parallel()
+	ca := lab.NewAuthority(t)
+	server := lab.Postgres(t, lab.OverTLS(ca.Issue(t, lab.Issue{Name: "orders.internal", IPs: []string{"127.0.0.1"}}), ""),
+		lab.Access("hostssl all all all trust"), lab.Replication())
+	server.SQL(t, conversation.Fixture)
+	server.SQL(t, "alter role agent replication")
+	server.SQL(t, "create database restored owner agent")
+	agentd := lab.StartAgentd(t, lab.Setup{
+		Policy: replicating, Target: server, Open: true,
+		TLS: "{client: require, server: verify-full, name: orders.internal, ca: " + ca.File + "}",
+	})
+	ours := filepath.Join(t.TempDir(), "ours.crt")
+	if _, err := agentd.Ctl(t, "ca", "export", "--out", ours); err != nil {
+		t.Fatal(err)
+	}
+	captured := func(cmd *exec.Cmd) *exec.Cmd {
+		cmd.Env = append(cmd.Env, "PGSSLMODE=verify-full", "PGSSLROOTCERT="+ours)
+		return agentd.Captured(t, cmd)
+	}
+	want := dump(t, tool(server, "pg_dump", "--no-sync"))
+	got := dump(t, captured(tool(server, "pg_dump", "--no-sync")))
+	if diff := conversation.Difference(got, want); diff != "" {
+		t.Errorf("a dump through agentd differs from a direct one: %s", diff)
+	}
+	archive := filepath.Join(t.TempDir(), "archive")
+	run(t, captured(tool(server, "pg_dump", "--no-sync", "-Fc", "-f", archive)))
+	run(t, captured(tool(server, "pg_restore", "--exit-on-error", "-d", "restored", archive)))
+	run(t, captured(tool(server, "pg_basebackup", "-D", filepath.Join(t.TempDir(), "base"), "--no-sync", "-X", "stream", "-c", "fast")))
+}
+
 func TestTLSFromTheFirstByteComesThrough(t *testing.T) {
 	t.Parallel()
 	server := lab.Postgres(t, lab.Access("host all all all trust"))
@@ -200,6 +260,9 @@ func TestAKeyThatOthersCanReadIsRefused(t *testing.T) {
 	before, err := agentd.Ctl(t, "ca", "export")
 	if err != nil {
 		t.Fatal(err)
+	}
+	if status, err := agentd.Ctl(t, "status"); err != nil || !strings.Contains(status, "agentd CA of lab") {
+		t.Errorf("status says %s, %v; want the CA", status, err)
 	}
 	restart := func() error {
 		agentd.Process.Stop(unix.SIGTERM)

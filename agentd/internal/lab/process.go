@@ -5,8 +5,10 @@ package lab
 
 import (
 	"fmt"
+	"os"
 	"os/exec"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -96,4 +98,21 @@ func (p *Process) Stop(sig syscall.Signal) {
 		_ = p.Cmd.Process.Kill()
 		<-p.done
 	}
+}
+
+// Peak returns the most memory that the program has had so far, in bytes.
+func (p *Process) Peak(t testing.TB) int64 {
+	t.Helper()
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.Cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var kib int64
+		if _, err := fmt.Sscanf(line, "VmHWM: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	t.Fatal("no peak in /proc/PID/status")
+	return 0
 }
