@@ -510,9 +510,7 @@ func (d *decoder) bind(m message) (turn, error) {
 	if s != &d.scratch {
 		d.open(s, portalName, st)
 		s.portal.resolved, s.portal.unclear = meant.resolved, meant.unclassified
-		if err := d.learnFormats(&s.portal.formats, m, rest); err != nil {
-			return walk, err
-		}
+		d.learnFormats(&s.portal.formats, m, rest)
 	}
 	if !hide {
 		return walk, nil
@@ -522,16 +520,13 @@ func (d *decoder) bind(m message) (turn, error) {
 	return alone, nil
 }
 
-// learnFormats reads from a Bind how its results are written.
-func (d *decoder) learnFormats(f *formats, m message, rest []byte) error {
-	switch {
-	case !d.looking():
-		return nil
-	case !m.whole():
-		f.all = unknownFormat
-		return nil
+// learnFormats reads from a Bind how its results are written. A Bind that
+// cannot be read is for the server to refuse; if it did not, nothing of the
+// results would be shown.
+func (d *decoder) learnFormats(f *formats, m message, rest []byte) {
+	if d.looking() && (!m.whole() || f.bound(rest) != nil) {
+		*f = formats{all: unknownFormat}
 	}
-	return f.bound(rest)
 }
 
 // open keeps the portal that a Bind makes, for when the server accepts it.
