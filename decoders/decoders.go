@@ -311,6 +311,9 @@ type Digest interface {
 type Search struct {
 	Finder Finder
 	Kinds  []Kind // by Span.Kind
+	// Anything: it may find something in any value, dates and small numbers
+	// included, as expressions of users do.
+	Anything bool
 }
 
 // A Kind is one kind of what a Search finds.

@@ -95,6 +95,8 @@ func search(rules []*rule) *decoders.Search {
 		for _, p := range r.find {
 			kind := decoders.Kind{Name: p.Name, Way: r.way}
 			i := slices.IndexFunc(all, func(other patterns.Pattern) bool { return other.Name == p.Name && other.Doc == p.Doc })
+			_, named := patterns.Named(p.Name)
+			s.Anything = s.Anything || !named
 			switch {
 			case i < 0:
 				all = append(all, p)

@@ -13,6 +13,11 @@ var (
 	errNoLimit    = errors.New("requests of this protocol cannot be limited")
 )
 
+// minDirect is how much a decoder must send in place of something for that to
+// be written from where it is: a batch of rows is, for which a copy is what
+// costs most.
+const minDirect = 16 << 10
+
 // pump moves data, in direction d, as the decoder's steps say. It returns how
 // many bytes were used up; an error is the decoder's.
 func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err error) {
@@ -47,7 +52,11 @@ func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err erro
 			return pos, errNoProgress
 		}
 		if step.Op == decoders.Ask || len(step.Out) > 0 {
-			dst.push(data[run:pos])
+			if len(step.Out) >= minDirect {
+				l.send(s, dst, data[run:pos])
+			} else {
+				dst.push(data[run:pos])
+			}
 			run = pos
 		}
 		src.rest, src.discard = step.N, step.Op == decoders.Drop
@@ -59,7 +68,11 @@ func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err erro
 			l.tell(s, step.Event)
 		}
 		if !src.discard || step.Op == decoders.Drop {
-			dst.push(step.Out)
+			if len(step.Out) >= minDirect {
+				l.send(s, dst, step.Out)
+			} else {
+				dst.push(step.Out)
+			}
 		}
 		src.push(step.Back)
 	}

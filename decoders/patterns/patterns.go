@@ -27,18 +27,19 @@ type Pattern struct {
 	// group. To is 0 if they begin nothing.
 	number func(text []byte, at int) (from, to int)
 	digits int // that a number has at least
+	least  int // bytes that a find has at least
 }
 
 // All are the patterns that have a name of their own.
 var All = []Pattern{
-	{Name: "email", Doc: "addresses of electronic mail", find: emails},
+	{Name: "email", Doc: "addresses of electronic mail", find: emails, least: len("a@b.cd")},
 	{Name: "card", Doc: "numbers of payment cards, with spaces or dashes, with right check digits", number: card, digits: minCard},
 	{Name: "ssn", Doc: "social security numbers of the United States, with dashes or spaces", number: ssn, digits: 9},
-	{Name: "iban", Doc: "international bank account numbers, in capitals, with right check digits", find: ibans},
+	{Name: "iban", Doc: "international bank account numbers, in capitals, with right check digits", find: ibans, least: minIBAN},
 	{Name: "phone", Doc: "telephone numbers: international ones with +, and those of North America", number: phone, digits: 8},
-	{Name: "ip", Doc: "addresses of IP, versions 4 and 6", find: ip6s, number: ip4, digits: 4},
-	{Name: "jwt", Doc: "JSON web tokens", find: jwts},
-	{Name: "key", Doc: "keys of clouds and services, private keys in PEM", find: keys},
+	{Name: "ip", Doc: "addresses of IP, versions 4 and 6", find: ip6s, least: len("::1"), number: ip4, digits: 4},
+	{Name: "jwt", Doc: "JSON web tokens", find: jwts, least: len("e30x.a.")},
+	{Name: "key", Doc: "keys of clouds and services, private keys in PEM", find: keys, least: len("xoxb-0123456789")},
 }
 
 // Named returns the pattern of that name.
@@ -87,6 +88,9 @@ func (s *Set) Find(dst []decoders.Span, text []byte) []decoders.Span {
 	base := len(dst)
 	sorted := true
 	for i := range s.finds {
+		if len(text) < s.finds[i].least {
+			continue
+		}
 		before := len(dst)
 		dst = s.finds[i].find(dst, text, s.finds[i].kind)
 		sorted = sorted && (before == base || len(dst) == before)

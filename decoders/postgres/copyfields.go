@@ -3,25 +3,41 @@ package postgres
 import (
 	"bytes"
 	"encoding/json"
+
+	"agentd.dev/decoders"
 )
 
-// copyFields appends a row of text or CSV with what is found in its fields
-// replaced, and reports whether there was something. It counts for s, if that
-// is not nil.
-func (d *decoder) copyFields(dst, row []byte, s *slot) (out []byte, found bool) {
+// copyFields appends a row of text or CSV, in which something is found in those
+// places, with what is found in its fields replaced, and reports whether there
+// was something: otherwise dst is as it was. It counts for s, if that is not
+// nil.
+func (d *decoder) copyFields(dst, row []byte, s *slot, spans []decoders.Span) (out []byte, found bool) {
 	from := len(dst)
+	at := 0
 	for rest, last := row, false; !last; {
 		value, after, end, err := d.copyingOut.form.next(rest)
 		if err != nil {
 			return dst[:from], false // it is no row of that form
 		}
-		var hit bool
-		dst, hit = d.copyWord(dst, value, s)
+		for len(spans) > 0 && spans[0].To <= at {
+			spans = spans[1:]
+		}
+		within := len(spans) > 0 && spans[0].From < at+len(value)
+		if within || bytes.Contains(value, []byte(`\x`)) {
+			var hit bool
+			dst, hit = d.copyWord(dst, value, s)
+			found = found || hit
+		} else {
+			dst = append(dst, value...)
+		}
 		dst = append(dst, rest[len(value)])
-		found = found || hit
+		at += len(value) + 1
 		rest, last = after, end
 	}
-	return dst, found
+	if !found {
+		return dst[:from], false
+	}
+	return dst, true
 }
 
 // copyWord appends a field with what is found in it replaced, and reports

@@ -24,7 +24,8 @@ type copying struct {
 	formed bool // form is known
 	header bool // the names of columns are still to come
 
-	value, replacement []byte // room for one field
+	value, replacement []byte          // room for one field
+	spans              []decoders.Span // of one row
 }
 
 // copySignature opens the binary form; flags and the length of an extension
@@ -62,7 +63,7 @@ func (d *decoder) copyOut(s *slot, m message) (turn, error) {
 		return walk, err
 	}
 	c := &d.copyingOut
-	*c = copying{binary: m.buf[headerLen] != 0, value: c.value, replacement: c.replacement}
+	*c = copying{binary: m.buf[headerLen] != 0, value: c.value, replacement: c.replacement, spans: c.spans}
 	if d.search != nil && s.reading.facts != nil {
 		c.form, c.formed = formOf(s.reading.facts)
 	}
@@ -100,72 +101,89 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	if masks && !m.first {
 		return flush, nil
 	}
-	found, err := d.replaceCopied(s, m, masks)
+	counts := s
+	if !m.first {
+		counts = nil // the row comes again, and is counted then
+	}
+	out, found, err := d.replaceCopied(d.server.out[:0], counts, m.body())
+	d.server.out = out
 	switch {
 	case err != nil:
 		return walk, err
 	case found && !m.first:
 		return flush, nil
 	}
-	s.result.Bytes += int64(m.size)
 	d.copyingOut.headed = true
 	if !found {
+		s.result.Bytes += int64(m.size)
 		return walk, nil
 	}
-	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.out}
+	n := m.size
+	for buf := m.buf[n:]; len(buf) >= headerLen && buf[0] == 'd' && len(out) < maxBatch; buf = m.buf[n:] {
+		_, size, err := frame(buf)
+		if err != nil {
+			return walk, err
+		}
+		if len(buf) < size {
+			break
+		}
+		if out, _, err = d.replaceCopied(out, s, buf[headerLen:size]); err != nil {
+			return walk, err
+		}
+		n += size
+	}
+	s.result.Bytes += int64(n)
+	d.server.out = out
+	d.server.step = decoders.Step{Op: decoders.Drop, N: n, Out: out}
 	return alone, nil
 }
 
-// replaceCopied reports whether something in a row is replaced, and makes the
-// row without it in d.server.out. What is found is counted if the row is the
-// first of its step: otherwise it comes again.
-func (d *decoder) replaceCopied(s *slot, m message, masks bool) (replaced bool, err error) {
-	body := m.body()
-	if !m.first {
-		s = nil
-	}
+// replaceCopied appends a CopyData with the given body and with what is to be
+// replaced replaced, and reports whether something was. It counts for s, if
+// that is not nil.
+func (d *decoder) replaceCopied(dst []byte, s *slot, body []byte) (out []byte, replaced bool, err error) {
 	if d.copyingOut.binary {
-		d.server.out, replaced, err = d.copyBinary(d.server.out[:0], s, body)
-		return replaced, err
+		return d.copyBinary(dst, s, body)
 	}
+	masks := d.copyingOut.masksCopied()
 	if masks {
 		if d.copyRoom.row, err = d.maskCopied(d.copyRoom.row[:0], s, body); err != nil {
-			return false, err
+			return dst, false, err
 		}
 		body = d.copyRoom.row
 	}
-	out, found := begin(d.server.out[:0], 'd'), false
+	from, found := len(dst), false
+	dst = begin(dst, 'd')
 	if d.search != nil {
-		out, found = d.searchCopied(out, s, body)
+		dst, found = d.searchCopied(dst, s, body)
 	}
 	if !found {
-		out = append(out[:headerLen], body...)
+		dst = append(dst[:from+headerLen], body...)
 	}
-	d.server.out = finish(out, 0)
-	return found || masks, nil
+	return finish(dst, from), found || masks, nil
 }
 
 // searchCopied appends a row of text or CSV with what is found in it replaced,
 // and reports whether there was something. It counts for s, if that is not nil.
 func (d *decoder) searchCopied(dst []byte, s *slot, row []byte) (out []byte, found bool) {
-	from := len(dst)
-	formed := d.copyingOut.formed
+	c := &d.copyingOut
 	plain := d.findEscaped(row)
-	if !plain && (!formed || !bytes.Contains(row, []byte(`\x`))) {
+	if !plain && (!c.formed || !bytes.Contains(row, []byte(`\x`))) {
 		return dst, false
 	}
-	if formed {
-		dst, found = d.copyFields(dst, row, s)
+	// What is found in fields takes the room of what was found in the row.
+	c.spans, d.room0.spans = d.room0.spans, c.spans
+	if c.formed {
+		dst, found = d.copyFields(dst, row, s, c.spans)
 	}
 	if found || !plain {
 		return dst, found
 	}
 	// Its form is not known, or what was found is of several fields.
-	d.findEscaped(row)
 	if s != nil {
-		s.countSpans(d.room0.spans, d.search)
+		s.countSpans(c.spans, d.search)
 	}
-	return d.copyText(dst[:from], row, d.room0.spans), true
+	return d.copyText(dst, row, c.spans), true
 }
 
 // findEscaped looks for what is found in a row of text or CSV, as it stands and

@@ -120,6 +120,9 @@ func hides(way decoders.Way, text []byte) bool {
 // there is something.
 func (s *scratch) find(k *kind, f format, value []byte, search *decoders.Search) (text []byte, known bool) {
 	s.spans = s.spans[:0]
+	if k.dull && !search.Anything {
+		return value, true
+	}
 	if k.element != nil {
 		return value, s.findElements(k, f, value, search)
 	}

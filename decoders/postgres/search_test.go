@@ -19,7 +19,7 @@ import (
 
 // searchFor is a search for all patterns.
 func searchFor(way decoders.Way) *decoders.Search {
-	s := &decoders.Search{Finder: patterns.New(patterns.All...)}
+	s := &decoders.Search{Anything: way == nil, Finder: patterns.New(patterns.All...)}
 	for _, p := range patterns.All {
 		s.Kinds = append(s.Kinds, decoders.Kind{Name: p.Name, Way: way})
 	}

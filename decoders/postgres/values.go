@@ -27,6 +27,8 @@ type kind struct {
 	fit func(replacement, was []byte)
 	// digest appends the text of the value that is made of a digest.
 	digest func(dst []byte, sum *[16]byte) []byte
+	// dull: there is nothing to be found in a value but by expressions of users.
+	dull bool
 	// document: a value is JSON.
 	document bool
 	// opaque: a part of a value tells nearly as much as all of it, so that no
@@ -39,13 +41,13 @@ type kind struct {
 // OIDs of built-in types (pg_type.dat) by what is known of them.
 var kinds = map[uint32]*kind{
 	25: &text, 1042: &text, 1043: &text, nameType: &text, 705: &text, 142: &text, 2275: &text,
-	16: {read: readBool, write: writeBool},
+	16: {read: readBool, write: writeBool, dull: true},
 	20: whole(8), 21: whole(2), 23: whole(4),
-	700: {read: readFloat4, write: writeFloat4}, 701: {read: readFloat8, write: writeFloat8},
+	700: {read: readFloat4, write: writeFloat4, dull: true}, 701: {read: readFloat8, write: writeFloat8, dull: true},
 	1700: &numeric,
-	1082: {read: readDate, write: writeDate},
-	1114: {read: readTimestamp, write: writeTimestamp, shown: showTimestamp},
-	1184: {read: readZoned, write: writeZoned, shown: showZoned},
+	1082: {read: readDate, write: writeDate, dull: true},
+	1114: {read: readTimestamp, write: writeTimestamp, shown: showTimestamp, dull: true},
+	1184: {read: readZoned, write: writeZoned, shown: showZoned, dull: true},
 	2950: {read: readUUID, write: writeUUID, digest: digestUUID, opaque: true},
 	17:   {read: same, write: same, canon: readBytea, shown: showBytea, digest: digestBytes},
 	869:  {read: readInet, write: writeInet}, 650: {read: readInet, write: writeCIDR},
@@ -76,6 +78,7 @@ func same(dst, from []byte) ([]byte, bool) { return append(dst, from...), true }
 // whole is the kind of integers of so many bytes.
 func whole(size int) *kind {
 	return &kind{
+		dull: size < 8,
 		read: func(dst, b []byte) ([]byte, bool) {
 			if len(b) != size {
 				return dst, false
