@@ -41,6 +41,7 @@ bench: root
 	@scripts/deps.sh bench
 	@$(MAKE) --no-print-directory build
 	go test -run=NONE -bench=BenchmarkConnect -benchtime=40x ./agentd/capture
+	go test -run=NONE -bench='StudyCold|Known' ./agentd/grammar
 	go run ./scripts/bench $(BENCHFLAGS)
 
 # Only needed after a change under bpf/: the objects are in the repository.

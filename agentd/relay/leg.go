@@ -70,6 +70,9 @@ func (l *leg) leave(data []byte, used int) {
 		return
 	}
 	l.in = append(l.in, data[used:]...)
+	if len(l.in) == 0 && cap(l.in) > keepBuffer {
+		l.in = nil
+	}
 }
 
 // keep drops the first n bytes of buf, and its memory too when it is large

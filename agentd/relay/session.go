@@ -96,7 +96,8 @@ func (l *Loop) readable(s *session, d decoders.Dir, gone bool) {
 		}
 	default:
 		src.eof = eof
-		if src.study { // data is behind what the study is for, in src.in
+		if src.study { // data begins with what the study is for
+			src.leave(data, 0)
 			l.stir(s)
 			return
 		}
@@ -128,25 +129,27 @@ func (l *Loop) lost(s *session, d decoders.Dir) {
 }
 
 // fill reads once in direction d and returns everything there that is not
-// consumed yet: in the loop's own buffer when that is all new, else in the
-// leg's.
+// consumed yet: in the loop's own buffer if it has room for it, else in the
+// leg's. The caller has to leave what it does not use.
 func (l *Loop) fill(s *session, d decoders.Dir) (data []byte, eof bool, err error) {
 	src := &s.legs[d]
-	have, into := len(src.in), l.buf
-	if have > 0 {
+	buf, have := l.buf, len(src.in)
+	if have > readSize/2 {
 		if cap(src.in)-have < max(512, have/4) {
 			src.in = append(make([]byte, 0, 2*have+keepBuffer), src.in...)
 		}
-		into = src.in[have:cap(src.in)]
+		buf = src.in[:cap(src.in)]
+	} else { // often the front of a row: what comes behind it is read as much at once as ever
+		copy(buf, src.in)
+		src.in = src.in[:0]
 	}
-	n, eof, err := read(src.fd, into)
+	n, eof, err := read(src.fd, buf[have:])
 	src.total += int64(n)
 	l.Stats.Bytes[d].Add(int64(n))
-	if have > 0 {
+	if len(src.in) > 0 {
 		src.in = src.in[:have+n]
-		return src.in, eof, err
 	}
-	return l.buf[:n], eof, err
+	return buf[:have+n], eof, err
 }
 
 // consume lets the decoder say what becomes of data, in direction d, and then

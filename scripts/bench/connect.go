@@ -25,6 +25,7 @@ var logins = []login{
 	{name: "direct", through: "direct", password: true},
 	{name: "haproxy", through: "haproxy", password: true},
 	{name: "agentd, the client's login", through: "agentd", as: "plain", password: true},
+	{name: "agentd, a credential", through: "agentd", as: "assumed"},
 }
 
 const connectorPassword = "bench-password"
