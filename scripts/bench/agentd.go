@@ -29,7 +29,7 @@ const agentdPolicy = `rules:
     message: Dropping tables needs a person.
   - name: hide-fillers
     on: result
-    when: workload.name != "plain"
+    when: '!(workload.name in ["plain", "assumed", "searched"])'
     columns: [pgbench_accounts.filler, pgbench_history.filler]
     do: mask
     with: "***"
