@@ -65,10 +65,6 @@ var stillOpen = map[string][]string{
 		"the protocol, a portal as a cursor of SQL",
 		"the protocol, a statement prepared by the protocol, run by SQL",
 	},
-	"others' statements are not masked": {
-		"the server's own views, what others say, an expression",
-		"the server's own views, what others say, pg_stat_activity",
-	},
 	"what is run that stood there before is not known": {
 		"triggers and such from before, DISTINCT of the type's own order",
 		"triggers and such from before, a check",
