@@ -61,14 +61,6 @@ var stillOpen = map[string][]string{
 		"names and literals, a newer version's word as a column",
 		"the server's own views, pg_statistic, the row",
 	},
-	"what the protocol named and SQL runs is not known": {
-		"the protocol, a portal as a cursor of SQL",
-		"the protocol, a statement prepared by the protocol, run by SQL",
-	},
-	"others' statements are not masked": {
-		"the server's own views, what others say, an expression",
-		"the server's own views, what others say, pg_stat_activity",
-	},
 	"what is run that stood there before is not known": {
 		"triggers and such from before, DISTINCT of the type's own order",
 		"triggers and such from before, a check",

@@ -84,7 +84,8 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
 ), statistics (relid) AS (
   SELECT c.oid FROM pg_catalog.pg_class c
   WHERE c.relnamespace OPERATOR(pg_catalog.=) 11 AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[
-    'pg_statistic', 'pg_statistic_ext_data', 'pg_stats', 'pg_stats_ext', 'pg_stats_ext_exprs']::pg_catalog.name[])
+    'pg_statistic', 'pg_statistic_ext_data', 'pg_stats', 'pg_stats_ext', 'pg_stats_ext_exprs', 'pg_stat_activity']::pg_catalog.name[])
+    OR c.relname OPERATOR(pg_catalog.=) 'pg_stat_statements'
 ), own (id, schema, name, volatility, language, extension) AS (
   SELECT p.oid, n.nspname, p.proname, p.provolatile, p.prolang, EXISTS (
     SELECT 1 FROM pg_catalog.pg_depend d
@@ -115,13 +116,15 @@ JOIN pg_catalog.pg_class rc ON rc.oid OPERATOR(pg_catalog.=) p.root
 JOIN pg_catalog.pg_namespace rn ON rn.oid OPERATOR(pg_catalog.=) rc.relnamespace
 JOIN pg_catalog.pg_attribute ra ON ra.attrelid OPERATOR(pg_catalog.=) p.root AND ra.attnum OPERATOR(pg_catalog.=) p.rootnum
 UNION ALL
-SELECT 's', a.attrelid, a.attnum, 'pg_catalog', c.relname, a.attname, '', '', '', true, a.atttypid, 0
+SELECT 's', a.attrelid, a.attnum, n.nspname, c.relname, a.attname, '', '', '', true, a.atttypid, 0
 FROM statistics s
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.relid
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) s.relid
 WHERE a.attname OPERATOR(pg_catalog.=) ANY (ARRAY[
   'stavalues1', 'stavalues2', 'stavalues3', 'stavalues4', 'stavalues5', 'stxdmcv', 'stxdexpr', 'most_common_vals',
-  'histogram_bounds', 'most_common_elems', 'range_bounds_histogram', 'most_common_base_freqs']::pg_catalog.name[])
+  'histogram_bounds', 'most_common_elems', 'range_bounds_histogram', 'most_common_base_freqs',
+  'query']::pg_catalog.name[])
 UNION ALL
 SELECT 'r', c.oid, 0, n.nspname, c.relname, (
     SELECT pg_catalog.string_agg(pg_catalog.concat_ws(' ', a.attnum,

@@ -97,8 +97,8 @@ func (k *known) add(body []byte, a *sql.Analyzer) error {
 		c := decoders.Column{Schema: v[6], Table: v[7], Name: v[8], Derived: v[9] == "t"}
 		k.protect(at<<16|part, decoders.ColumnName{Schema: v[3], Table: v[4], Column: name}, uint32(oid), c)
 		k.watchToo(decoders.ColumnName{Schema: v[3], Table: v[4], Column: name}, c, uint32(root))
-	case "s": // a statistic, of whichever column
-		watch := decoders.ColumnName{Schema: v[3], Table: v[4], Column: name}
+	case "s": // a statistic, of whichever column: an everyday name, of which the table's tells
+		watch := decoders.ColumnName{Schema: v[3], Table: v[4], Column: v[4]}
 		k.columns[at<<16|part] = k.wanted
 		k.watch = append(k.watch, watch)
 		k.names[name] = true

@@ -97,7 +97,7 @@ type decoder struct {
 	// a description from an earlier one must be renewed.
 	epoch      uint64
 	unsettled  bool // it will grow again when the transaction ends
-	tainted    bool // a cursor or statement made in SQL can reach protected columns
+	tainted    bool // SQL can reach protected columns by the name of a cursor, portal or statement
 	catalogue  catalogue
 	answering  *shape           // what Mask is for
 	search     *decoders.Search // what all values are searched for, nil for nothing
