@@ -62,7 +62,7 @@ func (d *decoder) Limit(limits decoders.Limits) ([]byte, error) {
 			return nil, why
 		}
 		if limits.Affected.Set() && d.queue.len() > 1 {
-			return nil, errors.New("Wait for the answer to a query before you send the next: rows that are changed are limited here.")
+			return nil, errors.New("wait for the answer to a query before you send the next: rows that are changed are limited here")
 		}
 		if d.wraps(s) {
 			b.phase = begun
@@ -102,13 +102,13 @@ func (s *slot) uncountable(limits *decoders.Limits) error {
 	f := s.reading.facts
 	switch {
 	case f == nil || s.reading.unclassified != "":
-		return errors.New("How many rows a statement changes that was not understood cannot be limited.")
+		return errors.New("how many rows a statement changes that was not understood cannot be limited")
 	case anyOf(f.Verbs, uncounted):
-		return errors.New("How many rows DO and CALL change cannot be limited.")
+		return errors.New("how many rows DO and CALL change cannot be limited")
 	case anyOf(f.Verbs, writes) && slices.Contains(f.Verbs, "select") && strings.Contains(f.Normalized, "with ") && !countsLast(f.Normalized):
-		return errors.New("How many rows a WITH changes besides its last part cannot be limited: write it as statements of their own.")
+		return errors.New("how many rows a WITH changes besides its last part cannot be limited: write it as statements of their own")
 	case s.kind == query && f.Statements > 1 && anyOf(f.Verbs, writes) && anyOf(f.Verbs, ends):
-		return errors.New("Send BEGIN, COMMIT and what is between as queries of their own: rows that are changed are limited here.")
+		return errors.New("send BEGIN, COMMIT and what is between as queries of their own: rows that are changed are limited here")
 	}
 	return nil
 }
