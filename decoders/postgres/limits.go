@@ -61,6 +61,9 @@ func (d *decoder) Limit(limits decoders.Limits) ([]byte, error) {
 		if why := s.uncountable(&limits); why != nil {
 			return nil, why
 		}
+		if limits.Affected.Set() && len(d.statements.named) > 0 && s.reading.facts != nil && slices.Contains(s.reading.facts.Verbs, "execute") {
+			return nil, errors.New("how many rows EXECUTE changes of what was prepared by the protocol is not known: run it as it was prepared")
+		}
 		if limits.Affected.Set() && d.queue.len() > 1 {
 			return nil, errors.New("wait for the answer to a query before you send the next: rows that are changed are limited here")
 		}
@@ -85,7 +88,7 @@ func (d *decoder) Limit(limits decoders.Limits) ([]byte, error) {
 // write without being counted.
 var (
 	writes    = []string{"insert", "update", "delete", "merge", "copy"}
-	uncounted = []string{"do", "call"}
+	uncounted = []string{"do", "call", "truncate"}
 	ends      = []string{"begin", "start", "commit", "end", "rollback", "abort", "prepare transaction"}
 )
 
@@ -104,25 +107,51 @@ func (s *slot) uncountable(limits *decoders.Limits) error {
 	case f == nil || s.reading.unclassified != "":
 		return errors.New("how many rows a statement changes that was not understood cannot be limited")
 	case anyOf(f.Verbs, uncounted):
-		return errors.New("how many rows DO and CALL change cannot be limited")
-	case anyOf(f.Verbs, writes) && slices.Contains(f.Verbs, "select") && strings.Contains(f.Normalized, "with ") && !countsLast(f.Normalized):
-		return errors.New("how many rows a WITH changes besides its last part cannot be limited: write it as statements of their own")
+		return errors.New("how many rows DO, CALL and TRUNCATE change cannot be limited")
+	case slices.Contains(f.Verbs, "explain") && (anyOf(f.Verbs, writes) || slices.Contains(f.Verbs, "execute")) && strings.Contains(f.Normalized, "analy"):
+		return errors.New("how many rows EXPLAIN ANALYZE changes cannot be limited: leave out ANALYZE")
+	case anyOf(f.Verbs, writes) && writesWithin(f.Normalized):
+		return errors.New("how many rows a WITH or COPY changes besides its last part cannot be limited: write it as statements of their own")
 	case s.kind == query && f.Statements > 1 && anyOf(f.Verbs, writes) && anyOf(f.Verbs, ends):
 		return errors.New("send BEGIN, COMMIT and what is between as queries of their own: rows that are changed are limited here")
 	}
 	return nil
 }
 
-// countsLast reports whether a text has no writing part in a WITH.
-func countsLast(normalized string) bool {
-	for _, verb := range writes {
-		for _, open := range []string{"as (", "as materialized (", "as not materialized ("} {
-			if strings.Contains(normalized, open+verb+" ") {
-				return false
+// writesWithin reports whether a text has a writing statement in parentheses,
+// which the server's tag does not count: the part of a WITH, with a WITH of its
+// own or not, and what COPY runs. It may say so of a column of such a name, at
+// the front of a list.
+func writesWithin(normalized string) bool {
+	depth := 0
+	var before byte // the last that was no space, in front of the word
+	for i := 0; i < len(normalized); i++ {
+		switch c := normalized[i]; {
+		case c == ' ':
+			continue
+		case c == '"':
+			if n := strings.IndexByte(normalized[i+1:], '"'); n >= 0 {
+				i += n + 1
 			}
+		case c == '(':
+			depth++
+		case c == ')':
+			depth--
+		case c >= 'a' && c <= 'z':
+			n := strings.IndexFunc(normalized[i:], func(r rune) bool {
+				return r < 0x80 && r != '_' && r != '$' && (r < '0' || r > '9') && (r < 'a' || r > 'z')
+			})
+			if n < 0 {
+				n = len(normalized) - i
+			}
+			if depth > 0 && (before == '(' || before == ')') && slices.Contains(writes, normalized[i:i+n]) {
+				return true
+			}
+			i += n - 1
 		}
+		before = normalized[i]
 	}
-	return true
+	return false
 }
 
 // wraps reports whether a Query needs a transaction of agentd's own, so that it
