@@ -96,13 +96,6 @@ var stillOpen = map[string][]string{
 		"views from before, of a call, kept",
 		"views from before, of a function that returns rows",
 		"views from before, of a function that runs a text",
-		"views from before, of rows",
-		"views from before, of rows, a field",
-		"views from before, of rows, as a document",
-	},
-	"a view's whole row is not in the catalogue": {
-		"views, a field of a view of documents",
-		"views, a view of documents",
 	},
 }
 

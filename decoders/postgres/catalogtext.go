@@ -35,7 +35,8 @@ func literal(s string) string {
 // catalogueText walks from the columns that rules name to the same columns of
 // child tables and of parents, which show what their children hold, though not
 // on to a parent's other children (pg_inherits), and to every column of a view
-// that depends on one (pg_depend through pg_rewrite). The planner's statistics
+// that depends on its table (pg_depend through pg_rewrite, which keeps nothing of
+// a whole row if a column is named beside it). The planner's statistics
 // show values of any column. Objects from 16384 up are not the server's own, and
 // those that belong to an extension ('e') came with it.
 //
@@ -77,7 +78,6 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
     JOIN pg_catalog.pg_attribute va ON va.attrelid OPERATOR(pg_catalog.=) r.ev_class
     WHERE d.classid OPERATOR(pg_catalog.=) 2618 AND d.refclassid OPERATOR(pg_catalog.=) 1259
       AND d.refobjid OPERATOR(pg_catalog.=) p.relid
-      AND (d.refobjsubid OPERATOR(pg_catalog.=) p.attnum OR d.refobjsubid OPERATOR(pg_catalog.=) 0)
       AND r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.<>) p.relid
       AND va.attnum OPERATOR(pg_catalog.>) 0 AND NOT va.attisdropped
   ) s

@@ -120,9 +120,8 @@ func (k *known) add(body []byte, a *sql.Analyzer) error {
 		return k.relation(decoders.ColumnName{Schema: v[3], Table: v[4]}).list(name)
 	case "v":
 		if len(k.views) < maxViews {
-			k.views = append(k.views, view{
-				at: at, relation: k.relation(decoders.ColumnName{Schema: v[3], Table: v[4]}), facts: a.Analyze([]byte(name)),
-			})
+			of := decoders.ColumnName{Schema: v[3], Table: v[4]}
+			k.views = append(k.views, view{at: at, name: of, relation: k.relation(of), facts: a.Analyze([]byte(name))})
 		}
 	case "f":
 		k.functions[name] = append(k.functions[name], thing)
