@@ -23,14 +23,15 @@ type view struct {
 
 // unread returns the views whose definitions the grammar has yet to be asked
 // about, and takes what it knows already.
-func (k *known) unread(g decoders.Grammar) (rest []*view) {
-	for i := range k.views {
-		v := &k.views[i]
+func (d *decoder) unread() (rest []*view) {
+	views, g := d.catalogue.views, d.want.Grammar
+	for i := range views {
+		v := &views[i]
 		if v.meaning != nil || g == nil || len(v.facts.Key) == 0 || v.facts.Unclassified != "" {
 			continue
 		}
 		if m, ok := g.Known(v.facts.Key); ok {
-			v.meaning = asMeaning(m)
+			v.meaning = d.asMeaning(m)
 		} else {
 			rest = append(rest, v)
 		}
@@ -41,13 +42,13 @@ func (k *known) unread(g decoders.Grammar) (rest []*view) {
 // studyViews returns what is to be called before the views are known, nil if
 // they are.
 func (d *decoder) studyViews() func() {
-	rest, g := d.catalogue.unread(d.want.Grammar), d.want.Grammar
+	rest, g := d.unread(), d.want.Grammar
 	if len(rest) == 0 {
 		return nil
 	}
 	return func() {
 		for _, v := range rest {
-			v.meaning = asMeaning(g.Study(v.facts.Key, v.facts.Skeleton()))
+			v.meaning = d.asMeaning(g.Study(v.facts.Key, v.facts.Skeleton()))
 		}
 	}
 }
