@@ -45,13 +45,6 @@ var stillOpen = map[string][]string{
 		"guesses by error, an array's bounds",
 		"guesses by error, an encoding",
 	},
-	"what stays in the database is not hidden": {
-		"guesses by what stays, CLUSTER by the column's index",
-		"guesses by what stays, correlation",
-		"guesses by what stays, how common the commonest are",
-		"guesses by what stays, how many distinct values",
-		"guesses by what stays, how wide values are",
-	},
 	"where the server keeps long values is not in the catalogue": {
 		"files and pages, where long values are kept",
 		"files and pages, where long values are kept, as text",

@@ -122,8 +122,10 @@ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.relid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) s.relid
 WHERE a.attname OPERATOR(pg_catalog.=) ANY (ARRAY[
-  'stavalues1', 'stavalues2', 'stavalues3', 'stavalues4', 'stavalues5', 'stxdmcv', 'stxdexpr', 'most_common_vals',
-  'histogram_bounds', 'most_common_elems', 'range_bounds_histogram', 'most_common_base_freqs',
+  'stavalues1', 'stavalues2', 'stavalues3', 'stavalues4', 'stavalues5', 'stanumbers1', 'stanumbers2', 'stanumbers3', 'stanumbers4', 'stanumbers5',
+  'stanullfrac', 'stawidth', 'stadistinct', 'stxdmcv', 'stxdexpr', 'stxdndistinct', 'stxddependencies', 'null_frac', 'avg_width', 'n_distinct',
+  'dependencies', 'correlation', 'most_common_vals', 'most_common_freqs', 'most_common_val_nulls', 'most_common_base_freqs', 'histogram_bounds',
+  'most_common_elems', 'most_common_elem_freqs', 'elem_count_histogram', 'range_length_histogram', 'range_empty_frac', 'range_bounds_histogram',
   'query']::pg_catalog.name[])
 UNION ALL
 SELECT 'r', c.oid, 0, n.nspname, c.relname, (
