@@ -45,14 +45,6 @@ var stillOpen = map[string][]string{
 		"guesses by error, an array's bounds",
 		"guesses by error, an encoding",
 	},
-	"where the server keeps long values is not in the catalogue": {
-		"files and pages, where long values are kept",
-		"files and pages, where long values are kept, as text",
-		"files and pages, where long values are kept, by COPY",
-	},
-	"not closed yet": {
-		"the server's own views, pg_statistic, the row",
-	},
 	"what is run that stood there before is not known": {
 		"triggers and such from before, DISTINCT of the type's own order",
 		"triggers and such from before, a check",

@@ -36,7 +36,8 @@ func literal(s string) string {
 // child tables and of parents, which show what their children hold, though not
 // on to a parent's other children (pg_inherits), and to every column of a view
 // that depends on its table (pg_depend through pg_rewrite, which keeps nothing of
-// a whole row if a column is named beside it). The planner's statistics
+// a whole row if a column is named beside it), and where the server keeps the long
+// values of all of them (pg_toast). The planner's statistics
 // show values of any column. Objects from 16384 up are not the server's own, and
 // those that belong to an extension ('e') came with it.
 //
@@ -80,6 +81,11 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
       AND d.refobjid OPERATOR(pg_catalog.=) p.relid
       AND r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.<>) p.relid
       AND va.attnum OPERATOR(pg_catalog.>) 0 AND NOT va.attisdropped
+    UNION ALL
+    SELECT la.attrelid, la.attnum, true, true
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_attribute la ON la.attrelid OPERATOR(pg_catalog.=) c.reltoastrelid AND la.attname OPERATOR(pg_catalog.=) 'chunk_data'
+    WHERE c.oid OPERATOR(pg_catalog.=) p.relid
   ) s
 ), statistics (relid) AS (
   SELECT c.oid FROM pg_catalog.pg_class c

@@ -112,7 +112,7 @@ func (k *known) add(body []byte, a *sql.Analyzer) error {
 		k.watchToo(decoders.ColumnName{Schema: v[3], Table: v[4], Column: name}, c, uint32(root))
 	case "s": // a statistic, of whichever column: an everyday name, of which the table's tells
 		watch := decoders.ColumnName{Schema: v[3], Table: v[4], Column: v[4]}
-		k.columns[at<<16|part] = k.wanted
+		k.columns[at<<16|part], k.columns[at<<16] = k.wanted, k.wanted
 		k.watch = append(k.watch, watch)
 		k.names[name] = true
 		k.relation(watch).attribute(name).protected = k.wanted

@@ -171,3 +171,11 @@ func TestAMeaningOfOtherStatementsThanTheWordsIsNotBelieved(t *testing.T) {
 		t.Error("it is")
 	}
 }
+
+func TestTheMajorVersionIsWhatServerVersionBeginsWith(t *testing.T) {
+	for version, want := range map[string]int{"15.14 (Debian 15.14-0+deb12u1)": 15, "16beta1": 16, "9.6.24": 9, "17": 17, "": 0, "none": 0, "99999999999": 9999} {
+		if got := major([]byte(version)); got != want {
+			t.Errorf("major version of %q is %d, want %d", version, got, want)
+		}
+	}
+}
