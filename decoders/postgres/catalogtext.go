@@ -35,7 +35,9 @@ func literal(s string) string {
 // catalogueText walks from the columns that rules name to the same columns of
 // child tables and of parents, which show what their children hold, though not
 // on to a parent's other children (pg_inherits), and to every column of a view
-// that depends on one (pg_depend through pg_rewrite). The planner's statistics
+// that depends on its table (pg_depend through pg_rewrite, which keeps nothing of
+// a whole row if a column is named beside it), and where the server keeps the long
+// values of all of them (pg_toast). The planner's statistics
 // show values of any column. Objects from 16384 up are not the server's own, and
 // those that belong to an extension ('e') came with it.
 //
@@ -77,9 +79,13 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
     JOIN pg_catalog.pg_attribute va ON va.attrelid OPERATOR(pg_catalog.=) r.ev_class
     WHERE d.classid OPERATOR(pg_catalog.=) 2618 AND d.refclassid OPERATOR(pg_catalog.=) 1259
       AND d.refobjid OPERATOR(pg_catalog.=) p.relid
-      AND (d.refobjsubid OPERATOR(pg_catalog.=) p.attnum OR d.refobjsubid OPERATOR(pg_catalog.=) 0)
       AND r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.<>) p.relid
       AND va.attnum OPERATOR(pg_catalog.>) 0 AND NOT va.attisdropped
+    UNION ALL
+    SELECT la.attrelid, la.attnum, true, true
+    FROM pg_catalog.pg_class c
+    JOIN pg_catalog.pg_attribute la ON la.attrelid OPERATOR(pg_catalog.=) c.reltoastrelid AND la.attname OPERATOR(pg_catalog.=) 'chunk_data'
+    WHERE c.oid OPERATOR(pg_catalog.=) p.relid
   ) s
 ), statistics (relid) AS (
   SELECT c.oid FROM pg_catalog.pg_class c
@@ -122,8 +128,10 @@ JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.relid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) c.relnamespace
 JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) s.relid
 WHERE a.attname OPERATOR(pg_catalog.=) ANY (ARRAY[
-  'stavalues1', 'stavalues2', 'stavalues3', 'stavalues4', 'stavalues5', 'stxdmcv', 'stxdexpr', 'most_common_vals',
-  'histogram_bounds', 'most_common_elems', 'range_bounds_histogram', 'most_common_base_freqs',
+  'stavalues1', 'stavalues2', 'stavalues3', 'stavalues4', 'stavalues5', 'stanumbers1', 'stanumbers2', 'stanumbers3', 'stanumbers4', 'stanumbers5',
+  'stanullfrac', 'stawidth', 'stadistinct', 'stxdmcv', 'stxdexpr', 'stxdndistinct', 'stxddependencies', 'null_frac', 'avg_width', 'n_distinct',
+  'dependencies', 'correlation', 'most_common_vals', 'most_common_freqs', 'most_common_val_nulls', 'most_common_base_freqs', 'histogram_bounds',
+  'most_common_elems', 'most_common_elem_freqs', 'elem_count_histogram', 'range_length_histogram', 'range_empty_frac', 'range_bounds_histogram',
   'query']::pg_catalog.name[])
 UNION ALL
 SELECT 'r', c.oid, 0, n.nspname, c.relname, (

@@ -44,6 +44,8 @@ func (k *known) byWords(facts *sql.Facts) []decoders.Exposure {
 	case slices.ContainsFunc(facts.Commands, func(c string) bool { return strings.HasSuffix(c, " domain") }) &&
 		(containsAny(facts.Normalized, carriers) || callsEscaped(words)):
 		what = "it makes code that later statements could carry them with"
+	case slices.Contains(facts.Verbs, "cluster"):
+		what = "CLUSTER puts rows in the order of an index, perhaps of these"
 	case mentions(facts):
 		if how := escapes(facts, words); how != "" {
 			what = how + " could carry them to where they cannot be masked"

@@ -99,7 +99,7 @@ func (k *known) add(body []byte, a *sql.Analyzer) error {
 		k.watchToo(decoders.ColumnName{Schema: v[3], Table: v[4], Column: name}, c, uint32(root))
 	case "s": // a statistic, of whichever column: an everyday name, of which the table's tells
 		watch := decoders.ColumnName{Schema: v[3], Table: v[4], Column: v[4]}
-		k.columns[at<<16|part] = k.wanted
+		k.columns[at<<16|part], k.columns[at<<16] = k.wanted, k.wanted
 		k.watch = append(k.watch, watch)
 		k.names[name] = true
 		k.relation(watch).attribute(name).protected = k.wanted
@@ -107,9 +107,8 @@ func (k *known) add(body []byte, a *sql.Analyzer) error {
 		return k.relation(decoders.ColumnName{Schema: v[3], Table: v[4]}).list(name)
 	case "v":
 		if len(k.views) < maxViews {
-			k.views = append(k.views, view{
-				at: at, relation: k.relation(decoders.ColumnName{Schema: v[3], Table: v[4]}), facts: a.Analyze([]byte(name)),
-			})
+			of := decoders.ColumnName{Schema: v[3], Table: v[4]}
+			k.views = append(k.views, view{at: at, name: of, relation: k.relation(of), facts: a.Analyze([]byte(name))})
 		}
 	case "f":
 		k.functions[name] = append(k.functions[name], thing)

@@ -165,6 +165,10 @@ func (w *weighing) move(s *sql.Statement, m *sql.Move) {
 // remodels refuses to change what names of protected columns mean, or to make
 // others for them.
 func (w *weighing) remodels(s *sql.Statement, used []decoders.Column) {
+	if s.Kind == "ClusterStmt" && (w.mentions || len(s.Tables) == 0) {
+		w.expose(decoders.Decides, "rows would stand in the order of an index, perhaps of these", or(used, w.wanted))
+		return
+	}
 	if !s.DDL || !slices.ContainsFunc(s.Verbs, func(verb string) bool { return away[verb] }) {
 		return
 	}

@@ -171,3 +171,52 @@ func TestAMeaningOfOtherStatementsThanTheWordsIsNotBelieved(t *testing.T) {
 		t.Error("it is")
 	}
 }
+
+func TestTheMajorVersionIsWhatServerVersionBeginsWith(t *testing.T) {
+	for version, want := range map[string]int{"15.14 (Debian 15.14-0+deb12u1)": 15, "16beta1": 16, "9.6.24": 9, "17": 17, "": 0, "none": 0, "99999999999": 9999} {
+		if got := major([]byte(version)); got != want {
+			t.Errorf("major version of %q is %d, want %d", version, got, want)
+		}
+	}
+}
+
+func TestAViewShowsWhatItsDefinitionDoesAndWhatARuleNames(t *testing.T) {
+	k := newKnown([]decoders.ColumnName{{Schema: "public", Table: "customers", Column: "email"}, {Schema: "public", Table: "orders", Column: "id"}})
+	email := decoders.Column{Schema: "public", Table: "customers", Name: "email", Derived: true}
+	analyzer := sql.NewAnalyzer(nil)
+	for i, v := range []struct {
+		name   string
+		second sql.Ref
+	}{{"bare", ref("", "customers", "name")}, {"documents", ref("", "customers", "*")}, {"orders", ref("", "customers", "name")}} {
+		of := decoders.ColumnName{Schema: "public", Table: v.name}
+		at := uint64(10+i) << 16
+		for n, column := range []string{"id", "note"} {
+			of.Column = column
+			k.protect(at|uint64(n+1), of, 25, email)
+			k.watchToo(of, email, 25)
+		}
+		of.Column = ""
+		if err := k.relation(of).list("1 25 2 id2 25 4 note"); err != nil {
+			t.Fatal(err)
+		}
+		k.views = append(k.views, view{
+			at: at >> 16, name: of, relation: k.relation(of), facts: analyzer.Analyze([]byte("select id, note from customers")),
+			meaning: &sql.Meaning{Statements: []sql.Statement{{Outputs: []sql.Output{{Refs: []sql.Ref{ref("", "customers", "id")}}, {Refs: []sql.Ref{v.second}}}}}},
+		})
+	}
+	ruled := decoders.Column{Schema: "public", Table: "orders", Name: "id"}
+	k.protect(12<<16|1, decoders.ColumnName{Schema: "public", Table: "orders", Column: "id"}, 25, ruled)
+	k.narrow()
+	for at, want := range map[uint64][]decoders.Column{
+		10<<16 | 1: nil, 10<<16 | 2: nil, 11<<16 | 1: nil, 11<<16 | 2: {email}, 12<<16 | 1: {ruled}, 12<<16 | 2: nil,
+	} {
+		if got := k.columns[at]; !slices.Equal(got, want) {
+			t.Errorf("column %d of view %d shows %v, want %v", at&0xffff, at>>16, got, want)
+		}
+	}
+	for table, want := range map[string]bool{"customers": true, "bare": false, "documents": true, "orders": true} {
+		if got := slices.ContainsFunc(k.watch, func(c decoders.ColumnName) bool { return c.Table == table }); got != want {
+			t.Errorf("%s is watched for: %v, want %v", table, got, want)
+		}
+	}
+}

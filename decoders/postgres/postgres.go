@@ -99,6 +99,7 @@ type decoder struct {
 	unsettled  bool // it will grow again when the transaction ends
 	tainted    bool // SQL can reach protected columns by the name of a cursor, portal or statement
 	catalogue  catalogue
+	major      int              // the server's version, 0 if it did not tell
 	answering  *shape           // what Mask is for
 	search     *decoders.Search // what all values are searched for, nil for nothing
 	room0      scratch

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"fmt"
 
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/sql"
@@ -40,20 +41,40 @@ func (d *decoder) mean(facts *sql.Facts) (meaning *sql.Meaning, study func()) {
 		return l.meaning, nil
 	}
 	if known, ok := g.Known(facts.Key); ok {
-		return asMeaning(known), nil
+		return d.asMeaning(known), nil
 	}
 	return nil, func() {
 		known := g.Study(facts.Key, facts.Skeleton())
-		l.key, l.meaning = facts.Key, asMeaning(known)
+		l.key, l.meaning = facts.Key, d.asMeaning(known)
 	}
 }
 
-// asMeaning fails closed: a grammar of something else says nothing of SQL.
-func asMeaning(known any) *sql.Meaning {
-	if m, ok := known.(*sql.Meaning); ok && m != nil {
-		return m
+// asMeaning fails closed: a grammar of something else says nothing of SQL, and
+// one that is newer than the server reads as syntax what may be a column there,
+// or a call.
+func (d *decoder) asMeaning(known any) *sql.Meaning {
+	m, ok := known.(*sql.Meaning)
+	if !ok || m == nil {
+		return &sql.Meaning{Unclear: "the grammar says nothing of SQL"}
 	}
-	return &sql.Meaning{Unclear: "the grammar says nothing of SQL"}
+	for i := range m.Statements {
+		if since := m.Statements[i].Since; since > d.major {
+			return &sql.Meaning{Unclear: fmt.Sprintf("it has words that are syntax since version %d of the server, and this one is older: quote names", since)}
+		}
+	}
+	return m
+}
+
+// major returns the number that a server_version begins with, 0 if there is none.
+func major(version []byte) int {
+	n := 0
+	for _, c := range version[:min(len(version), 4)] {
+		if c < '0' || c > '9' {
+			break
+		}
+		n = n*10 + int(c-'0')
+	}
+	return n
 }
 
 // unclear says why the grammar did not understand a statement, "" if it did. A

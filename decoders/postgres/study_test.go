@@ -122,6 +122,24 @@ func TestWhatTheGrammarCannotTellIsUnclassified(t *testing.T) {
 	}
 }
 
+func TestWhatAnOlderServerReadsInAnotherWayIsUnclassified(t *testing.T) {
+	g := &script{says: map[string]*sql.Meaning{
+		"select 1 as old":    {Statements: []sql.Statement{{Since: 9}}},
+		"select 1 as future": {Statements: []sql.Statement{{}, {Since: 999}}},
+	}}
+	p, c := session(t, decoders.Want{Grammar: g})
+	for _, tt := range []struct {
+		text    string
+		unclear bool
+	}{{"select 1 as old", false}, {"select 1 as future", true}} {
+		c.run(tt.text)
+		evs := p.seen(decoders.Request)
+		if got := evs[len(evs)-1].ev.Unclassified; (got != "") != tt.unclear {
+			t.Errorf("%q is unclassified: %q, want that to be %v", tt.text, got, tt.unclear)
+		}
+	}
+}
+
 func TestWhatWasUnclearOnceIsStudiedAgain(t *testing.T) {
 	g := &script{forgets: true, says: map[string]*sql.Meaning{"select": {Unclear: "it took too long"}}}
 	p, c := session(t, decoders.Want{Grammar: g})

@@ -208,6 +208,8 @@ func (d *decoder) parameter(m message) (turn, error) {
 	switch string(name) {
 	case "client_encoding":
 		d.encoding = encoding{name: string(value), foreign: foreign[string(bytes.ToUpper(value))]}
+	case "server_version":
+		d.major = major(value)
 	case "search_path": // told since version 18
 		d.epoch++
 		d.scoping.stale = d.scoping.wanted

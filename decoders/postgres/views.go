@@ -11,10 +11,11 @@ import (
 // column counts as protected.
 const maxViews = 1000
 
-// A view shows protected columns, the catalogue says, but not in which of its
-// own: of those it says all. Its definition tells.
+// A view may show protected columns, the catalogue says, but not whether it does,
+// and in which of its own: of those it says all. Its definition tells.
 type view struct {
 	at       uint64 // its OID
+	name     decoders.ColumnName
 	relation *relation
 	facts    *sql.Facts // of its definition
 	meaning  *sql.Meaning
@@ -22,14 +23,15 @@ type view struct {
 
 // unread returns the views whose definitions the grammar has yet to be asked
 // about, and takes what it knows already.
-func (k *known) unread(g decoders.Grammar) (rest []*view) {
-	for i := range k.views {
-		v := &k.views[i]
+func (d *decoder) unread() (rest []*view) {
+	views, g := d.catalogue.views, d.want.Grammar
+	for i := range views {
+		v := &views[i]
 		if v.meaning != nil || g == nil || len(v.facts.Key) == 0 || v.facts.Unclassified != "" {
 			continue
 		}
 		if m, ok := g.Known(v.facts.Key); ok {
-			v.meaning = asMeaning(m)
+			v.meaning = d.asMeaning(m)
 		} else {
 			rest = append(rest, v)
 		}
@@ -40,13 +42,13 @@ func (k *known) unread(g decoders.Grammar) (rest []*view) {
 // studyViews returns what is to be called before the views are known, nil if
 // they are.
 func (d *decoder) studyViews() func() {
-	rest, g := d.catalogue.unread(d.want.Grammar), d.want.Grammar
+	rest, g := d.unread(), d.want.Grammar
 	if len(rest) == 0 {
 		return nil
 	}
 	return func() {
 		for _, v := range rest {
-			v.meaning = asMeaning(g.Study(v.facts.Key, v.facts.Skeleton()))
+			v.meaning = d.asMeaning(g.Study(v.facts.Key, v.facts.Skeleton()))
 		}
 	}
 }
@@ -61,6 +63,7 @@ func (k *known) narrow() {
 			changed = k.narrowed(&k.views[i]) || changed
 		}
 	}
+	k.unwatch()
 	k.names = map[string]bool{}
 	for _, c := range k.wanted {
 		k.names[c.Name] = true
@@ -74,6 +77,20 @@ func (k *known) narrow() {
 			}
 		}
 	}
+}
+
+// unwatch has statements no longer watched for views that show nothing.
+func (k *known) unwatch() {
+	bare := map[decoders.ColumnName]bool{}
+	for i := range k.views {
+		if v := &k.views[i]; len(v.relation.whole) == 0 {
+			bare[v.name] = true
+		}
+	}
+	rules := k.watch[:len(k.wanted)]
+	k.watch = append(rules, slices.DeleteFunc(k.watch[len(rules):], func(c decoders.ColumnName) bool {
+		return bare[decoders.ColumnName{Schema: c.Schema, Table: c.Table}]
+	})...)
 }
 
 // narrowed takes away from a view what its columns cannot show, and says
@@ -91,7 +108,8 @@ func (k *known) narrowed(v *view) (changed bool) {
 		a := &r.columns[first+i]
 		shown := k.shown(&s.Outputs[i])
 		left := slices.DeleteFunc(slices.Clone(a.protected), func(c decoders.Column) bool {
-			return !slices.ContainsFunc(shown, func(p decoders.Column) bool {
+			named := c.Schema == v.name.Schema && c.Table == v.name.Table // by a rule
+			return !named && !slices.ContainsFunc(shown, func(p decoders.Column) bool {
 				return may(p.Schema, c.Schema) && may(p.Table, c.Table) && may(p.Name, c.Name)
 			})
 		})
@@ -105,7 +123,11 @@ func (k *known) narrowed(v *view) (changed bool) {
 	r.whole = nil
 	for _, a := range r.columns {
 		r.whole = merged(r.whole, a.protected)
-		k.columns[v.at<<16|uint64(uint16(a.number))] = a.protected
+		at := v.at<<16 | uint64(uint16(a.number))
+		k.columns[at] = slices.DeleteFunc(k.columns[at], func(c decoders.Column) bool {
+			c.Derived = true
+			return !slices.Contains(a.protected, c)
+		})
 	}
 	k.columns[v.at<<16] = r.whole
 	return true
