@@ -187,7 +187,7 @@ var waysOfTelling = joined(
 		{name: "row_number", text: `select id, row_number() over (order by email {{asc|desc}}) from customers where id < 3 order by id`},
 		{name: "rank of a guess", text: `select rank('{{A|Z}}') within group (order by email) from customers`},
 		{name: "width_bucket", text: `select width_bucket(salary, 0, {{1000000|900000}}, 1) from customers where id = 1`},
-		{name: "LIMIT", text: `select id from customers order by id limit (select {{ascii(left(max(email) filter (where id = 1), 1)) - 80|0}} from customers)`},
+		{name: "LIMIT", text: `select id from customers order by id limit (select ascii(left(max(email) filter (where id = 1), 1)) - {{80|81}} from customers)`},
 		{name: "OFFSET", text: `select g from generate_series(1, 3) g offset (select count(*) from customers where email like '{{Q|Z}}%')`},
 		{name: "generate_series", text: `select g from customers c, generate_series(1, ascii(c.email) - {{80|81}}) g where c.id = 1`},
 		{name: "an array's subscript", text: `select (array['a', 'b'])[1 + (email like '{{Q|Z}}%')::int] from customers where id = 1`},

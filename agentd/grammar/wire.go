@@ -51,6 +51,7 @@ func (w *wire) statement(s *sql.Statement) {
 	list(w, &s.Tables, (*wire).table)
 	list(w, &s.Columns, (*wire).ref)
 	list(w, &s.Predicates, (*wire).ref)
+	list(w, &s.Partial, (*wire).ref)
 	list(w, &s.Attributes, (*wire).ref)
 	list(w, &s.Outputs, (*wire).output)
 	w.output(&s.All)

@@ -100,6 +100,9 @@ func (w *weighing) statement(s *sql.Statement, r *result) {
 	if found := w.refs(s.Predicates); len(found) > 0 {
 		w.expose(decoders.Decides, "it decides by them, in WHERE, JOIN, GROUP BY, ORDER BY, DISTINCT, a comparison or the like", found)
 	}
+	if found := w.refs(s.Partial); len(found) > 0 {
+		w.expose(decoders.Decides, "whether something computed from them fails, or is NULL, tells something of their values", found)
+	}
 	for i := range s.Moves {
 		w.move(s, &s.Moves[i])
 	}

@@ -30,6 +30,10 @@ type Statement struct {
 	// output, and what functions are called with that return many rows. What
 	// COALESCE and GREATEST choose between is in Refs of the output alone.
 	Predicates []Ref
+	// Partial are those of Columns from which something is computed, wherever
+	// it stands, that fails for some of their values, or comes out NULL: of
+	// which whether it does tells something.
+	Partial []Ref
 	// Attributes are those of Columns that were written as t.x where x need
 	// not be a column: if the relation has none of that name, x is a function
 	// that is called with the whole row. Where t is not a relation but a value,

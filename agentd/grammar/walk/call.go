@@ -21,6 +21,7 @@ func (w *walker) funcCall(f *pg.FuncCall, sc *scope) value {
 	// Of a column as it stands, count shows which values are NULL. Of anything
 	// else it may show more: count(substring(a from '^x')).
 	column := len(f.Args) == 0 || len(f.Args) == 1 && w.columnAsItStands(f.Args[0], sc)
+	w.calledTotally(name.Name, own, f, v, sc)
 	if f.AggDistinct {
 		w.decides(v)
 	}

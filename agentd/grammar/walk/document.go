@@ -37,12 +37,16 @@ func (w *walker) document(node *pg.Node, sc *scope) value {
 	case *pg.Node_JsonObjectAgg:
 		w.since(16)
 		a := n.JsonObjectAgg
-		v = w.both(w.jsonAgg(a.Constructor, sc), w.both(w.expr(a.Arg.GetKey(), sc), w.jsonValue(a.Arg.GetValue(), sc)))
+		key := w.expr(a.Arg.GetKey(), sc)
+		w.mayFail(key) // if it is NULL, or there twice
+		v = w.both(w.jsonAgg(a.Constructor, sc), w.both(key, w.jsonValue(a.Arg.GetValue(), sc)))
 	case *pg.Node_JsonArrayAgg:
 		w.since(16)
 		v = w.both(w.jsonAgg(n.JsonArrayAgg.Constructor, sc), w.jsonValue(n.JsonArrayAgg.Arg, sc))
 	case *pg.Node_JsonKeyValue:
-		v = w.both(w.expr(n.JsonKeyValue.Key, sc), w.jsonValue(n.JsonKeyValue.Value, sc))
+		key := w.expr(n.JsonKeyValue.Key, sc)
+		w.mayFail(key)
+		v = w.both(key, w.jsonValue(n.JsonKeyValue.Value, sc))
 	case *pg.Node_JsonValueExpr:
 		v = w.jsonValue(n.JsonValueExpr, sc)
 	case *pg.Node_JsonArgument:
@@ -66,6 +70,14 @@ func (w *walker) document(node *pg.Node, sc *scope) value {
 		w.unknown("an expression", node)
 		return value{of: w.unclearSet()}
 	}
+	switch node.GetNode().(type) {
+	case *pg.Node_JsonArrayConstructor, *pg.Node_JsonArrayQueryConstructor, *pg.Node_JsonArrayAgg,
+		*pg.Node_JsonObjectConstructor, *pg.Node_JsonObjectAgg, *pg.Node_JsonScalarExpr, *pg.Node_JsonIsPredicate,
+		*pg.Node_JsonKeyValue, *pg.Node_JsonValueExpr, *pg.Node_JsonArgument:
+		// Keys and what is parsed were noted where they are read.
+	default:
+		w.mayFail(v)
+	}
 	return derived(v)
 }
 
@@ -75,7 +87,11 @@ func (w *walker) jsonValue(e *pg.JsonValueExpr, sc *scope) value {
 	if e == nil {
 		return value{}
 	}
-	return w.both(w.expr(e.RawExpr, sc), w.expr(e.FormattedExpr, sc))
+	v := w.both(w.expr(e.RawExpr, sc), w.expr(e.FormattedExpr, sc))
+	if e.Format.GetFormatType() == pg.JsonFormatType_JS_FORMAT_JSON { // it is parsed
+		w.mayFail(v)
+	}
+	return v
 }
 
 func (w *walker) jsonBehavior(b *pg.JsonBehavior, sc *scope) value {

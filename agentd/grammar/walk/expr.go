@@ -57,7 +57,11 @@ func (w *walker) expr(node *pg.Node, sc *scope) value {
 		return derived(w.exprs(n.MinMaxExpr.Args, sc))
 	case *pg.Node_TypeCast:
 		w.typed(n.TypeCast.TypeName)
-		return derived(w.expr(n.TypeCast.Arg, sc))
+		v := derived(w.expr(n.TypeCast.Arg, sc))
+		if !totalCast(n.TypeCast.TypeName) {
+			w.mayFail(v)
+		}
+		return v
 	case *pg.Node_CollateClause:
 		return derived(w.expr(n.CollateClause.Arg, sc))
 	case *pg.Node_AIndirection:
@@ -135,6 +139,9 @@ func (w *walker) operation(e *pg.A_Expr, sc *scope) value {
 		if own := w.operator(e.Name); !own.constant() {
 			v = shown(w.both(v, own))
 		} else if computes[qualified(e.Name).Name] || e.Lexpr == nil {
+			if qualified(e.Name).Name != "||" {
+				w.mayFail(v)
+			}
 			return v
 		}
 		return w.compared(v)
@@ -219,6 +226,9 @@ func (w *walker) indirection(e *pg.A_Indirection, sc *scope) value {
 	v := w.expr(e.Arg, sc)
 	for _, node := range e.Indirection {
 		v = w.both(v, w.step(node, sc))
+		if node.GetAIndices() != nil { // NULL beyond the end
+			w.mayFail(v)
+		}
 		name := node.GetString_().GetSval()
 		if rowFunctions[name] { // (t).f is f(t), if there is no such column
 			v = w.both(v, w.calls(sql.Qualified{Name: name}))

@@ -42,6 +42,7 @@ func statement(s sql.Statement) string {
 	add("on", tables)
 	add("uses", refs(s.Columns))
 	add("decides", refs(s.Predicates))
+	add("may fail by", refs(s.Partial))
 	switch {
 	case s.Open:
 		add("open", []string{output(s.All)})

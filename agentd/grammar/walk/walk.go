@@ -86,6 +86,7 @@ type walker struct {
 
 	columns    set // all that was used
 	predicates set // what decided, since the innermost expression with a query of its own began
+	partial    set // what something was computed from that may fail
 	nodes      int
 	depth      int
 	left       int // how many references the result may still hold
@@ -131,6 +132,7 @@ func (w *walker) finish(result *shape) {
 	st := &w.st
 	st.Columns = w.refs(w.columns)
 	st.Predicates = w.refs(w.predicates)
+	st.Partial = w.refs(w.partial)
 	switch {
 	case result == nil:
 	case result.open:
