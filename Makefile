@@ -18,9 +18,10 @@ demo:
 	@scripts/demo.sh
 
 # TESTFLAGS goes to go test, as in: make test TESTFLAGS='-race -run Refus'
+PACKAGES ?= ./...
 test: root
 	@scripts/deps.sh test
-	go test $(TESTFLAGS) ./...
+	go test $(TESTFLAGS) $(PACKAGES)
 
 # The tests that work on the kernel, on Debian's older ones in qemu; on one of
 # them with make test-vm VM_KERNEL=6.1. TESTFLAGS is for test programs here, as

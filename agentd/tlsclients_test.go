@@ -88,7 +88,7 @@ func TestDumpsAndBackupsComeThroughOverTLS(t *testing.T) {
 	t.Parallel()
 	ca := lab.NewAuthority(t)
 	server := lab.Postgres(t, lab.OverTLS(ca.Issue(t, lab.Issue{Name: "orders.internal", IPs: []string{"127.0.0.1"}}), ""),
-		lab.Access("hostssl all all all trust"), lab.Replication())
+		lab.Access("hostssl all all all trust\nhostssl replication all all trust"))
 	server.SQL(t, conversation.Fixture)
 	server.SQL(t, "alter role agent replication")
 	server.SQL(t, "create database restored owner agent")
