@@ -22,8 +22,8 @@ func (d Digits) Append(dst, value []byte) ([]byte, bool) {
 	if d.Key == nil {
 		return dst, false
 	}
-	s := d.Key.states.Get().(*state)
-	defer d.Key.states.Put(s)
+	s := d.Key.take()
+	defer d.Key.give(s)
 	s.digits = s.digits[:0]
 	for _, c := range value {
 		if '0' <= c && c <= '9' && len(s.digits) < maxDigits {

@@ -32,9 +32,9 @@ func (h Hash) Sum(value []byte) (sum [16]byte) {
 	if h.Key == nil {
 		return sum
 	}
-	s := h.Key.states.Get().(*state)
+	s := h.Key.take()
 	s.of(forHash, value)
 	copy(sum[:], s.sum[:])
-	h.Key.states.Put(s)
+	h.Key.give(s)
 	return sum
 }

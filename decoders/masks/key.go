@@ -4,7 +4,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"hash"
-	"sync"
 )
 
 // KeySize is how many bytes a key should have.
@@ -12,14 +11,37 @@ const KeySize = 32
 
 // A Key makes replacements that nobody can make, or guess values by, without
 // it. It may be used by any number of goroutines.
-type Key struct{ states sync.Pool }
+type Key struct {
+	secret []byte
+	idle   chan *state
+}
+
+// maxIdle bounds the states that a key keeps, which are as many as goroutines
+// that made replacements at one moment. A list of our own, as a sync.Pool may
+// drop what it is given.
+const maxIdle = 64
 
 // NewKey returns the key that secret is.
 func NewKey(secret []byte) *Key {
-	secret = append([]byte(nil), secret...)
-	k := new(Key)
-	k.states.New = func() any { return &state{mac: hmac.New(sha256.New, secret)} }
-	return k
+	return &Key{secret: append([]byte(nil), secret...), idle: make(chan *state, maxIdle)}
+}
+
+// take returns a state that nobody else has.
+func (k *Key) take() *state {
+	select {
+	case s := <-k.idle:
+		return s
+	default:
+		return &state{mac: hmac.New(sha256.New, k.secret)}
+	}
+}
+
+// give takes back a state.
+func (k *Key) give(s *state) {
+	select {
+	case k.idle <- s:
+	default:
+	}
 }
 
 // A state is what one computation needs, kept so that the next allocates
