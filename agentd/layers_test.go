@@ -41,7 +41,7 @@ var allowed = []struct {
 	{"agentd/synthetic", nil},
 	{"agentd/doctor", []string{"agentd/cgroup", "agentd/control"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
-	{"agentd/control", []string{"decoders", "policy", "recorder"}},
+	{"agentd/control", []string{"decoders", "policy", "recorder", "agentd/approvals", "agentd/cgroup"}},
 	{"agentd/internal/...", []string{"..."}},
 	{"agentd", []string{"..."}},
 	{"cmd/...", []string{"..."}},

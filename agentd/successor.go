@@ -191,6 +191,9 @@ func (d *Daemon) left() []processesLeft {
 func (d *Daemon) handOver() bool {
 	conn := d.others.successor
 	defer conn.Close()
+	if err := d.desk.Leave(); err != nil {
+		d.log.Error("leave the approvals to the agentd that takes over: it will not know of them", "error", err)
+	}
 	err := d.recorder.HandOver(func(lock *os.File) (recorder.Sink, error) {
 		if err := d.bequeath(conn, lock); err != nil {
 			return nil, err
@@ -205,6 +208,7 @@ func (d *Daemon) handOver() bool {
 		return false
 	}
 	d.theirs = true
+	d.desk.Left(upgraded) // nobody can decide here any more
 	d.capture.Leave()
 	if err := d.closeSockets(); err != nil {
 		d.log.Warn("give the sockets up", "error", err)

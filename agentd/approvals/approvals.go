@@ -137,9 +137,9 @@ type Workload struct {
 	UID            uint32    `json:"uid"`
 	Comm           string    `json:"comm,omitempty"`
 	Exe            string    `json:"exe,omitempty"`
-	// contained: it is in a container, whose user ids say nothing of the
+	// Contained: it is in a container, whose user ids say nothing of the
 	// node's people.
-	contained bool
+	Contained bool `json:"contained,omitempty"`
 }
 
 // A Vote is what one person said.

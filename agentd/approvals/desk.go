@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 )
@@ -27,9 +28,25 @@ type Options struct {
 	Recorder Recorder
 	Log      *slog.Logger
 	Clock    Clock // nil: the clock on the wall
+	// File is where requests are kept for the next agentd, "" for nowhere;
+	// Ended is what becomes of those that were pending in the last one, as
+	// "agentd was restarted". Silent: it has recorded that itself.
+	File   string
+	Ended  string
+	Silent bool
 
-	PerWorkload int // how many requests of one workload may be pending; 0: 200
-	Pending     int // how many of all; 0: 1000
+	PerWorkload int           // how many requests of one workload may be pending; 0: 200
+	Pending     int           // how many of all; 0: 1000
+	Keep        int           // how many that are over are kept; 0: 1000
+	KeepFor     time.Duration // for how long; 0: a week
+
+	// Starter returns the user who started the run that a cgroup belongs to.
+	// An error: that is not known. Nil: nobody started any.
+	Starter func(cgroup string) (uid uint32, err error)
+	// Heard is told what happens, after it is recorded and in order: asked,
+	// agreed, granted, denied, used, expired or withdrawn. It must not block,
+	// nor call the Desk. Nil: nobody listens.
+	Heard func(what string, r Request)
 }
 
 // A Desk keeps requests for approval. Its methods may be called by any number
@@ -40,12 +57,14 @@ type Desk struct {
 	mu      sync.Mutex // guards what is below; held while something is recorded
 	over    string     // why nothing is approved any more, "" while it is
 	all     map[string]*request
+	past    []*request          // those that are over, in the order of their ends
 	origins map[origin]*request // the last that a session asked for at a seq
 	keys    map[key][]*request  // those that are pending, granted or denied
-	pending map[string]int      // how many, by the workload's name
+	pending map[string]int      // how many, by who asks
 	waiting int                 // how many are pending
 	counts  Counts
 	changes changes
+	keeper  *keeper // nil if nothing is kept
 }
 
 // An origin is where a question comes from.
@@ -59,26 +78,39 @@ type origin struct {
 type request struct {
 	Request
 	key    key
+	who    string // the workload, as it is told from others
 	origin origin
 	resume []func()    // called when it is no longer pending
 	stop   func() bool // its timer; nil if there is none
 }
 
-// New returns a Desk where nobody has asked for anything.
-func New(options Options) *Desk {
+// Open returns a Desk with what the last one has left in the file. The caller
+// closes it.
+//
+// A file that cannot be understood is moved aside and logged: what it said is in
+// the record.
+func Open(options Options) *Desk {
 	if options.Clock == nil {
 		options.Clock = wallClock{}
 	}
 	options.PerWorkload = cmp.Or(options.PerWorkload, 200)
 	options.Pending = cmp.Or(options.Pending, 1000)
-	return &Desk{
+	options.Keep = cmp.Or(options.Keep, 1000)
+	options.KeepFor = cmp.Or(options.KeepFor, 7*24*time.Hour)
+	d := &Desk{
 		options: options,
 		all:     map[string]*request{},
 		origins: map[origin]*request{},
 		keys:    map[key][]*request{},
 		pending: map[string]int{},
-		changes: newChanges(),
+		changes: newChanges(options.Clock.Now()),
 	}
+	if options.File == "" {
+		return d
+	}
+	d.load()
+	d.keeper = keep(options.File, options.Log, d.state)
+	return d
 }
 
 // Consult says how q stands. If nobody was asked for it yet, somebody is now.
@@ -166,9 +198,10 @@ func (d *Desk) use(r *request, q *Question) Standing {
 	r.Uses++
 	s := r.standing()
 	if r.For == 0 {
-		d.end(r, Used, "")
+		d.end(r, Used, "") // nothing waits for what is granted
+		return s
 	}
-	d.changed()
+	d.happened(Used.String(), r)
 	return s
 }
 
@@ -179,7 +212,7 @@ const (
 
 // open asks people about q.
 func (d *Desk) open(q *Question, k key, from origin) (r *request, refusal string) {
-	workload := q.Session.Identity.Workload
+	who := strings.Join(identityOf(&q.Session.Identity), "\x00")
 	size := len(q.Statement)
 	for _, p := range q.Parameters {
 		size += len(p)
@@ -187,24 +220,24 @@ func (d *Desk) open(q *Question, k key, from origin) (r *request, refusal string
 	switch {
 	case size > maxStatement:
 		return nil, fmt.Sprintf("Nobody can be asked about a statement of %d bytes: %d is the most that a person is shown.", size, maxStatement)
-	case d.pending[workload] >= d.options.PerWorkload:
-		return nil, fmt.Sprintf("%d requests of this workload wait for approval already.", d.pending[workload])
+	case d.pending[who] >= d.options.PerWorkload:
+		return nil, fmt.Sprintf("%d requests of this workload wait for approval already.", d.pending[who])
 	case d.waiting >= d.options.Pending:
 		return nil, fmt.Sprintf("%d requests wait for approval on this node already.", d.waiting)
 	}
 	now := d.options.Clock.Now()
 	expires := cmp.Or(q.Terms.Expires, defaultExpires)
-	r = &request{Request: ask(q, now, expires), key: k, origin: from}
+	r = &request{Request: ask(q, now, expires), key: k, who: who, origin: from}
 	if err := d.note(r, "asked", "expires", stamp(r.Expires)); err != nil {
 		return nil, "The request for approval could not be recorded."
 	}
 	d.all[r.ID] = r
 	d.origins[from] = r
 	d.keys[k] = append(d.keys[k], r)
-	d.pending[workload]++
+	d.pending[who]++
 	d.waiting++
 	r.stop = d.options.Clock.AfterFunc(expires, func() { d.expire(r) })
-	d.changed()
+	d.happened("asked", r)
 	return r, ""
 }
 
@@ -220,7 +253,7 @@ func ask(q *Question, now time.Time, expires time.Duration) Request {
 			Namespace: id.Namespace, Pod: id.Pod, ServiceAccount: id.ServiceAccount, Owner: id.Owner,
 			Container: id.Container, Image: id.Image,
 			PID: id.Process.PID, Started: id.Process.Start, UID: id.Process.UID, Comm: id.Process.Comm, Exe: id.Process.Exe,
-			contained: id.ContainerID != "" || id.PodUID != "",
+			Contained: id.ContainerID != "" || id.PodUID != "",
 		},
 		Target: t.Name, Address: t.Address.String(), Protocol: t.Protocol, User: q.User, Database: q.Database,
 		Statement: q.Statement, Parameters: slices.Clone(q.Parameters), Verbs: slices.Clone(q.Verbs), Tables: slices.Clone(q.Tables),

@@ -116,7 +116,7 @@ func newScene(t testing.TB, change func(*approvals.Options)) *scene {
 	if change != nil {
 		change(&options)
 	}
-	s.Desk = approvals.New(options)
+	s.Desk = approvals.Open(options)
 	return s
 }
 

@@ -12,6 +12,9 @@ func (d *Desk) end(r *request, state State, reason string) (resume []func()) {
 	if state != Denied { // which holds for the same for a while
 		d.forgetKey(r)
 	}
+	r.trim()
+	d.past = append(d.past, r)
+	d.prune()
 	return resume
 }
 
@@ -24,15 +27,32 @@ func (d *Desk) decided(r *request, state State, reason string) (resume []func())
 	now := d.options.Clock.Now()
 	if r.State == Pending {
 		d.waiting--
-		if d.pending[r.Workload.Name]--; d.pending[r.Workload.Name] == 0 {
-			delete(d.pending, r.Workload.Name)
+		if d.pending[r.who]--; d.pending[r.who] <= 0 {
+			delete(d.pending, r.who)
 		}
 		d.counts.add(state, now.Sub(r.Asked))
 	}
 	r.State, r.Reason, r.Ended = state, reason, now
 	resume, r.resume = r.resume, nil
-	d.changed()
+	d.happened(state.String(), r)
 	return resume
+}
+
+// prune forgets what has been over for long, and what is over of too many.
+func (d *Desk) prune() {
+	oldest := d.options.Clock.Now().Add(-d.options.KeepFor)
+	n := max(0, len(d.past)-d.options.Keep)
+	for n < len(d.past) && d.past[n].Ended.Before(oldest) {
+		n++
+	}
+	for _, r := range d.past[:n] {
+		delete(d.all, r.ID)
+		d.forgetKey(r)
+		if d.origins[r.origin] == r {
+			delete(d.origins, r.origin)
+		}
+	}
+	d.past = slices.Delete(d.past, 0, n)
 }
 
 // forgetKey makes r no longer found by what it is for.
@@ -49,14 +69,20 @@ func (d *Desk) forgetKey(r *request) {
 // recorded does not keep it.
 func (d *Desk) expire(r *request) {
 	d.mu.Lock()
+	now := d.options.Clock.Now()
 	var resume []func()
-	switch r.State {
+	switch r.State { // since the timer went off it may have been granted
 	case Pending:
+		if now.Before(r.Expires) {
+			break
+		}
 		const why = "nobody decided in time"
 		d.noteEnd(r, Expired, why)
 		resume = d.end(r, Expired, why)
 	case Granted:
-		d.lapse(r)
+		if !now.Before(r.Until) {
+			d.lapse(r)
+		}
 	}
 	d.mu.Unlock()
 	call(resume)
@@ -72,13 +98,31 @@ func (d *Desk) lapse(r *request) {
 	d.end(r, state, why)
 }
 
+// Leave writes down what there is, once more: the next agentd is about to read
+// it. It goes on here, in case there will be no next one.
+func (d *Desk) Leave() error { return d.keeper.now() }
+
+// Left is End for a Desk whose file another agentd has now.
+func (d *Desk) Left(why string) {
+	d.keeper.close()
+	d.End(why)
+}
+
+// Close is End, and writes down what has become of everything.
+func (d *Desk) Close(why string) error {
+	d.End(why)
+	err := d.keeper.now()
+	d.keeper.close()
+	return err
+}
+
 // End ends everything that is pending or granted: why, as "agentd was
-// upgraded". Nothing is approved afterwards.
+// stopped". Nothing is approved afterwards.
 func (d *Desk) End(why string) {
 	d.mu.Lock()
-	d.over = why
+	d.over = "Nothing is approved here any more: " + why + "."
 	var resume []func()
-	for _, r := range d.all {
+	for _, r := range d.sorted() {
 		if r.State == Pending || r.State == Granted {
 			d.noteEnd(r, Expired, why)
 			resume = append(resume, d.end(r, Expired, why)...)

@@ -12,6 +12,7 @@ var (
 	ErrUnknown = errors.New("there is no such request")
 	ErrOver    = errors.New("it is decided already")
 	ErrBarred  = errors.New("not yours to decide")
+	ErrWrong   = errors.New("that is no vote")
 )
 
 // maxReason is how long a reason may be, in bytes.
@@ -19,16 +20,24 @@ const maxReason = 4 << 10
 
 // Vote takes what by says about a request: one no denies it, and it is granted
 // when as many different people as it needs have said yes. Shown is the digest
-// of what they were shown, "" if they do not say. The vote is recorded before it
+// of what they were shown, "" if they do not say; a digest of something else is
+// no vote. The vote is recorded before it
 // has effect; if it cannot be, it has none and is an error.
 //
-// The errors are ErrUnknown, ErrOver and ErrBarred (errors.Is), or the record's.
+// The errors are ErrUnknown, ErrOver, ErrBarred and ErrWrong (errors.Is), or the record's.
 func (d *Desk) Vote(id string, grant bool, by Voter, reason, shown string) (Request, error) {
 	d.mu.Lock()
 	r := d.all[id]
+	d.mu.Unlock()
 	if r == nil {
-		d.mu.Unlock()
 		return Request{}, fmt.Errorf("%w: %s", ErrUnknown, id)
+	}
+	// What this reads of r never changes.
+	own := d.own(r, &by)
+	d.mu.Lock()
+	if own != nil && r.State == Pending {
+		d.mu.Unlock()
+		return Request{}, own
 	}
 	resume, err := d.vote(r, grant, &by, reason, shown)
 	after := r.view()
@@ -45,14 +54,14 @@ func (d *Desk) vote(r *request, grant bool, by *Voter, reason, shown string) (re
 	case !now.Before(r.Expires): // its timer is about to say so
 		return nil, fmt.Errorf("%w: %s", ErrOver, Expired)
 	case shown != "" && shown != r.Shown:
-		return nil, fmt.Errorf("%w: you were shown another request than %s", ErrBarred, r.ID)
+		return nil, fmt.Errorf("%w: you were shown something else than %s", ErrWrong, r.ID)
 	case !grant && strings.TrimSpace(reason) == "":
-		return nil, fmt.Errorf("%w without a reason: the agent is told why", ErrBarred)
+		return nil, fmt.Errorf("%w: say why not, the agent is told", ErrWrong)
 	case len(reason) > maxReason:
-		return nil, fmt.Errorf("%w with a reason of %d bytes: %d are enough", ErrBarred, len(reason), maxReason)
+		return nil, fmt.Errorf("%w: a reason of %d bytes, %d are enough", ErrWrong, len(reason), maxReason)
 	}
-	if err := r.bars(by); err != nil {
-		return nil, err
+	if !by.among(r.By) {
+		return nil, fmt.Errorf("%w: the rule asks for %s", ErrBarred, strings.Join(r.By, ", "))
 	}
 	agreed := 0
 	for _, v := range r.Votes {
@@ -70,7 +79,7 @@ func (d *Desk) vote(r *request, grant bool, by *Voter, reason, shown string) (re
 		}
 	}
 	vote := by.vote(grant, reason, now)
-	if err := d.note(r, what, vote.attrs()...); err != nil {
+	if err := d.note(r, what, append(vote.attrs(), "seen", shown != "")...); err != nil {
 		return nil, fmt.Errorf("your vote could not be recorded and has no effect: %w", err)
 	}
 	r.Votes = append(r.Votes, vote)
@@ -80,7 +89,7 @@ func (d *Desk) vote(r *request, grant bool, by *Voter, reason, shown string) (re
 	case "denied":
 		return d.end(r, Denied, reason), nil
 	}
-	d.changed()
+	d.happened(what, r)
 	return nil, nil
 }
 
@@ -104,18 +113,6 @@ func (d *Desk) grant(r *request, now time.Time) (resume []func()) {
 		}
 	}
 	return resume
-}
-
-// bars says why by may not decide about r, nil if they may.
-func (r *request) bars(by *Voter) error {
-	switch {
-	case by.Captured != "":
-		return fmt.Errorf("%w: you are in the captured workload %s", ErrBarred, by.Captured)
-	case !by.among(r.By):
-		return fmt.Errorf("%w: the rule asks for %s", ErrBarred, strings.Join(r.By, ", "))
-	default:
-		return nil
-	}
 }
 
 // vote returns the vote of v.

@@ -11,10 +11,6 @@ type Voter struct {
 	// Of somebody on this node:
 	UID  *uint32 // of the person; nil for somebody elsewhere
 	Name string  // the user's name, "" if it is not known
-	// Root: the process has root's rights, whoever the person is.
-	Root bool
-	// Cgroup is that of the voter's process, as identities have it.
-	Cgroup string
 	// Captured is the captured workload that the voter's process is in, "" if
 	// it is in none.
 	Captured string
