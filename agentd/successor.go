@@ -202,6 +202,7 @@ func (d *Daemon) handOver() bool {
 	})
 	if err != nil {
 		d.log.Warn("the agentd that wanted to take over did not: going on", "pid", conn.PID, "error", err)
+		d.desk.Stay()
 		if err := d.capture.Resume(); err != nil {
 			d.log.Error("go on after another agentd did not take over", "error", err)
 		}

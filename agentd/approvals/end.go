@@ -98,9 +98,16 @@ func (d *Desk) lapse(r *request) {
 	d.end(r, state, why)
 }
 
-// Leave writes down what there is, once more: the next agentd is about to read
-// it. It goes on here, in case there will be no next one.
-func (d *Desk) Leave() error { return d.keeper.now() }
+// Leave writes down what there is for the last time: the next agentd is about to
+// read it. It goes on here until Left, or Stay if there is no next one.
+func (d *Desk) Leave() error {
+	err := d.keeper.now()
+	d.keeper.pause(true)
+	return err
+}
+
+// Stay takes Leave back.
+func (d *Desk) Stay() { d.keeper.pause(false) }
 
 // Left is End for a Desk whose file another agentd has now.
 func (d *Desk) Left(why string) {

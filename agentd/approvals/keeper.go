@@ -20,7 +20,8 @@ type keeper struct {
 	log  *slog.Logger
 	read func() ([]byte, error)
 
-	writing sync.Mutex    // held while the file is written
+	writing sync.Mutex // held while the file is written; guards paused
+	paused  bool
 	dirty   chan struct{} // holds one if there is something to write
 	stop    chan struct{}
 	once    sync.Once
@@ -63,11 +64,23 @@ func (k *keeper) changed() {
 	}
 }
 
+// pause has nothing written, or goes on.
+func (k *keeper) pause(paused bool) {
+	if k == nil {
+		return
+	}
+	k.writing.Lock()
+	k.paused = paused
+	k.writing.Unlock()
+	k.changed()
+}
+
 // close ends the keeper without writing. It may be called again.
 func (k *keeper) close() {
 	if k == nil {
 		return
 	}
+	k.pause(true)
 	k.once.Do(func() { close(k.stop) })
 	k.done.Wait()
 }
@@ -80,10 +93,8 @@ func (k *keeper) now() (err error) {
 	}
 	k.writing.Lock()
 	defer k.writing.Unlock()
-	select {
-	case <-k.stop: // the file may be another agentd's by now
+	if k.paused { // the file may be another agentd's by now
 		return nil
-	default:
 	}
 	text, err := k.read()
 	if err != nil {
