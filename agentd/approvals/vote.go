@@ -117,14 +117,14 @@ func (d *Desk) grant(r *request, now time.Time) (resume []func()) {
 
 // vote returns the vote of v.
 func (v *Voter) vote(grant bool, reason string, now time.Time) Vote {
-	return Vote{Grant: grant, By: v.String(), UID: v.UID, Subject: v.Subject, Groups: v.Groups, Reason: reason, Via: v.Via, At: now, person: v.person()}
+	return Vote{Grant: grant, By: v.String(), UID: v.UID, Subject: v.Subject, Groups: v.Groups, Reason: reason, Via: v.Via, At: now, person: v.person(), as: v.As}
 }
 
 // attrs are what is recorded of a vote.
 func (v *Vote) attrs() []any {
 	attrs := []any{"by", v.By, "via", v.Via}
 	if v.UID != nil {
-		attrs = append(attrs, "uid", *v.UID)
+		attrs = append(attrs, "uid", *v.UID, "as", v.as)
 	}
 	if v.Subject != "" {
 		attrs = append(attrs, "subject", v.Subject)

@@ -118,6 +118,8 @@ func TestNobodyApprovesTheirOwnAgentsRequest(t *testing.T) {
 	root := person(0, "root", "dba")
 	inside := person(0, "root")
 	inside.Captured = "reporter"
+	become := bob // by sudo -u
+	become.As = 1000
 	remote := approvals.Voter{Subject: "alice@example.org", Via: "callback"}
 	unit := policy.Identity{Workload: "w", Source: "unit", Cgroup: "/system.slice/w.service"}
 	with := func(id policy.Identity, uid uint32) policy.Identity {
@@ -136,6 +138,7 @@ func TestNobodyApprovesTheirOwnAgentsRequest(t *testing.T) {
 	}{
 		{"another user", with(unit, 998), alice, false},
 		{"the same user", with(unit, 1000), alice, true},
+		{"another who has become the same user", with(unit, 1000), become, true},
 		{"root of a unit that runs as root", unit, root, false},
 		{"root from within a workload", unit, inside, true},
 		{"who started the run", with(run("mine"), 65534), alice, true},

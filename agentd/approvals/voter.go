@@ -11,6 +11,7 @@ type Voter struct {
 	// Of somebody on this node:
 	UID  *uint32 // of the person; nil for somebody elsewhere
 	Name string  // the user's name, "" if it is not known
+	As   uint32  // the user whom the person has become, as root by sudo
 	// Captured is the captured workload that the voter's process is in, "" if
 	// it is in none.
 	Captured string
