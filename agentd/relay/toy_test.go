@@ -76,6 +76,8 @@ func (t *toy) Refuse(r decoders.Refusal) decoders.Answer {
 
 func (t *toy) Abort(r decoders.Refusal) []byte { return []byte("abort: " + r.Reason + "\n") }
 
+func (t *toy) Waiting(r decoders.Refusal) []byte { return []byte("wait: " + r.Reason + "\n") }
+
 // strict refuses every line that begins with "no", and results with "secret" in
 // them.
 type strict struct{}
