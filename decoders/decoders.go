@@ -270,6 +270,10 @@ type Waiter interface {
 	// Request. The relay sends it between two messages only. The bytes are the
 	// caller's; what the Step points to stays as it is.
 	Waiting(r Refusal) []byte
+	// Moot reports whether that Ask can have no effect any more whatever the
+	// answer, as when a pipeline has failed before it. What is forwarded all the
+	// same, the server discards.
+	Moot() bool
 }
 
 // A Canceller is a Decoder whose protocol cancels a request by a key, on a

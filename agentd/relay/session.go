@@ -176,7 +176,7 @@ func (l *Loop) consume(s *session, d decoders.Dir, data []byte) {
 		other.waiting = false
 		d, data = d.Other(), other.in
 	}
-	s.notify()
+	l.attend(s)
 	l.stir(s)
 }
 

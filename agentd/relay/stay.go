@@ -86,6 +86,35 @@ func (s *session) notify() {
 	}
 }
 
+// attend looks after a client that waits, when something has come of its server.
+func (l *Loop) attend(s *session) {
+	if s.stay == nil {
+		return
+	}
+	s.notify()
+	if w, ok := s.Decoder.(decoders.Waiter); ok && w.Moot() {
+		l.moot(s)
+	}
+}
+
+// moot ends a wait of which nothing can come any more, so that the client can go
+// on behind it.
+func (l *Loop) moot(s *session) {
+	st := s.stay
+	v := policy.Verdict{
+		Rule:   "pipeline",
+		Reason: "An earlier error made the server skip this before anybody had decided.",
+	}
+	s.withdraw(v.Reason)
+	l.hold(s)
+	s.Log.Asked(&l.turn, l.now, st.step.Event, v)
+	l.Stats.Verdicts[v.Outcome].Add(1)
+	l.refuse(s, decoders.FromClient, v)
+	client := &s.legs[decoders.FromClient]
+	client.discard = true
+	l.consume(s, decoders.FromClient, client.in)
+}
+
 // goOn judges a request again for which people have decided, or which nobody
 // may decide any more. It may have to wait again.
 func (l *Loop) goOn(over stayed) {

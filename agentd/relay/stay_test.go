@@ -221,6 +221,21 @@ func TestServerThatClosesEndsTheWait(t *testing.T) {
 	}
 }
 
+func TestWaitEndsWhenNothingCanComeOfIt(t *testing.T) {
+	r := newRig(t)
+	desk := r.desk()
+	client, server, _ := r.session()
+	say(t, client, "hold this\nafter\n")
+	q := <-desk.asked
+	say(t, server, "skip\n")
+	hear(t, client, told+"skip\n")
+	hear(t, server, "refused\nafter\n")
+	<-q.gone
+	q.decide(policy.Forward)
+	say(t, client, "on\n")
+	hear(t, server, "on\n")
+}
+
 func TestStopEndsTheWait(t *testing.T) {
 	r := newRig(t)
 	desk := r.desk()
