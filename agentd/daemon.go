@@ -60,6 +60,7 @@ type Daemon struct {
 	verifier *synthetic.Verifier
 	grammar  *grammar.Pool
 	desk     *approvals.Desk // where requests wait for people
+	held     heldRequests
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads

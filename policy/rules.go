@@ -193,6 +193,7 @@ func (r *Rules) Want() decoders.Want {
 			w.Searches = append(w.Searches, c.says())
 		}
 		w.Limits = w.Limits || c.do == &actions[limit]
+		w.Bindings = w.Bindings || c.do.name == "approve"
 	}
 	slices.Sort(w.Fields)
 	w.Fields = slices.Compact(w.Fields)
