@@ -146,6 +146,23 @@ func TestADamagedFileIsMovedAside(t *testing.T) {
 	}
 }
 
+// Whatever is in the file, agentd starts, and grants nothing by it.
+func FuzzAnyFileIsRead(f *testing.F) {
+	f.Add([]byte(`{"version": 1, "requests": [{"id": "a", "state": "granted", "until": "2100-01-01T00:00:00Z", "statement": "delete from a", "votes": null}]}`))
+	f.Add([]byte(`{"version": 1, "requests": [{"state": "pending"}, {"state": "?", "parameters": ["\ud800"]}]}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		path := filepath.Join(t.TempDir(), "approvals.json")
+		if err := os.WriteFile(path, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		s := kept(t, path)
+		s.want(t, question("s1", 1, "delete from a"), approvals.Pending)
+		if err := s.Close("over"); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // An upgraded agentd's desk goes on until the next one is there.
 func TestTheFileIsLeftToTheNext(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "approvals.json")

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // What can be wrong with a vote, beside the record.
@@ -57,6 +59,8 @@ func (d *Desk) vote(r *request, grant bool, by *Voter, reason, shown string) (re
 		return nil, fmt.Errorf("%w: you were shown something else than %s", ErrWrong, r.ID)
 	case !grant && strings.TrimSpace(reason) == "":
 		return nil, fmt.Errorf("%w: say why not, the agent is told", ErrWrong)
+	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unspeakable):
+		return nil, fmt.Errorf("%w: a reason of printable text, please: protocols carry it to the agent", ErrWrong)
 	case len(reason) > maxReason:
 		return nil, fmt.Errorf("%w: a reason of %d bytes, %d are enough", ErrWrong, len(reason), maxReason)
 	}
@@ -92,6 +96,9 @@ func (d *Desk) vote(r *request, grant bool, by *Voter, reason, shown string) (re
 	d.happened(what, r)
 	return nil, nil
 }
+
+// unspeakable are the characters that no protocol and no terminal should get.
+func unspeakable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
 // grant lets r through.
 func (d *Desk) grant(r *request, now time.Time) (resume []func()) {

@@ -47,6 +47,9 @@ func TestADenialHoldsForTheSameForAWhile(t *testing.T) {
 	if _, err := s.Vote(id, false, alice, " ", ""); !errors.Is(err, approvals.ErrWrong) {
 		t.Errorf("denied without a reason: %v, want %v", err, approvals.ErrWrong)
 	}
+	if _, err := s.Vote(id, false, alice, "a\x00b", ""); !errors.Is(err, approvals.ErrWrong) {
+		t.Errorf("denied with what no protocol carries: %v, want %v", err, approvals.ErrWrong)
+	}
 	if _, err := s.Vote(id, false, alice, "not now", ""); err != nil {
 		t.Fatal(err)
 	}

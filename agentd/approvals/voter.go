@@ -25,8 +25,13 @@ type Voter struct {
 // String says who it is, to people. It differs between different people.
 func (v *Voter) String() string {
 	switch {
-	case v.UID == nil:
-		return v.Subject
+	case v.UID == nil: // which may say anything
+		return strings.Map(func(r rune) rune {
+			if r == '\n' || unspeakable(r) {
+				return '?'
+			}
+			return r
+		}, v.Subject)
 	case v.Name == "":
 		return "uid " + uid(*v.UID)
 	default:
