@@ -75,8 +75,8 @@ func (j *judge) approve(ev *decoders.Event, v policy.Verdict, was *held) policy.
 		v.Reason += " It needs approval, and does not wait for it while a transaction is open (agentd-approval: " + s.ID + ")."
 		v.Hint = cmp.Or(v.Hint, "Roll back, and try the same again once it is approved: agentctl approvals show "+s.ID)
 	case s.State == approvals.Granted:
-		granted := j.rules.Granted(ev, v.Terms)
-		granted.Shadows, granted.Alerts, granted.Approval = v.Shadows, v.Alerts, s.ID
+		granted := j.rules.Approved(ev)
+		granted.Approval = s.ID
 		v = granted
 	default:
 		v.Outcome = policy.Refuse

@@ -41,23 +41,32 @@ func (r *rule) readFunctions(v document.Value) {
 // it would undo the mask.
 func (r *Rules) exposed(exposures []decoders.Exposure) (v Verdict, refused bool) {
 	masks := r.about(&decoders.Event{Kind: decoders.Columns}).masks
+	trusted := func(f string) bool { return slices.ContainsFunc(masks, func(m *rule) bool { return m.trusts(f) }) }
 	for i := range exposures {
-		e := &exposures[i]
-		if e.Risk == decoders.Calls && slices.ContainsFunc(masks, func(m *rule) bool { return m.trusts(e.Function) }) {
-			continue
-		}
 		for _, m := range masks {
-			if e.Risk == decoders.Decides && m.predicates {
-				continue
-			}
-			for _, c := range e.Columns {
-				if m.masks(c) {
-					return m.refusal(e, c), true
-				}
+			if e, c := m.exposed(exposures[i:i+1], trusted); e != nil {
+				return m.refusal(e, c), true
 			}
 		}
 	}
 	return Verdict{}, false
+}
+
+// exposed returns the first of exposures that could show a column that the rule
+// masks, and that column; nil if none could.
+func (r *rule) exposed(exposures []decoders.Exposure, trusted func(function string) bool) (*decoders.Exposure, decoders.Column) {
+	for i := range exposures {
+		e := &exposures[i]
+		if e.Risk == decoders.Calls && trusted(e.Function) || e.Risk == decoders.Decides && r.predicates {
+			continue
+		}
+		for _, c := range e.Columns {
+			if r.masks(c) {
+				return e, c
+			}
+		}
+	}
+	return nil, decoders.Column{}
 }
 
 // trusts reports whether the rule says that a function is harmless. A name
