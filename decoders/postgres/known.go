@@ -26,6 +26,8 @@ type known struct {
 	types     map[string][]own       // those that run code of which nothing is known
 	rows      map[string]bool        // names of functions that take a whole row
 	views     []view                 // of relations
+	hooks     map[string][]hook      // by the name of the relation
+	heralds   []herald
 }
 
 // A relation is a table or view that has protected columns.
@@ -53,6 +55,7 @@ func newKnown(columns []decoders.ColumnName) known {
 	k := known{
 		columns: map[uint64][]decoders.Column{}, watch: slices.Clone(columns), names: map[string]bool{}, relations: map[string][]*relation{},
 		functions: map[string][]own{}, operators: map[string][]own{}, types: map[string][]own{}, rows: map[string]bool{},
+		hooks: map[string][]hook{},
 	}
 	for _, c := range columns {
 		k.names[c.Column] = true
@@ -118,6 +121,8 @@ func (k *known) add(body []byte, a *sql.Analyzer) error {
 		k.types[name] = append(k.types[name], thing)
 	case "w":
 		k.rows[name] = true
+	case "x", "e":
+		k.hook(&v, event(part))
 	default:
 		return fmt.Errorf("row of kind %q", v[0])
 	}

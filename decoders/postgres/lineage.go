@@ -54,6 +54,7 @@ func (k *known) weigh(facts *sql.Facts, meaning *sql.Meaning) *lineage {
 	if name := k.hiddenOperator(facts.Normalized); name != "" {
 		w.calls("operator", sql.Qualified{Name: name})
 	}
+	w.defines = slices.ContainsFunc(meaning.Statements, func(s sql.Statement) bool { return s.DDL })
 	for i := range meaning.Statements {
 		w.statement(&meaning.Statements[i], &l.results[i])
 	}
@@ -71,6 +72,7 @@ type weighing struct {
 	lineage  *lineage
 	facts    *sql.Facts
 	mentions bool
+	defines  bool // a statement may change what names mean to those behind it
 }
 
 func (w *weighing) statement(s *sql.Statement, r *result) {
@@ -97,6 +99,7 @@ func (w *weighing) statement(s *sql.Statement, r *result) {
 	}
 
 	w.functions(s, used)
+	w.hooked(s)
 	if found := w.refs(s.Predicates); len(found) > 0 {
 		w.expose(decoders.Decides, "it decides by them, in WHERE, JOIN, GROUP BY, ORDER BY, DISTINCT, a comparison or the like", found)
 	}
