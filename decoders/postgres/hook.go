@@ -61,7 +61,7 @@ func (k *known) hook(v *[rowColumns]string, on event) {
 func (w *weighing) hooked(s *sql.Statement) {
 	if s.DDL {
 		for i := range w.heralds {
-			if h := &w.heralds[i]; h.hears(s.Verbs) {
+			if h := &w.heralds[i]; h.hears(s.Verbs) && (w.several || !h.latent) {
 				w.runs(&h.hook)
 			}
 		}

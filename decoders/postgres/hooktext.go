@@ -34,6 +34,14 @@ const hookParts = `, wild (id) AS (
   JOIN pg_catalog.pg_operator o ON o.oid OPERATOR(pg_catalog.=) a.amopopr
   JOIN wild w ON w.id OPERATOR(pg_catalog.=) o.oprcode::pg_catalog.oid
   WHERE NOT EXISTS (SELECT 1 FROM native n WHERE n.id OPERATOR(pg_catalog.=) w.id)
+), odd (id, func, what, events) AS (
+  SELECT g.id, g.func, 'a check', 6 FROM guarded g WHERE g.func OPERATOR(pg_catalog.>=) 16384
+  UNION
+  SELECT k.castsource, w.id, 'a cast', 63 FROM wild w JOIN pg_catalog.pg_cast k ON k.castfunc OPERATOR(pg_catalog.=) w.id
+  WHERE k.castcontext OPERATOR(pg_catalog.<>) 'e' AND NOT EXISTS (SELECT 1 FROM native n WHERE n.id OPERATOR(pg_catalog.=) w.id)
+  UNION
+  SELECT c.opcintype, f.func, 'the order', 63 FROM families f
+  JOIN pg_catalog.pg_opclass c ON c.opcfamily OPERATOR(pg_catalog.=) f.id WHERE c.opcdefault
 ), suspect (classid, id, func) AS (
   SELECT 1255::pg_catalog.oid, w.id, w.id FROM wild w
   UNION ALL
@@ -42,16 +50,19 @@ const hookParts = `, wild (id) AS (
   WHERE NOT EXISTS (SELECT 1 FROM native n WHERE n.id OPERATOR(pg_catalog.=) w.id)
   UNION ALL
   SELECT 2616, c.oid, f.func FROM pg_catalog.pg_opclass c JOIN families f ON f.id OPERATOR(pg_catalog.=) c.opcfamily
+  UNION ALL
+  SELECT 1247, o.id, o.func FROM odd o
 ), dependent (classid, id, func) AS (
   SELECT DISTINCT d.classid, d.objid, s.func FROM suspect s
   JOIN pg_catalog.pg_depend d ON d.refclassid OPERATOR(pg_catalog.=) s.classid AND d.refobjid OPERATOR(pg_catalog.=) s.id
   WHERE d.classid OPERATOR(pg_catalog.=) ANY (ARRAY[1247, 1259, 2604, 2606, 2618, 2620, 3256, 3381]::pg_catalog.oid[])
-), nosy (id, mark) AS (
-  SELECT p.oid, pg_catalog.concat('%:funcid ', p.oid, ' %') FROM pg_catalog.pg_proc p
+    AND (s.classid OPERATOR(pg_catalog.<>) 1247 OR d.classid OPERATOR(pg_catalog.<>) ALL (ARRAY[1247, 1259]::pg_catalog.oid[]))
+), nosy (id) AS (
+  SELECT p.oid FROM pg_catalog.pg_proc p
   WHERE p.oid OPERATOR(pg_catalog.<) 16384 AND (p.proname OPERATOR(pg_catalog.~) '_to_xml|^pg_logical_slot_|^pg_read_'
     OR p.proname OPERATOR(pg_catalog.=) ANY (ARRAY['ts_stat', 'ts_rewrite']::pg_catalog.name[]))
-), marks (list) AS (
-  SELECT pg_catalog.array_agg(n.mark) FROM nosy n
+), marked (by) AS (
+  SELECT pg_catalog.concat(':funcid (', pg_catalog.string_agg(n.id::pg_catalog.text, '|'), ') ') FROM nosy n
 ), written (classid, id, text) AS (
   SELECT 2604::pg_catalog.oid, a.oid, a.adbin::pg_catalog.text FROM pg_catalog.pg_attrdef a
   UNION ALL
@@ -61,30 +72,21 @@ const hookParts = `, wild (id) AS (
   UNION ALL
   SELECT 2620, t.oid, t.tgqual::pg_catalog.text FROM pg_catalog.pg_trigger t WHERE t.tgqual IS NOT NULL
   UNION ALL
+  SELECT 1247, t.oid, t.typdefaultbin::pg_catalog.text FROM pg_catalog.pg_type t WHERE t.typdefaultbin IS NOT NULL
+  UNION ALL
   SELECT 2618, r.oid, pg_catalog.concat(r.ev_qual::pg_catalog.text, r.ev_action::pg_catalog.text) FROM pg_catalog.pg_rewrite r
   WHERE r.oid OPERATOR(pg_catalog.>=) 16384
 ), runs (classid, id, func) AS (
   SELECT d.classid, d.id, d.func FROM dependent d
   UNION ALL
-  SELECT x.classid, x.id, n.id FROM written x JOIN nosy n ON x.text OPERATOR(pg_catalog.~~) n.mark
-  WHERE x.text OPERATOR(pg_catalog.~~) ANY ((SELECT m.list FROM marks m)::pg_catalog.text[])
-), odd (id, func, what, events) AS (
-  SELECT g.id, g.func, 'a check', 6 FROM guarded g WHERE g.func OPERATOR(pg_catalog.>=) 16384
-  UNION
-  SELECT k.castsource, w.id, 'a cast', 63 FROM wild w JOIN pg_catalog.pg_cast k ON k.castfunc OPERATOR(pg_catalog.=) w.id
-  WHERE k.castcontext OPERATOR(pg_catalog.<>) 'e' AND NOT EXISTS (SELECT 1 FROM native n WHERE n.id OPERATOR(pg_catalog.=) w.id)
-  UNION
-  SELECT c.opcintype, f.func, 'the order', 63 FROM families f
-  JOIN pg_catalog.pg_opclass c ON c.opcfamily OPERATOR(pg_catalog.=) f.id WHERE c.opcdefault
-  UNION
-  SELECT t.oid, r.func, CASE t.typtype WHEN 'd' THEN 'the default' ELSE 'the order' END, CASE t.typtype WHEN 'd' THEN 2 ELSE 63 END
-  FROM runs r JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.id
-  WHERE r.classid OPERATOR(pg_catalog.=) 1247 AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['d','r']::pg_catalog."char"[])
-  UNION
-  SELECT t.oid, n.id, 'the default', 2 FROM pg_catalog.pg_type t
-  JOIN nosy n ON t.typdefaultbin::pg_catalog.text OPERATOR(pg_catalog.~~) n.mark WHERE t.typtype OPERATOR(pg_catalog.=) 'd'
+  SELECT x.classid, x.id, (m.found)[1]::pg_catalog.oid FROM written x
+  CROSS JOIN LATERAL pg_catalog.regexp_matches(x.text, (SELECT by FROM marked), 'g') AS m (found)
 ), odder (id, func, what, events, root) AS (
   SELECT o.id, o.func, o.what, o.events, o.id FROM odd o
+  UNION
+  SELECT t.oid, r.func, CASE t.typtype WHEN 'd' THEN 'the default' ELSE 'the order' END, CASE t.typtype WHEN 'd' THEN 2 ELSE 63 END, t.oid
+  FROM runs r JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) r.id
+  WHERE r.classid OPERATOR(pg_catalog.=) 1247 AND t.typtype OPERATOR(pg_catalog.=) ANY (ARRAY['d','r']::pg_catalog."char"[])
   UNION
   SELECT s.id, o.func, o.what, o.events, o.root FROM odder o, LATERAL (
     SELECT t.oid AS id FROM pg_catalog.pg_type t
@@ -170,12 +172,11 @@ LEFT JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) c.func
 LEFT JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
 WHERE r.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','v','m','f']::pg_catalog."char"[])
 UNION ALL
-SELECT 'e', 0, 0, '', COALESCE(pg_catalog.array_to_string(e.evttags, ','), ''), f.proname, fn.nspname, pg_catalog.concat('the event trigger ', e.evtname), '', false, 0, 0
+SELECT 'e', 0, 0, '', COALESCE(pg_catalog.array_to_string(e.evttags, ','), ''), f.proname, fn.nspname, pg_catalog.concat('the event trigger ', e.evtname), '', e.evtenabled OPERATOR(pg_catalog.=) 'D', 0, 0
 FROM pg_catalog.pg_event_trigger e
 JOIN wild w ON w.id OPERATOR(pg_catalog.=) e.evtfoid
 JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) e.evtfoid
 JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
-WHERE e.evtenabled OPERATOR(pg_catalog.<>) 'D'
 UNION ALL
 SELECT DISTINCT 't', 0, 0, n.nspname, '', t.typname, '', '', '', false, 0, 0
 FROM odder o
