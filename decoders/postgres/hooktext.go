@@ -162,12 +162,13 @@ const hookParts = `, wild (id) AS (
 // types ('t').
 const hookRows = `
 UNION ALL
-SELECT 'x', 0, c.events, n.nspname, r.relname, COALESCE(f.proname, ''), COALESCE(fn.nspname, ''), CASE WHEN c.root OPERATOR(pg_catalog.=) c.relid
-  THEN pg_catalog.concat(c.what, ' of ', n.nspname, '.', r.relname)
-  ELSE pg_catalog.concat(c.what, ' of ', c.root::pg_catalog.regclass, ', which ', n.nspname, '.', r.relname, ' leads to,') END, '', c.latent, 0, 0
+SELECT 'x', 0, c.events, n.nspname, r.relname, COALESCE(f.proname, ''), COALESCE(fn.nspname, ''), pg_catalog.concat(c.what, ' of ', tn.nspname, '.', t.relname,
+  CASE WHEN c.root OPERATOR(pg_catalog.<>) c.relid THEN pg_catalog.concat(', which ', n.nspname, '.', r.relname, ' leads to,') END), '', c.latent, 0, 0
 FROM code c
 JOIN pg_catalog.pg_class r ON r.oid OPERATOR(pg_catalog.=) c.relid
 JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) r.relnamespace
+JOIN pg_catalog.pg_class t ON t.oid OPERATOR(pg_catalog.=) c.root
+JOIN pg_catalog.pg_namespace tn ON tn.oid OPERATOR(pg_catalog.=) t.relnamespace
 LEFT JOIN pg_catalog.pg_proc f ON f.oid OPERATOR(pg_catalog.=) c.func
 LEFT JOIN pg_catalog.pg_namespace fn ON fn.oid OPERATOR(pg_catalog.=) f.pronamespace
 WHERE r.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','v','m','f']::pg_catalog."char"[])
