@@ -61,7 +61,7 @@ var waysFromBefore = joined(
 		{name: "a policy of row security", text: `select * from gated`},
 		{name: "a policy of row security, by a view", text: `select * from gated_again`},
 		{name: "a policy of row security, switched on", text: "alter table loose enable row level security; select * from loose", over: "s", undone: true},
-		{name: "a trigger of a key that cascades", text: `delete from shops where id = 1`, undone: true},
+		{name: "a trigger of a key that cascades", text: `delete from areas where id = 1`, undone: true},
 		{name: "a trigger of a partition", text: `insert into rings values ('a')`, undone: true},
 		{name: "a trigger of a partition, by COPY", over: "s", say: func(protocol) [][]byte {
 			return [][]byte{

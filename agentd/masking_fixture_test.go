@@ -209,7 +209,9 @@ create table defaulted_by_text (id int, note text default query_to_xml('select e
 create view gated_again as select * from gated;
 create view piped as select * from of_call;
 create function shout() returns trigger language plpgsql as $$ begin raise notice '%', (select email from customers where id = 1); return coalesce(new, old); end $$;
-create table branches (id int references shops on delete cascade);
+create table areas (id int primary key);
+insert into areas values (1);
+create table branches (id int references areas on delete cascade);
 insert into branches values (1);
 create trigger shout after delete on branches for each row execute function shout();
 create table rings (kind text) partition by list (kind);

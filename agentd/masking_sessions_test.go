@@ -89,7 +89,8 @@ func (w *way) shares() bool {
 
 var (
 	reading = regexp.MustCompile(`(?i)^(select|table|values|with|copy .* to stdout|explain)\b`)
-	lasting = regexp.MustCompile(`(?i)setseed|advisory|connect|_slot|lo_|\b(set|set_config|keep|pg_notify|listen|prepare|execute|declare|fetch|move|copy .* from|do|commit|discard|encoding)\b`)
+	lasting = regexp.MustCompile(`(?im)setseed|advisory|connect|_slot|lo_|set_config|keep|pg_notify|encoding|` +
+		`(^|; ?)(set|listen|prepare|execute|declare|fetch|move|do|commit|discard)\b`)
 )
 
 // holdSessions holds one session for each list of trials, and returns those trials

@@ -61,7 +61,7 @@ func (k *known) hook(v *[rowColumns]string, on event) {
 func (w *weighing) hooked(s *sql.Statement) {
 	if s.DDL {
 		for i := range w.heralds {
-			if h := &w.heralds[i]; h.hears(s.Verbs) && (w.several || !h.latent) {
+			if h := &w.heralds[i]; h.hears(s.Verbs, w.facts.Commands) && (w.several || !h.latent) {
 				w.runs(&h.hook)
 			}
 		}
@@ -91,14 +91,24 @@ func (w *weighing) hooked(s *sql.Statement) {
 	}
 }
 
-// hears reports whether the event trigger is one of statements that do so.
-func (h *herald) hears(verbs []string) bool {
+// hears reports whether the event trigger is one of statements that do so: of
+// what they create, alter and drop, commands say what it is.
+func (h *herald) hears(verbs, commands []string) bool {
 	if h.tags == "" {
 		return true
 	}
-	for tag := range strings.SplitSeq(h.tags, ",") {
-		first, _, _ := strings.Cut(strings.ToLower(tag), " ")
-		if slices.Contains(verbs, first) {
+	for tag := range strings.SplitSeq(strings.ToLower(h.tags), ",") {
+		verb, _, _ := strings.Cut(tag, " ")
+		known := false
+		for _, c := range commands {
+			if strings.HasPrefix(c, verb+" ") {
+				known = true
+				if strings.HasPrefix(tag, c) {
+					return true
+				}
+			}
+		}
+		if !known && slices.Contains(verbs, verb) {
 			return true
 		}
 	}

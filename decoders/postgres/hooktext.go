@@ -14,6 +14,9 @@ package postgres
 //
 // Rules on writing that use relations with protected columns are of no function (0).
 //
+// An implicit cast is held against the type of the two that is not the server's
+// own, without which there is none.
+//
 // Events are 1 for reading, 2 INSERT, 4 UPDATE, 8 DELETE, 16 TRUNCATE, 32 all that
 // tends or defines. Code of a relation is code of the views and rules on it, of its
 // parents, and of what a foreign key with an action of its own refers to.
@@ -37,7 +40,8 @@ const hookParts = `, wild (id) AS (
 ), odd (id, func, what, events) AS (
   SELECT g.id, g.func, 'a check', 6 FROM guarded g WHERE g.func OPERATOR(pg_catalog.>=) 16384
   UNION
-  SELECT k.castsource, w.id, 'a cast', 63 FROM wild w JOIN pg_catalog.pg_cast k ON k.castfunc OPERATOR(pg_catalog.=) w.id
+  SELECT CASE WHEN k.castsource OPERATOR(pg_catalog.>=) 16384 OR k.casttarget OPERATOR(pg_catalog.<) 16384 THEN k.castsource ELSE k.casttarget END,
+    w.id, 'a cast', 63 FROM wild w JOIN pg_catalog.pg_cast k ON k.castfunc OPERATOR(pg_catalog.=) w.id
   WHERE k.castcontext OPERATOR(pg_catalog.<>) 'e' AND NOT EXISTS (SELECT 1 FROM native n WHERE n.id OPERATOR(pg_catalog.=) w.id)
   UNION
   SELECT c.opcintype, f.func, 'the order', 63 FROM families f
@@ -59,8 +63,11 @@ const hookParts = `, wild (id) AS (
     AND (s.classid OPERATOR(pg_catalog.<>) 1247 OR d.classid OPERATOR(pg_catalog.<>) ALL (ARRAY[1247, 1259]::pg_catalog.oid[]))
 ), nosy (id) AS (
   SELECT p.oid FROM pg_catalog.pg_proc p
-  WHERE p.oid OPERATOR(pg_catalog.<) 16384 AND (p.proname OPERATOR(pg_catalog.~) '_to_xml|^pg_logical_slot_|^pg_read_'
-    OR p.proname OPERATOR(pg_catalog.=) ANY (ARRAY['ts_stat', 'ts_rewrite']::pg_catalog.name[]))
+  WHERE p.oid OPERATOR(pg_catalog.<) 16384 AND p.proname OPERATOR(pg_catalog.=) ANY (ARRAY['ts_stat', 'ts_rewrite',
+    'table_to_xml', 'table_to_xmlschema', 'table_to_xml_and_xmlschema', 'query_to_xml', 'query_to_xmlschema', 'query_to_xml_and_xmlschema',
+    'cursor_to_xml', 'cursor_to_xmlschema', 'schema_to_xml', 'schema_to_xmlschema', 'schema_to_xml_and_xmlschema',
+    'database_to_xml', 'database_to_xmlschema', 'database_to_xml_and_xmlschema', 'pg_read_file', 'pg_read_binary_file',
+    'pg_logical_slot_get_changes', 'pg_logical_slot_get_binary_changes', 'pg_logical_slot_peek_changes', 'pg_logical_slot_peek_binary_changes']::pg_catalog.name[])
 ), marked (by) AS (
   SELECT pg_catalog.concat(':funcid (', pg_catalog.string_agg(n.id::pg_catalog.text, '|'), ') ') FROM nosy n
 ), written (classid, id, text) AS (
@@ -90,13 +97,14 @@ const hookParts = `, wild (id) AS (
   UNION
   SELECT s.id, o.func, o.what, o.events, o.root FROM odder o, LATERAL (
     SELECT t.oid AS id FROM pg_catalog.pg_type t
-    WHERE t.typbasetype OPERATOR(pg_catalog.=) o.id OR t.typelem OPERATOR(pg_catalog.=) o.id AND t.typlen OPERATOR(pg_catalog.=) -1
+    WHERE t.oid OPERATOR(pg_catalog.>=) 16384
+      AND (t.typbasetype OPERATOR(pg_catalog.=) o.id OR t.typelem OPERATOR(pg_catalog.=) o.id AND t.typlen OPERATOR(pg_catalog.=) -1)
     UNION ALL
     SELECT g.rngtypid FROM pg_catalog.pg_range g WHERE g.rngsubtype OPERATOR(pg_catalog.=) o.id
     UNION ALL
     SELECT t.oid FROM pg_catalog.pg_attribute a
     JOIN pg_catalog.pg_type t ON t.typrelid OPERATOR(pg_catalog.=) a.attrelid
-    WHERE a.atttypid OPERATOR(pg_catalog.=) o.id AND NOT a.attisdropped
+    WHERE a.attrelid OPERATOR(pg_catalog.>=) 16384 AND a.atttypid OPERATOR(pg_catalog.=) o.id AND NOT a.attisdropped
   ) s
 ), seed (relid, events, latent, func, what) AS (
   SELECT t.tgrelid, ((t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 36) OPERATOR(pg_catalog.>>) 1) OPERATOR(pg_catalog.|) (t.tgtype::pg_catalog.int4 OPERATOR(pg_catalog.&) 8)
