@@ -91,6 +91,25 @@ func (w *weighing) hooked(s *sql.Statement) {
 	}
 }
 
+// hookedByWords is what a text of which only the words are known may make run:
+// all hooks of what has such a name.
+func (k *known) hookedByWords(facts *sql.Facts, words []string) []decoders.Exposure {
+	w := weighing{known: k, lineage: &lineage{}}
+	for i := range k.heralds {
+		if h := &k.heralds[i]; slices.ContainsFunc(facts.Verbs, func(v string) bool { return v == "create" || v == "alter" || v == "drop" }) &&
+			h.hears(facts.Verbs, facts.Commands) {
+			w.runs(&h.hook)
+		}
+	}
+	for _, word := range words {
+		name := strings.Trim(word, `"`)
+		for i := range k.hooks[name] {
+			w.runs(&k.hooks[name][i])
+		}
+	}
+	return w.lineage.exposures
+}
+
 // hears reports whether the event trigger is one of statements that do so: of
 // what they create, alter and drop, commands say what it is.
 func (h *herald) hears(verbs, commands []string) bool {
