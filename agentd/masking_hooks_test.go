@@ -23,6 +23,8 @@ create trigger file before update or delete on orders for each row execute funct
 create view cities as select id, upper(city) as city from orders where id > 0;
 alter table orders enable row level security;
 create policy mine on orders using (note is distinct from current_setting('my.note', true));
+create view active as select pid, state, query from pg_stat_activity;
+grant select on active to agent;
 create table stamped (id int primary key, at timestamptz);
 insert into stamped values (1);
 create function touch() returns trigger language plpgsql as $$ begin new.at := now(); return new; end $$;
@@ -47,6 +49,7 @@ func TestTriggersAndSuchOfTheServersOwnRun(t *testing.T) {
 		{"create temp table t (like orders including all); alter table orders add more int;", ""},
 		{"select id, at from stamped; insert into stamped values (2); delete from stamped where id = 2 returning id;", "1|\n2\n"},
 		{"select id from stamps;", "1\n"},
+		{"select pid > 0, state, query from active where pid = pg_backend_pid();", "t|active|[masked]\n"},
 	} {
 		if got := output(t, agentd.Captured(t, psql(server, tt.text))); got != tt.want {
 			t.Errorf("%s printed %q, want %q", tt.text, got, tt.want)

@@ -38,7 +38,8 @@ func literal(s string) string {
 // that depends on its table (pg_depend through pg_rewrite, which keeps nothing of
 // a whole row if a column is named beside it), and where the server keeps the long
 // values of all of them (pg_toast). The planner's statistics
-// show values of any column. Objects from 16384 up are not the server's own, and
+// show values of any column, and so may views of them, which pg_depend does not
+// keep (scanned looks for them in what is stored of the view). Objects from 16384 up are not the server's own, and
 // those that belong to an extension ('e') came with it.
 //
 // OIDs of system catalogues and of their schema are fixed: pg_catalog 11, pg_type
@@ -54,6 +55,12 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
     AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','v','m','f']::pg_catalog."char"[])
     AND n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog','information_schema','pg_toast']::pg_catalog.name[])
     AND ($columns)
+  UNION
+  SELECT va.attrelid, va.attnum, s.part, 1::pg_catalog.int2, true, false
+  FROM scanned s
+  JOIN statistics t ON t.relid OPERATOR(pg_catalog.=) s.part
+  JOIN pg_catalog.pg_attribute va ON va.attrelid OPERATOR(pg_catalog.=) s.class
+  WHERE s.kind OPERATOR(pg_catalog.=) 'relid' AND va.attnum OPERATOR(pg_catalog.>) 0 AND NOT va.attisdropped
   UNION
   SELECT s.relid, s.attnum, p.root, p.rootnum, p.derived OR s.derived, s.parent
   FROM protected p, LATERAL (

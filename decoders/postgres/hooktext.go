@@ -69,7 +69,12 @@ const hookParts = `, wild (id) AS (
     'database_to_xml', 'database_to_xmlschema', 'database_to_xml_and_xmlschema', 'pg_read_file', 'pg_read_binary_file',
     'pg_logical_slot_get_changes', 'pg_logical_slot_get_binary_changes', 'pg_logical_slot_peek_changes', 'pg_logical_slot_peek_binary_changes']::pg_catalog.name[])
 ), marked (by) AS (
-  SELECT pg_catalog.concat(':funcid (', pg_catalog.string_agg(n.id::pg_catalog.text, '|'), ') ') FROM nosy n
+  SELECT pg_catalog.concat(':(funcid|relid) (', pg_catalog.string_agg(n.id::pg_catalog.text, '|'), ') ')
+  FROM (SELECT id FROM nosy UNION ALL SELECT relid FROM statistics) n
+), scanned (id, class, kind, part) AS (
+  SELECT r.oid, r.ev_class, (m.found)[1], (m.found)[2]::pg_catalog.oid FROM pg_catalog.pg_rewrite r
+  CROSS JOIN LATERAL pg_catalog.regexp_matches(pg_catalog.concat(r.ev_qual::pg_catalog.text, r.ev_action::pg_catalog.text), (SELECT by FROM marked), 'g') AS m (found)
+  WHERE r.oid OPERATOR(pg_catalog.>=) 16384
 ), written (classid, id, text) AS (
   SELECT 2604::pg_catalog.oid, a.oid, a.adbin::pg_catalog.text FROM pg_catalog.pg_attrdef a
   UNION ALL
@@ -80,14 +85,14 @@ const hookParts = `, wild (id) AS (
   SELECT 2620, t.oid, t.tgqual::pg_catalog.text FROM pg_catalog.pg_trigger t WHERE t.tgqual IS NOT NULL
   UNION ALL
   SELECT 1247, t.oid, t.typdefaultbin::pg_catalog.text FROM pg_catalog.pg_type t WHERE t.typdefaultbin IS NOT NULL
-  UNION ALL
-  SELECT 2618, r.oid, pg_catalog.concat(r.ev_qual::pg_catalog.text, r.ev_action::pg_catalog.text) FROM pg_catalog.pg_rewrite r
-  WHERE r.oid OPERATOR(pg_catalog.>=) 16384
 ), runs (classid, id, func) AS (
   SELECT d.classid, d.id, d.func FROM dependent d
   UNION ALL
-  SELECT x.classid, x.id, (m.found)[1]::pg_catalog.oid FROM written x
+  SELECT x.classid, x.id, (m.found)[2]::pg_catalog.oid FROM written x
   CROSS JOIN LATERAL pg_catalog.regexp_matches(x.text, (SELECT by FROM marked), 'g') AS m (found)
+  WHERE (m.found)[1] OPERATOR(pg_catalog.=) 'funcid'
+  UNION ALL
+  SELECT 2618, s.id, s.part FROM scanned s JOIN nosy n ON n.id OPERATOR(pg_catalog.=) s.part WHERE s.kind OPERATOR(pg_catalog.=) 'funcid'
 ), odder (id, func, what, events, root) AS (
   SELECT o.id, o.func, o.what, o.events, o.id FROM odd o
   UNION
