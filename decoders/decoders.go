@@ -203,6 +203,11 @@ type Event struct {
 	// a verdict may be remembered by it. Nil if there are none.
 	Facts Facts
 
+	// Binding is, for a Request, what exactly would be done, so that somebody
+	// can agree to that and nothing else. Nil where that cannot be told: then
+	// nobody can. Valid as long as the event.
+	Binding Binding
+
 	Columns []Column // for kind Columns: the protected columns alone
 	Result  Result   // for kind Outcome
 	// Exposures are, for Prepare and Request, the ways in which it could show
@@ -236,6 +241,29 @@ const (
 	// anything.
 	Calls
 )
+
+// A Binding says what exactly a request would do.
+type Binding interface {
+	// Digest is the same for requests that do the same: of the same words,
+	// whatever stands between them, with the same values, and under the same
+	// settings of the session that decide what words mean. It is keyed by
+	// nothing, and is not shown: values could be guessed by it.
+	Digest() [32]byte
+	// Parameters are the values that are sent beside the text, for people to
+	// read; what may carry protected values is "?".
+	Parameters() []string
+	// Open: something that the client began before is still open at the server,
+	// as a transaction or the rest of a pipeline, and would wait, too.
+	Open() bool
+}
+
+// A Waiter is a Decoder whose protocol can tell a client that it has to wait.
+type Waiter interface {
+	Decoder
+	// Waiting returns what tells the client so, for the last Ask of kind
+	// Request. The relay sends it between two messages only.
+	Waiting(r Refusal) []byte
+}
 
 // Facts gives the value of a protocol's field by its name: a string, []string,
 // int64 or bool as the Field says, nil for a name it does not have. It is
