@@ -82,6 +82,7 @@ type Daemon struct {
 
 	notified sync.Once // whoever started us, that we are ready
 	counts   counts
+	tally    tally
 }
 
 // Run is agentd from start to stop. It returns when ctx has ended and what

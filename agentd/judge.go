@@ -54,11 +54,18 @@ func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
 	if v := j.login.objection(ev); v != nil {
 		return *v
 	}
-	return j.rules.Decide(ev)
+	v := j.rules.Decide(ev)
+	j.daemon.tally.verdict(&v)
+	return v
 }
 
 // Told implements relay.Judge.
-func (j *judge) Told(outcome *decoders.Event) { j.rules.Told(outcome) }
+func (j *judge) Told(outcome *decoders.Event) {
+	j.rules.Told(outcome)
+	for _, rule := range outcome.Result.Over {
+		j.daemon.tally.shadows.add(rule)
+	}
+}
 
 // renew goes over to other rules.
 func (j *judge) renew(now *inForce) {

@@ -279,12 +279,13 @@ type Result struct {
 	// Affected are the rows inserted, updated, deleted or copied in, as the
 	// server counts them.
 	Affected int64
-	Tag      string  // the server's own word of completion, as "SELECT 3"
-	Code     string  // the protocol's error code, "" if the request succeeded
-	Message  string  // the error's text; "" where it could carry protected values
-	Masked   int64   // values, and parts of values, that were replaced
-	By       []Count // which those were; what has no name is not in it
-	Skipped  bool    // never run: an earlier error, or the end of the session, came first
+	Tag      string   // the server's own word of completion, as "SELECT 3"
+	Code     string   // the protocol's error code, "" if the request succeeded
+	Message  string   // the error's text; "" where it could carry protected values
+	Masked   int64    // values, and parts of values, that were replaced
+	By       []Count  // which those were; what has no name is not in it
+	Over     []string // limits that only watch, and that it went beyond; whoever judges adds them
+	Skipped  bool     // never run: an earlier error, or the end of the session, came first
 	// Through is, if one error made the server skip several requests, the
 	// Seq of the last of them: all from the event's Seq to it that were
 	// neither refused nor told of before. Otherwise 0.

@@ -58,6 +58,7 @@ type Verdict struct {
 type Shadow struct {
 	Outcome Outcome
 	Rule    string
+	Columns []int // for Rewrite, of a result: which it would have masked
 }
 
 // Terms are how people may let through what a rule holds.

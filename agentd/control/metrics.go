@@ -27,6 +27,8 @@ type Snapshot struct {
 	Capture        map[string]int64 // connections by what the kernel side did with them, as "redirected"
 	Workloads      int64            // captured now
 	Grammar        map[string]int64 // what came of statements that were new to it, and of its workers, as "studied", "died"
+	Shadows        map[string]int64 // what rules in shadow mode would have decided, by rule
+	Alerts         map[string]int64 // by rule
 	Verified       bool             // every workload was seen to be captured
 }
 
@@ -66,6 +68,8 @@ var metrics = []metric{
 	{desc: desc("reload_failures_total", "Changes of configuration and policies that did not come into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.ReloadFailures }},
 	{desc: desc("config_loaded_timestamp_seconds", "When the configuration and policies in force were read."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.ConfigLoaded }},
 	{desc: desc("grammar_total", "Statements that were new to the grammar (studied, busy), and ends of its workers (late, died, grown).", "event"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Grammar }},
+	{desc: desc("shadows_total", "Events that a rule in shadow mode would have decided otherwise.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Shadows }},
+	{desc: desc("alerts_total", "Events that a rule with do: alert matched.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Alerts }},
 	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},
 	{desc: desc("capture_verified", "1 if every workload was seen to be captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return one(s.Verified) }},
 }

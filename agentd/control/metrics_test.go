@@ -20,6 +20,8 @@ var snapshot = control.Snapshot{
 	Refused:   map[string]int64{"direct": 3},
 	Capture:   map[string]int64{"redirected": 9},
 	Grammar:   map[string]int64{"studied": 7},
+	Shadows:   map[string]int64{"draft": 4},
+	Alerts:    map[string]int64{"exports": 2},
 	Workloads: 3, Verified: true,
 }
 
@@ -30,6 +32,8 @@ var shown = []string{
 	"agentd_sessions_live 2",
 	`agentd_statements_total{verdict="allow"} 5`,
 	`agentd_statements_total{verdict="deny"} 1`,
+	`agentd_shadows_total{rule="draft"} 4`,
+	`agentd_alerts_total{rule="exports"} 2`,
 	`agentd_bytes_total{dir="client"} 100`,
 	`agentd_bytes_total{dir="server"} 2000`,
 	`agentd_added_latency_seconds_bucket{le="0.001"} 3`,
