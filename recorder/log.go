@@ -18,6 +18,7 @@ type Log struct {
 	n        int64 // records so far
 	pending  stopwatch
 	own      uint64 // seq of the last that agentd itself asked
+	held     uint64 // seq of the last that had to wait for people
 	counts   counts
 }
 
@@ -137,16 +138,24 @@ func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict
 	case decoders.Columns:
 		columns(t, ev.Columns, v)
 	case decoders.Request:
-		l.counts.statements++
+		if ev.Seq == l.held {
+			t.flag("again", true)
+		} else {
+			l.counts.statements++
+		}
 	}
 	t.str("unclassified", ev.Unclassified)
 	t.str("verdict", v.Outcome.String())
 	t.str("rule", v.Rule)
 	t.str("reason", v.Reason)
 	t.str("hint", v.Hint)
+	t.str("approval", v.Approval)
 	shadows(t, v.Shadows)
 	t.strs("alerts", v.Alerts)
 	t.close()
+	if v.Outcome == policy.Hold {
+		l.held = ev.Seq
+	}
 
 	if v.Outcome == policy.Refuse || v.Outcome == policy.Close {
 		l.counts.denied++
