@@ -74,6 +74,7 @@ func TestTwoPeopleAreTwo(t *testing.T) {
 		want  error
 	}{
 		{person(1003, "dave", "ops"), approvals.ErrBarred},
+		{person(0, "root", "dba"), approvals.ErrBarred},
 		{alice, nil},
 		{alice, approvals.ErrBarred},
 		{approvals.Voter{Subject: "mallory", Groups: []string{"users"}, Via: "callback"}, approvals.ErrBarred},
