@@ -134,6 +134,50 @@ func TestSomebodyElseApprovesAStatement(t *testing.T) {
 	k.ends(t)
 }
 
+// The users and their group are Debian's.
+func TestTwoPeopleApproveForAWhile(t *testing.T) {
+	t.Parallel()
+	const daemons = 1 // uid of daemon
+	server := lab.Postgres(t)
+	server.SQL(t, things)
+	a := lab.StartAgentd(t, lab.Setup{Policy: agreed + `    need: 2
+    by: [nogroup, "user:daemon"]
+    for: 10m
+`, Target: server})
+	k := converse(t, a, server)
+	k.says(t, "begun")
+	answer := k.asks(t, "DELETE FROM things WHERE id = 2;")
+	r := waits(t, a)
+	for _, tt := range []struct {
+		login uint32
+		want  string // what is wrong
+	}{
+		{2, "the rule asks for nogroup, user:daemon"},
+		{somebody, ""},
+		{somebody, "you have agreed already, and 2 people have to"},
+		{daemons, ""},
+	} {
+		_, err := a.CtlBy(t, tt.login, "approvals", "approve", r.ID)
+		if (err == nil) != (tt.want == "") || err != nil && !strings.Contains(err.Error(), tt.want) {
+			t.Errorf("uid %d: %v, want %q", tt.login, err, tt.want)
+		}
+	}
+	if got := <-answer; strings.Contains(got, "ERROR") {
+		t.Errorf("approved, psql printed %q", got)
+	}
+	server.SQL(t, "INSERT INTO things VALUES (2);")
+	if got := k.say(t, "DELETE FROM things WHERE id = 2; "); strings.Contains(got, "agentd") { // at once
+		t.Errorf("approved for a while, psql printed %q", got)
+	}
+	if got := output(t, psql(server, "SELECT count(*) FROM things;")); got != "2\n" {
+		t.Errorf("%q things are left, want 2", got)
+	}
+	if out := listedAll(t, a); !strings.Contains(out, "granted") || strings.Count(out, "DELETE") != 1 {
+		t.Errorf("it is listed as\n%s", out)
+	}
+	k.ends(t)
+}
+
 // listedAll is what became of all requests.
 func listedAll(t *testing.T, a *lab.Agentd) string {
 	t.Helper()
