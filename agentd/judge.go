@@ -37,7 +37,7 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 	j.rules = j.by.policy.For(&j.session)
 	j.want = j.rules.Want()
 	j.want.MaxText = j.by.config.Limits.Statement.Int()
-	j.want.Grammar = d.grammar
+	j.want.Grammar = d.grammar.For(s.Identity.CgroupID)
 	return j
 }
 

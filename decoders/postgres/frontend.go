@@ -54,6 +54,15 @@ func (d *decoder) fromClient(m message) (turn, error) {
 		return walk, nil
 	case 'H':
 		return walk, nil
+	case syncing:
+		if m.size != headerLen {
+			return walk, fmt.Errorf("message Sync of %d bytes", m.size)
+		}
+		if d.copying {
+			// The server ignores it, unless what it was sent before made the
+			// COPY fail, which nobody knows yet: it must not get it.
+			return d.clientStep(decoders.Step{Op: decoders.Drop, N: m.size}, m), nil
+		}
 	case 'X':
 		if d.queue.pending(d.limited) {
 			return d.wait(), nil
@@ -69,9 +78,6 @@ func (d *decoder) fromClient(m message) (turn, error) {
 		d.endCopy()
 		return walk, nil
 	case syncing:
-		if m.size != headerLen {
-			return walk, fmt.Errorf("message Sync of %d bytes", m.size)
-		}
 		d.sync()
 		return walk, nil
 	case bind:
@@ -130,10 +136,14 @@ func (d *decoder) push(kind byte) *slot {
 	return s
 }
 
-// copied counts a CopyData of the client.
+// copied counts a CopyData of the client, which may come before it is known
+// that a COPY is running.
 func (d *decoder) copied(size int) {
-	if s := d.head(); d.copying && s != nil {
+	switch s := d.head(); {
+	case d.copying && s != nil:
 		s.result.Bytes += int64(size)
+	case s != nil:
+		d.fed = d.queue.tail - 1
 	}
 }
 
@@ -145,16 +155,14 @@ func (d *decoder) endCopy() {
 		d.copying = false
 	case d.queue.len() > 0:
 		d.push(copyEnd)
+		d.fed = 0
 	}
 }
 
 func (d *decoder) sync() {
-	if d.copying {
-		return
-	}
 	d.skipping = false
 	d.lastSync = d.queue.tail
-	d.push(syncing)
+	d.push(syncing).fed = d.queue.pending(d.fed)
 	d.unsettle()
 }
 

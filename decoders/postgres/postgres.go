@@ -86,7 +86,8 @@ type decoder struct {
 	skipping bool   // the server discards whatever comes before the next Sync
 	scratch  slot   // for messages that the server discards
 	skipped  span   // what it discarded since the last ReadyForQuery
-	copying  bool   // the server copies in: it ignores Sync and Flush
+	copying  bool   // the server copies in: it ignores Flush, and gets no Sync
+	fed      uint64 // the newest slot behind which there was data to copy, before it was known whether it is copied
 
 	statements     names[statement]
 	portals        names[portal]

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"agentd.dev/decoders"
 )
@@ -156,6 +157,7 @@ type login struct {
 	user, database, application string
 	replication                 bool
 	as, credential              string // whom agentd logs in as, and with what
+	sets                        []string
 }
 
 func (l *login) set(name, value string) {
@@ -168,8 +170,17 @@ func (l *login) set(name, value string) {
 		l.application = value
 	case "replication":
 		l.replication = !no[value]
+	case "options":
+		l.sets = appendOptions(l.sets, value)
+		return
+	}
+	if !ownParameters[name] && !strings.HasPrefix(name, "_pq_.") {
+		l.sets = append(l.sets, strings.ToLower(name))
 	}
 }
+
+// ownParameters are those of a StartupMessage that set no setting.
+var ownParameters = map[string]bool{"user": true, "database": true, "replication": true}
 
 // no is how a replication parameter says that it is none; whatever else it
 // says may be one.
@@ -183,6 +194,7 @@ var loginFields = []decoders.Field{
 	{Name: "login.as", Type: decoders.String, Kinds: decoders.Login, Doc: "the database user that the server sees: the credential's, or login.user where there is none"},
 	{Name: "login.credential", Type: decoders.String, Kinds: decoders.Login, Doc: "the credential that agentd logs in with, empty if the client does that itself"},
 	{Name: "login.replication", Type: decoders.Bool, Kinds: decoders.Login, Doc: "whether it asks for a replication connection, which is refused unless a rule allows it", Exceptional: true},
+	{Name: "login.sets", Type: decoders.Strings, Kinds: decoders.Login, Doc: `the settings that it brings, in its options too, "role" among them, "*" for one that cannot be told; what statements set is sql.sets`},
 }
 
 // Field returns the value of one of loginFields.
@@ -200,6 +212,8 @@ func (l *login) Field(name string) any {
 		return l.credential
 	case "login.replication":
 		return l.replication
+	case "login.sets":
+		return l.sets
 	}
 	return nil
 }
