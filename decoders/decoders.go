@@ -267,7 +267,8 @@ type Waiter interface {
 
 // Facts gives the value of a protocol's field by its name: a string, []string,
 // int64 or bool as the Field says, nil for a name it does not have. It is
-// immutable and may be used after the event is gone.
+// immutable and may be used after the event is gone. All of it is recorded: what
+// an Event's Record leaves out is in no field either.
 type Facts interface {
 	Field(name string) any
 }

@@ -31,6 +31,8 @@ type record struct {
 	Host     string    `json:"host"`
 	Protocol string    `json:"protocol"`
 	Scope    string    `json:"scope"`
+	Silence
+	Seen
 
 	ClientTLS *Secured `json:"client_tls"`
 	ServerTLS *Secured `json:"server_tls"`
@@ -42,6 +44,8 @@ type record struct {
 	As          string `json:"as"`
 
 	Text
+	recorded
+	Exceptional string `json:"exceptional"`
 	Answer
 	Columns []Column `json:"columns"`
 	Done
@@ -71,6 +75,17 @@ type Place struct {
 	ServiceAccount string            `json:"service_account,omitempty"`
 	Owner          string            `json:"owner,omitempty"`
 	Labels         map[string]string `json:"labels,omitempty"` // of the pod
+}
+
+// A Silence is what held for a session's target when it began, where rules do
+// not speak: labels are what they can go by.
+type Silence struct {
+	TargetLabels map[string]string `json:"target_labels,omitempty"`
+	// Default is allow or deny: of requests that no rule speaks of; "" in
+	// records that older versions wrote, which do not have facts either.
+	Default string `json:"default,omitempty"`
+	// NotUnderstood is the same of requests that were not understood.
+	NotUnderstood string `json:"not_understood,omitempty"`
 }
 
 // A Secured is how TLS was on one leg of a session. Of the leg to the client, the
