@@ -471,6 +471,9 @@ type Field struct {
 	// Learned: it takes more than the client's words to know it, so that events
 	// have it only if Want.Fields does.
 	Learned bool
+	// Noted: it is for the record alone, to be found by. It is what the client
+	// wrote, which may mean something else, so that conditions cannot ask for it.
+	Noted bool
 	// Exceptional: of logins, one that is true makes the event exceptional.
 	Exceptional bool
 }
