@@ -40,6 +40,7 @@ var allowed = []struct {
 	{"agentd/synthetic", nil},
 	{"agentd/doctor", []string{"agentd/cgroup", "agentd/control"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
+	{"agentd/replay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder"}},
 	{"agentd/internal/...", []string{"..."}},
 	{"agentd", []string{"..."}},

@@ -162,6 +162,9 @@ func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict
 	t.str("rule", v.Rule)
 	t.str("reason", v.Reason)
 	t.str("hint", v.Hint)
+	if v.Limits != nil {
+		t.str("limited", v.Limits.Rule())
+	}
 	t.close()
 
 	if v.Outcome == policy.Refuse || v.Outcome == policy.Close {
@@ -203,6 +206,7 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	}
 	t.int("rows", r.Rows)
 	t.int("bytes", r.Bytes)
+	t.int("affected", r.Affected)
 	t.str("tag", r.Tag)
 	t.str("code", r.Code)
 	t.str("message", r.Message)

@@ -46,6 +46,7 @@ type record struct {
 	Text
 	recorded
 	Exceptional string `json:"exceptional"`
+	Again       bool   `json:"again"` // judged before, and held since
 	Answer
 	Columns []Column `json:"columns"`
 	Done
@@ -117,6 +118,8 @@ type Answer struct {
 	Rule         string `json:"rule,omitempty"`
 	Reason       string `json:"reason,omitempty"`
 	Hint         string `json:"hint,omitempty"`
+	Limited      string `json:"limited,omitempty"`  // the rule that bounds what was let through
+	Approval     string `json:"approval,omitempty"` // what people were asked, or have decided
 }
 
 // A Column is a protected column of a result.
@@ -134,13 +137,15 @@ type Column struct {
 
 // A Done is what a request came to.
 type Done struct {
-	Took    time.Duration `json:"ns"`
-	Rows    int64         `json:"rows"`
-	Bytes   int64         `json:"bytes"`
-	Tag     string        `json:"tag,omitempty"`
-	Code    string        `json:"code,omitempty"`
-	Message string        `json:"message,omitempty"`
-	Masked  int64         `json:"masked,omitempty"`
+	Took  time.Duration `json:"ns"`
+	Rows  int64         `json:"rows"`
+	Bytes int64         `json:"bytes"`
+	// Affected are the rows that were inserted, updated, deleted or copied in.
+	Affected int64  `json:"affected,omitempty"`
+	Tag      string `json:"tag,omitempty"`
+	Code     string `json:"code,omitempty"`
+	Message  string `json:"message,omitempty"`
+	Masked   int64  `json:"masked,omitempty"`
 	// By is how much of that was by which rule, or of which pattern.
 	By      map[string]int64 `json:"by,omitempty"`
 	Skipped bool             `json:"skipped,omitempty"`
