@@ -41,6 +41,7 @@ var allowed = []struct {
 	{"agentd/doctor", []string{"agentd/cgroup", "agentd/control"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/replay", []string{"decoders", "policy", "recorder"}},
+	{"agentd/suppose", []string{"decoders", "decoders/sql", "policy", "policy/document", "agentd/grammar"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder"}},
 	{"agentd/internal/...", []string{"..."}},
 	{"agentd", []string{"..."}},
