@@ -28,6 +28,7 @@ import (
 	"agentd.dev/agentd/relay"
 	"agentd.dev/agentd/synthetic"
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/all"
 	"agentd.dev/recorder"
 )
 
@@ -266,6 +267,7 @@ func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
 		Reserve:      int64(d.config.Record.Reserve),
 		Log:          d.log,
 		Lock:         lock,
+		Protocols:    all.Protocols,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
