@@ -35,6 +35,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Sessions:    control.SessionCount{Live: s.Live, Total: s.Sessions},
 		Draining:    d.draining(),
 		Verdicts:    s.Statements,
+		Approvals:   d.deskStatus(),
 		Config:      d.configStatus(),
 		Policy:      d.policyStatus(),
 		Workloads:   d.workloadStatus(),
@@ -192,6 +193,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Verified:       d.captureStatus().Verified,
 		Grammar:        d.grammar.Counts.Read(),
 	}
+	d.addDesk(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)
 	}
