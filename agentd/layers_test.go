@@ -32,6 +32,7 @@ var allowed = []struct {
 	{"agentd/pods/...", []string{"agentd/pods", "agentd/cgroup"}},
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
 	{"agentd/watch", nil},
+	{"agentd/webhook", nil},
 	{"agentd/handover", nil},
 	{"agentd/certs", nil},
 	{"agentd/legs", []string{"decoders", "recorder", "agentd/relay"}},
