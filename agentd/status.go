@@ -194,6 +194,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Grammar:        d.grammar.Counts.Read(),
 	}
 	d.addDesk(&s)
+	d.addHooks(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)
 	}
