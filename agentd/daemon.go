@@ -65,6 +65,8 @@ type Daemon struct {
 	desk     *approvals.Desk // where requests wait for people
 	webhooks *webhook.Sender
 	links    *callback.Links // to requests, in notices
+	alerts   alerts
+	held     heldRequests
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads
@@ -89,6 +91,7 @@ type Daemon struct {
 
 	notified sync.Once // whoever started us, that we are ready
 	counts   counts
+	tally    tally
 }
 
 // Run is agentd from start to stop. It returns when ctx has ended and what
@@ -133,7 +136,11 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	undo = append(undo, d.closeRecorder)
 	d.links = callback.NewLinks()
 	d.webhooks = webhook.New(config.Node, log)
-	undo = append(undo, func() error { d.webhooks.Close(lastNotices); return nil })
+	undo = append(undo, func() error {
+		d.alerts.flush(d.webhooks)
+		d.webhooks.Close(lastNotices)
+		return nil
+	})
 	d.webhooks.Use(config.hooks())
 	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets().hosts(0))
 	undo = append(undo, func() error { d.hosts.Close(); return nil })
@@ -223,6 +230,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts.run(d.await)
 	parts.run(d.reconcile)
 	parts.run(d.follower.follow)
+	parts.run(d.tellAlerts)
 	parts.run(d.reload)
 	parts.run(d.answerCallbacks)
 	parts.run(d.accept)

@@ -123,7 +123,7 @@ func text(err error) string {
 // What the configuration calls these.
 var (
 	downs   = [...]string{capture.Refuse: "refuse", capture.Bypass: "bypass"}
-	answers = [...]string{policy.Refusing: "deny", policy.Allowing: "allow"}
+	answers = [...]string{policy.Refusing: "deny", policy.Allowing: "allow", policy.Asking: "approve"}
 )
 
 func (d *Daemon) policyStatus() control.Policy {
@@ -192,6 +192,8 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Workloads:      int64(len(d.capture.Workloads())),
 		Verified:       d.captureStatus().Verified,
 		Grammar:        d.grammar.Counts.Read(),
+		Shadows:        d.tally.shadows.read(),
+		Alerts:         d.tally.alerts.read(),
 	}
 	d.addDesk(&s)
 	d.addHooks(&s)

@@ -154,4 +154,5 @@ type Vote struct {
 	At      time.Time `json:"at"`
 
 	person string // the same for the same person
+	as     uint32
 }

@@ -35,17 +35,14 @@ func (d *Desk) Consult(q *Question) Standing {
 func (d *Desk) find(k key, from origin) *request {
 	now := d.options.Clock.Now()
 	own := d.origins[from]
-	if own != nil && own.key == k && (own.State == Pending || own.State == Granted) {
+	if own != nil && own.key == k && own.Reason != covered {
 		return own
 	}
 	var found *request
 	for _, r := range d.keys[k] {
-		if better := r.serves(now); better && (found == nil || r.State == Granted) {
+		if r.serves(now) && (found == nil || r.State == Granted) {
 			found = r
 		}
-	}
-	if found == nil && own != nil && own.key == k && own.Reason != covered {
-		return own
 	}
 	return found
 }

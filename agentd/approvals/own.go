@@ -17,7 +17,7 @@ func (d *Desk) own(r *request, by *Voter) error {
 		return fmt.Errorf("%w: your process is in the captured workload %s, and no workload decides", ErrBarred, by.Captured)
 	case by.UID == nil || w.Contained:
 		return nil
-	case *by.UID == w.UID && w.UID != 0:
+	case w.UID != 0 && (w.UID == *by.UID || w.UID == by.As):
 		return fmt.Errorf("%w: %s runs as you, and nobody approves their own agent's requests", ErrBarred, w.Name)
 	case w.Source != "run" || d.options.Starter == nil:
 		return nil

@@ -135,7 +135,7 @@ func question(session string, seq uint64, statement string) *approvals.Question 
 
 // person is somebody of this node.
 func person(uid uint32, name string, groups ...string) approvals.Voter {
-	return approvals.Voter{UID: &uid, Name: name, Groups: groups, Via: "socket"}
+	return approvals.Voter{UID: &uid, As: uid, Name: name, Groups: groups, Via: "socket"}
 }
 
 var (

@@ -67,9 +67,7 @@ func (d *Desk) load() {
 	}
 	var s state
 	if err == nil {
-		if err = json.Unmarshal(text, &s); err == nil && s.Version != stateVersion {
-			err = fmt.Errorf("it is of version %d, and this agentd reads %d", s.Version, stateVersion)
-		}
+		err = s.read(text)
 	}
 	if err != nil {
 		aside := path + ".damaged"
@@ -82,6 +80,22 @@ func (d *Desk) load() {
 	}
 	slices.SortStableFunc(d.past, func(a, b *request) int { return a.Ended.Compare(b.Ended) })
 	d.prune()
+}
+
+// read reads what was written.
+func (s *state) read(text []byte) error {
+	if err := json.Unmarshal(text, s); err != nil {
+		return err
+	}
+	if s.Version != stateVersion {
+		return fmt.Errorf("it is of version %d, and this agentd reads %d", s.Version, stateVersion)
+	}
+	for i := range s.Requests {
+		if s.Requests[i].ID == "" {
+			return fmt.Errorf("request %d has no id", i)
+		}
+	}
+	return nil
 }
 
 // adopt takes over a request of the last Desk.

@@ -123,7 +123,7 @@ func TestWhatIsOverIsKeptForAWhile(t *testing.T) {
 }
 
 func TestADamagedFileIsMovedAside(t *testing.T) {
-	for _, text := range []string{"", "{", `{"version": 99}`, `{"version": 1, "requests": [{"id": 7}]}`, "\x00\x01"} {
+	for _, text := range []string{"", "{", `{"version": 99}`, `{"version": 1, "requests": [{"id": 7}]}`, `{"version": 1, "requests": [{}]}`, "\x00\x01"} {
 		path := filepath.Join(t.TempDir(), "approvals.json")
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 )
 
 // What can be wrong with a vote, beside the record.
@@ -57,6 +59,8 @@ func (d *Desk) vote(r *request, grant bool, by *Voter, reason, shown string) (re
 		return nil, fmt.Errorf("%w: you were shown something else than %s", ErrWrong, r.ID)
 	case !grant && strings.TrimSpace(reason) == "":
 		return nil, fmt.Errorf("%w: say why not, the agent is told", ErrWrong)
+	case !utf8.ValidString(reason) || strings.ContainsFunc(reason, unspeakable):
+		return nil, fmt.Errorf("%w: a reason of printable text, please: protocols carry it to the agent", ErrWrong)
 	case len(reason) > maxReason:
 		return nil, fmt.Errorf("%w: a reason of %d bytes, %d are enough", ErrWrong, len(reason), maxReason)
 	}
@@ -93,6 +97,9 @@ func (d *Desk) vote(r *request, grant bool, by *Voter, reason, shown string) (re
 	return nil, nil
 }
 
+// unspeakable are the characters that no protocol and no terminal should get.
+func unspeakable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+
 // grant lets r through.
 func (d *Desk) grant(r *request, now time.Time) (resume []func()) {
 	resume = d.decided(r, Granted, "")
@@ -117,14 +124,14 @@ func (d *Desk) grant(r *request, now time.Time) (resume []func()) {
 
 // vote returns the vote of v.
 func (v *Voter) vote(grant bool, reason string, now time.Time) Vote {
-	return Vote{Grant: grant, By: v.String(), UID: v.UID, Subject: v.Subject, Groups: v.Groups, Reason: reason, Via: v.Via, At: now, person: v.person()}
+	return Vote{Grant: grant, By: v.String(), UID: v.UID, Subject: v.Subject, Groups: v.Groups, Reason: reason, Via: v.Via, At: now, person: v.person(), as: v.As}
 }
 
 // attrs are what is recorded of a vote.
 func (v *Vote) attrs() []any {
 	attrs := []any{"by", v.By, "via", v.Via}
 	if v.UID != nil {
-		attrs = append(attrs, "uid", *v.UID)
+		attrs = append(attrs, "uid", *v.UID, "as", v.as)
 	}
 	if v.Subject != "" {
 		attrs = append(attrs, "subject", v.Subject)

@@ -47,6 +47,9 @@ func TestADenialHoldsForTheSameForAWhile(t *testing.T) {
 	if _, err := s.Vote(id, false, alice, " ", ""); !errors.Is(err, approvals.ErrWrong) {
 		t.Errorf("denied without a reason: %v, want %v", err, approvals.ErrWrong)
 	}
+	if _, err := s.Vote(id, false, alice, "a\x00b", ""); !errors.Is(err, approvals.ErrWrong) {
+		t.Errorf("denied with what no protocol carries: %v, want %v", err, approvals.ErrWrong)
+	}
 	if _, err := s.Vote(id, false, alice, "not now", ""); err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +121,8 @@ func TestNobodyApprovesTheirOwnAgentsRequest(t *testing.T) {
 	root := person(0, "root", "dba")
 	inside := person(0, "root")
 	inside.Captured = "reporter"
+	become := bob // by sudo -u
+	become.As = 1000
 	remote := approvals.Voter{Subject: "alice@example.org", Via: "callback"}
 	unit := policy.Identity{Workload: "w", Source: "unit", Cgroup: "/system.slice/w.service"}
 	with := func(id policy.Identity, uid uint32) policy.Identity {
@@ -136,6 +141,7 @@ func TestNobodyApprovesTheirOwnAgentsRequest(t *testing.T) {
 	}{
 		{"another user", with(unit, 998), alice, false},
 		{"the same user", with(unit, 1000), alice, true},
+		{"another who has become the same user", with(unit, 1000), become, true},
 		{"root of a unit that runs as root", unit, root, false},
 		{"root from within a workload", unit, inside, true},
 		{"who started the run", with(run("mine"), 65534), alice, true},

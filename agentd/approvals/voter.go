@@ -11,6 +11,7 @@ type Voter struct {
 	// Of somebody on this node:
 	UID  *uint32 // of the person; nil for somebody elsewhere
 	Name string  // the user's name, "" if it is not known
+	As   uint32  // the user whom the person has become, as root by sudo
 	// Captured is the captured workload that the voter's process is in, "" if
 	// it is in none.
 	Captured string
@@ -24,8 +25,13 @@ type Voter struct {
 // String says who it is, to people. It differs between different people.
 func (v *Voter) String() string {
 	switch {
-	case v.UID == nil:
-		return v.Subject
+	case v.UID == nil: // which may say anything
+		return strings.Map(func(r rune) rune {
+			if r == '\n' || unspeakable(r) {
+				return '?'
+			}
+			return r
+		}, v.Subject)
 	case v.Name == "":
 		return "uid " + uid(*v.UID)
 	default:

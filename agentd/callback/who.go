@@ -55,7 +55,7 @@ func (s *Server) named(name string) (*Approver, error) {
 func (a *Approver) voter() approvals.Voter {
 	v := approvals.Voter{UID: a.UID, Subject: a.Name, Groups: a.Groups, Via: "callback"}
 	if a.UID != nil {
-		v.Name = a.Name
+		v.Name, v.As = a.Name, *a.UID
 	}
 	return v
 }

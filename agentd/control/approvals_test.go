@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -114,10 +115,10 @@ func TestWhoeverTheKernelNamesDecides(t *testing.T) {
 // login returns the uid of whoever this process acts for.
 func login(t *testing.T) string {
 	text, err := os.ReadFile("/proc/self/loginuid")
-	if uid := strings.TrimSpace(string(text)); err == nil && uid != "4294967295" && os.Getuid() == 0 {
+	if uid := strings.TrimSpace(string(text)); err == nil && uid != "4294967295" {
 		return uid
 	}
-	return "0"
+	return strconv.Itoa(os.Getuid())
 }
 
 func TestWhatIsNoVoteIsSaid(t *testing.T) {

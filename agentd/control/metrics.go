@@ -27,6 +27,8 @@ type Snapshot struct {
 	Capture        map[string]int64 // connections by what the kernel side did with them, as "redirected"
 	Workloads      int64            // captured now
 	Grammar        map[string]int64 // what came of statements that were new to it, and of its workers, as "studied", "died"
+	Shadows        map[string]int64 // what rules in shadow mode would have decided, by rule
+	Alerts         map[string]int64 // by rule
 	Verified       bool             // every workload was seen to be captured
 
 	ApprovalsPending int64            // requests that wait for a person now
@@ -81,6 +83,8 @@ var metrics = []metric{
 	{desc: desc("webhook_failures_total", "Attempts to bring a notice to a webhook that came to nothing.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookFailures }},
 	{desc: desc("webhook_waiting", "Notices that wait for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookWaiting }},
 	{desc: desc("webhook_lag_seconds", "How old the oldest notice is that waits for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookLag }},
+	{desc: desc("shadows_total", "Events that a rule in shadow mode would have decided otherwise.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Shadows }},
+	{desc: desc("alerts_total", "Events that a rule with do: alert matched.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Alerts }},
 	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},
 	{desc: desc("capture_verified", "1 if every workload was seen to be captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return one(s.Verified) }},
 }

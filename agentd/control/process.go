@@ -1,6 +1,7 @@
 package control
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strconv"
@@ -41,15 +42,15 @@ func processOf(raw syscall.RawConn, cred *unix.Ucred) *process {
 	}
 	// That it lives after it was read means that no other had its pid.
 	// Linux before 6.5 cannot say; there that is hoped for.
-	var alive error
+	dead := false
 	if err := raw.Control(func(fd uintptr) {
 		pidfd, err := unix.GetsockoptInt(int(fd), unix.SOL_SOCKET, peerPIDFD)
 		if err != nil {
 			return
 		}
 		defer unix.Close(pidfd)
-		alive = unix.PidfdSendSignal(pidfd, 0, nil, 0)
-	}); err != nil || alive != nil {
+		dead = errors.Is(unix.PidfdSendSignal(pidfd, 0, nil, 0), unix.ESRCH)
+	}); err != nil || dead {
 		p.err = fmt.Errorf("your process (pid %d) has ended meanwhile", cred.Pid)
 	}
 	return p

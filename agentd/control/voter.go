@@ -8,10 +8,10 @@ import (
 	"agentd.dev/agentd/approvals"
 )
 
-// Person returns the user whom a peer acts for: its own, but for root that of
-// whoever has logged in to become root, as by sudo.
+// Person returns the user whom a peer acts for: whoever has logged in to become,
+// as by sudo, the user that it runs as; that one if nobody has.
 func (p Peer) Person() uint32 {
-	if p.UID == 0 && p.of != nil && p.of.login != nil {
+	if p.of != nil && p.of.login != nil {
 		return *p.of.login
 	}
 	return p.UID
@@ -31,7 +31,7 @@ func (p Peer) voter(captured func(cgroup string) string) (approvals.Voter, error
 		return approvals.Voter{}, err
 	}
 	person := p.Person()
-	v := approvals.Voter{UID: &person, Via: "socket", Captured: captured(p.of.cgroup)}
+	v := approvals.Voter{UID: &person, As: p.UID, Via: "socket", Captured: captured(p.of.cgroup)}
 	account, _ := user.LookupId(strconv.FormatUint(uint64(person), 10)) // nil: a user without a name
 	if account != nil {
 		v.Name = account.Username
