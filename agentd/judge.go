@@ -21,6 +21,7 @@ type judge struct {
 	listed  bool // the target is one that the configuration names
 	want    decoders.Want
 	login   loginKeeper
+	holder  holder
 
 	by    *inForce // whose rules are
 	rules *policy.Rules
@@ -42,6 +43,23 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 
 // Decide implements relay.Judge.
 func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
+	v := j.decide(ev)
+	was := j.unhold()
+	switch {
+	case v.Outcome == policy.Hold:
+		return j.approve(ev, v, was)
+	case was != nil: // other rules decide now
+		return j.undecided(was, v)
+	case ev.Kind == decoders.Login:
+		j.holder.loggedIn(ev.Facts)
+	case v.Outcome == policy.Forward && ev.Kind == decoders.Cancel:
+		j.cancel()
+	}
+	return v
+}
+
+// decide is Decide by the rules alone.
+func (j *judge) decide(ev *decoders.Event) policy.Verdict {
 	if j.refused != nil {
 		return *j.refused
 	}
@@ -54,11 +72,18 @@ func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
 	if v := j.login.objection(ev); v != nil {
 		return *v
 	}
-	return j.rules.Decide(ev)
+	v := j.rules.Decide(ev)
+	j.daemon.tally.verdict(&v)
+	return v
 }
 
 // Told implements relay.Judge.
-func (j *judge) Told(outcome *decoders.Event) { j.rules.Told(outcome) }
+func (j *judge) Told(outcome *decoders.Event) {
+	j.rules.Told(outcome)
+	for _, rule := range outcome.Result.Over {
+		j.daemon.tally.shadows.add(rule)
+	}
+}
 
 // renew goes over to other rules.
 func (j *judge) renew(now *inForce) {

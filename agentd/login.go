@@ -90,9 +90,9 @@ func (j *judge) mayPlayServer(conn *capture.Conn, target *TargetConfig) error {
 // decoder returns the session's decoder, which from here on is all that has the
 // secret.
 func (j *judge) decoder(protocol *decoders.Protocol) decoders.Decoder {
-	decoder := protocol.New(j.want)
+	j.holder.decoder = protocol.New(j.want)
 	j.want.Account = nil
-	return decoder
+	return j.holder.decoder
 }
 
 // label is what the server's own log shows of a session.

@@ -141,6 +141,9 @@ func (d *decoder) answered(s *slot, m message) (turn, error) {
 		if s.hidden && !m.first {
 			return flush, nil
 		}
+		if d.parameterTypes(s, m) {
+			return d.need(m.size), nil
+		}
 		s.done = true
 		return d.shown(s, m), d.expect(s, m, describe)
 	case 'n':
@@ -479,6 +482,7 @@ func (d *decoder) ready(m message) (turn, error) {
 		t = d.ended(s)
 	}
 	if status == 'I' {
+		d.settings.settle()
 		d.forgetPortals()
 		if d.unsettled {
 			d.epoch++

@@ -70,6 +70,9 @@ type decoder struct {
 
 	queue      queue
 	lastSync   uint64 // the slot of the client's newest Sync
+	ran        uint64 // of its newest Execute
+	settings   settings
+	cancelKey  []byte // that the server gave, or that a CancelRequest names
 	lastReady  uint64 // of its newest message that makes the server ready for the next query
 	challenged bool   // the server waits for a password message
 	unbound    bool   // the client was kept from binding its login to the server's certificate
@@ -120,6 +123,8 @@ type decoder struct {
 	client struct {
 		event       decoders.Event
 		step        decoders.Step
+		exact       exact
+		was         settings // before the newest request
 		out, record []byte
 		spans       []decoders.Span
 		censored    []byte

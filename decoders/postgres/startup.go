@@ -83,6 +83,7 @@ func (d *decoder) start(buf []byte) (decoders.Step, error) {
 		return decoders.Step{Op: decoders.Drop, N: n, Back: d.server.out}, nil
 	case code == cancelRequest && n >= 8+4+4 && n <= 8+4+256:
 		d.phase = cancelling
+		d.cancelKey = bytes.Clone(buf[8:n])
 		return d.ask(n, decoders.Event{Kind: decoders.Cancel}), nil
 	case code>>16 == 3:
 		return d.logIn(buf[:n])
@@ -112,6 +113,7 @@ func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 		d.scoping.wanted, d.scoping.stale = false, false // it may not even be able to say
 		ev.Exceptional = "A replication connection carries whole tables, which is not looked into."
 	}
+	d.settings.loggedInAs(msg, facts, d.want.Account)
 	if d.want.Account != nil {
 		return d.logInAs(d.want.Account, msg, facts, ev)
 	}
@@ -275,7 +277,9 @@ func (d *decoder) admit(m message) (turn, error) {
 			return d.offer(m)
 		}
 		return walk, nil
-	case 'K', 'N', 'v', 'E':
+	case 'K':
+		return d.cancelledBy(m)
+	case 'N', 'v', 'E':
 		return walk, nil
 	case 'S':
 		return d.parameter(m)
@@ -283,4 +287,19 @@ func (d *decoder) admit(m message) (turn, error) {
 		return d.ready(m)
 	}
 	return walk, fmt.Errorf("the server sent message %q during login", m.typ)
+}
+
+// maxCancelKey is the longest key, and number of a process, since version 3.2.
+const maxCancelKey = 4 + 256
+
+// cancelledBy keeps what the session's requests are cancelled by.
+func (d *decoder) cancelledBy(m message) (turn, error) {
+	if m.size > headerLen+maxCancelKey {
+		return walk, fmt.Errorf("cancel key of %d bytes", m.size)
+	}
+	if !m.whole() {
+		return d.need(m.size), nil
+	}
+	d.cancelKey = bytes.Clone(m.body())
+	return walk, nil
 }

@@ -91,10 +91,14 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 	if err := c.Conn.SetDeadline(deadline); err != nil {
 		return err
 	}
+	copying := false
 	for _, turn := range s.Turns {
 		began := time.Now()
 		h.Answers = append(h.Answers, dialogue.Answer{})
 		answer := &h.Answers[len(h.Answers)-1]
+		if turn[0] == 'd' && !copying {
+			continue // the server would ignore it, and answer nothing
+		}
 		if _, err := c.Conn.Write(turn); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
@@ -110,8 +114,16 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 			return err
 		}
 		answer.Took = time.Since(began)
+		copying = asksForData(answer.Messages)
 	}
 	return nil
+}
+
+// asksForData reports whether the server has said that it waits for the data of
+// a COPY.
+func asksForData(heard []byte) (asks bool) {
+	dialogue.Walk(heard, func(kind byte, _ []byte) { asks = kind == 'G' || kind == 'W' })
+	return asks
 }
 
 // until reads until the server is ready after a row that holds text.
