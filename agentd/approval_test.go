@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -458,9 +457,7 @@ func (o *office) vote(how func(*control.Client, context.Context, string, control
 	if err == nil {
 		_, err = how(desk, context.Background(), id, control.Decision{Reason: "said the test", Shown: r.Request.Shown})
 	}
-	var refused *control.Error
-	if err != nil { o.t.Logf("VOTE %s: %v", id, err) }
-	if err != nil && !errors.As(err, &refused) {
+	if err != nil && !strings.Contains(err.Error(), "it is decided already") {
 		o.t.Errorf("decide on %s: %v", id, err)
 	}
 }
@@ -491,9 +488,14 @@ func TestAHundredHeldStatementsRunOnceOrNever(t *testing.T) {
 		t.Fatalf("%s have run before anybody agreed", got)
 	}
 	var doing sync.WaitGroup
+	atOnce := make(chan struct{}, 8) // agentd answers so many people at once, and some more
 	for _, i := range rand.Perm(n) {
 		if do := fates[i%len(fates)].do; do != nil {
-			doing.Go(func() { do(o, a, i, ids[i]) })
+			doing.Go(func() {
+				atOnce <- struct{}{}
+				defer func() { <-atOnce }()
+				do(o, a, i, ids[i])
+			})
 		}
 	}
 	doing.Wait()
