@@ -37,6 +37,8 @@ type Config struct {
 	Record      RecordConfig
 	Limits      LimitsConfig
 	Approvals   ApprovalsConfig
+	Webhooks    []WebhookConfig
+	Callback    CallbackConfig
 	// CoreDumps: agentd may leave a core, with secrets in it, when it crashes.
 	CoreDumps bool
 
@@ -82,7 +84,16 @@ type RecordConfig struct {
 	Segment    Size     // of a file of the log
 	Checkpoint Duration // between signed checkpoints
 	Reserve    Size     // that must stay free on the disk
+	Facts      Facts
 }
+
+// Facts is what of statements is found out for the record.
+type Facts uint8
+
+const (
+	FactsWanted Facts = iota // what some rule asks for
+	FactsAll                 // all that rules can ask for
+)
 
 // A LimitsConfig bounds what one connection, and agentd, may use.
 type LimitsConfig struct {
@@ -110,6 +121,7 @@ func LoadConfig(path string) (*Config, error) {
 	if v, ok := document.Open(path, &report); ok {
 		v.Map(c.keys(filepath.Dir(path)))
 		c.Targets.settle(c.Credentials)
+		c.settleHooks()
 	}
 	if err := report.Err(); err != nil {
 		return nil, err
@@ -155,6 +167,8 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "record", Read: mapping(c.Record.keys())},
 		{Name: "limits", Read: mapping(c.Limits.keys())},
 		{Name: "approvals", Read: mapping(c.Approvals.keys())},
+		{Name: "webhooks", Read: readWebhooks(&c.Webhooks, folder)},
+		{Name: "callback", Read: c.Callback.read(folder)},
 	}
 }
 
@@ -180,6 +194,7 @@ func (c *RecordConfig) keys() []document.Key {
 		{Name: "segment", Read: size(&c.Segment, 64<<10, 1<<40)},
 		{Name: "checkpoint", Read: duration(&c.Checkpoint, time.Millisecond, time.Hour)},
 		{Name: "reserve", Read: size(&c.Reserve, 1, 1<<50)},
+		{Name: "facts", Read: choice(&c.Facts, "wanted", "all")},
 	}
 }
 
