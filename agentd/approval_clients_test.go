@@ -23,8 +23,8 @@ rules:
     expires: 1h
 `
 
-// waits is how clients show the notice that they wait.
-var waits = regexp.MustCompile(`(?m)^.*agentd-approval.*\n(HINT:.*\n|.*agentctl approvals.*\n)*`)
+// waitNotice is how clients show the notice that they wait.
+var waitNotice = regexp.MustCompile(`(?m)^.*agentd-approval.*\n(HINT:.*\n|.*agentctl approvals.*\n)*`)
 
 // unasked are the clients that send what nobody can be asked about, and so what
 // is refused: texts that are too long to be shown, what an earlier error has kept
@@ -54,7 +54,7 @@ func TestClientsThatWaitForEachStatementSeeNoDifference(t *testing.T) {
 			if n := <-agreed; n < 20 {
 				t.Errorf("%d statements waited: the test is too tame to mean anything", n)
 			}
-			if diff := conversation.Difference(waits.ReplaceAll(got, nil), want); diff != "" {
+			if diff := conversation.Difference(waitNotice.ReplaceAll(got, nil), want); diff != "" {
 				t.Errorf("captured differs from direct: %s", diff)
 			}
 		})
