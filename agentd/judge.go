@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/all"
 	"agentd.dev/policy"
 )
 
@@ -21,6 +22,7 @@ type judge struct {
 	listed  bool // the target is one that the configuration names
 	want    decoders.Want
 	login   loginKeeper
+	holder  holder
 
 	by    *inForce // whose rules are
 	rules *policy.Rules
@@ -35,13 +37,48 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 	j := &judge{daemon: d, session: *s, listed: s.Target.Name != unlistedName, by: by}
 	j.rules = j.by.policy.For(&j.session)
 	j.want = j.rules.Want()
+	if d.config.Record.Facts == FactsAll {
+		j.want.Fields = learned(s.Target.Protocol)
+	}
 	j.want.MaxText = j.by.config.Limits.Statement.Int()
-	j.want.Grammar = d.grammar
+	j.want.Grammar = d.grammar.For(s.Identity.CgroupID)
 	return j
+}
+
+// learned are all learned fields of a protocol.
+func learned(protocol string) (fields []string) {
+	p, _ := all.Lookup(protocol)
+	for _, f := range p.Fields {
+		if f.Learned {
+			fields = append(fields, f.Name)
+		}
+	}
+	slices.Sort(fields)
+	return fields
 }
 
 // Decide implements relay.Judge.
 func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
+	v := j.decide(ev)
+	was := j.unhold()
+	if len(v.Alerts) > 0 && was == nil { // else it was told when it began to wait
+		j.daemon.alerts.add(&j.session, ev, &v)
+	}
+	switch {
+	case v.Outcome == policy.Hold:
+		return j.approve(ev, v, was)
+	case was != nil: // other rules decide now
+		return j.undecided(was, v)
+	case ev.Kind == decoders.Login:
+		j.holder.loggedIn(ev.Facts)
+	case v.Outcome == policy.Forward && ev.Kind == decoders.Cancel:
+		j.cancel()
+	}
+	return v
+}
+
+// decide is Decide by the rules alone.
+func (j *judge) decide(ev *decoders.Event) policy.Verdict {
 	if j.refused != nil {
 		return *j.refused
 	}

@@ -35,6 +35,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Sessions:    control.SessionCount{Live: s.Live, Total: s.Sessions},
 		Draining:    d.draining(),
 		Verdicts:    s.Statements,
+		Approvals:   d.deskStatus(),
 		Config:      d.configStatus(),
 		Policy:      d.policyStatus(),
 		Workloads:   d.workloadStatus(),
@@ -194,6 +195,8 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Shadows:        d.tally.shadows.read(),
 		Alerts:         d.tally.alerts.read(),
 	}
+	d.addDesk(&s)
+	d.addHooks(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)
 	}

@@ -193,7 +193,7 @@ func (c *candidate) judges(kind decoders.Kinds) bool {
 
 // Want returns what the rules can use.
 func (r *Rules) Want() decoders.Want {
-	var w decoders.Want
+	w := decoders.Want{Bindings: r.target.Unclassified == Asking}
 	for _, c := range r.session {
 		w.Kinds |= c.on
 		w.Columns = append(w.Columns, c.columns...) // of those in shadow mode, too
@@ -204,6 +204,7 @@ func (r *Rules) Want() decoders.Want {
 			w.Searches = append(w.Searches, c.says())
 		}
 		w.Limits = w.Limits || c.do == &actions[limit] && !c.shadow
+		w.Bindings = w.Bindings || c.do == &actions[approve] && !c.shadow
 	}
 	slices.Sort(w.Fields)
 	w.Fields = slices.Compact(w.Fields)

@@ -23,6 +23,8 @@ var snapshot = control.Snapshot{
 	Shadows:   map[string]int64{"draft": 4},
 	Alerts:    map[string]int64{"exports": 2},
 	Workloads: 3, Verified: true,
+	ApprovalsPending: 2, Approvals: map[string]int64{"granted": 4},
+	ToDecide: control.Histogram{Bounds: []float64{60}, Counts: []int64{3, 1}, Sum: 90},
 }
 
 // shown is what snapshot looks like to Prometheus.
@@ -48,6 +50,10 @@ var shown = []string{
 	"agentd_capture_redirected_total 9",
 	`agentd_grammar_total{event="studied"} 7`,
 	"agentd_capture_workloads 3",
+	"agentd_approvals_pending 2",
+	`agentd_approvals_total{outcome="granted"} 4`,
+	`agentd_approval_decision_seconds_bucket{le="60"} 3`,
+	"agentd_approval_decision_seconds_count 4",
 	"agentd_capture_verified 1",
 }
 
