@@ -84,7 +84,16 @@ type RecordConfig struct {
 	Segment    Size     // of a file of the log
 	Checkpoint Duration // between signed checkpoints
 	Reserve    Size     // that must stay free on the disk
+	Facts      Facts
 }
+
+// Facts is what of statements is found out for the record.
+type Facts uint8
+
+const (
+	FactsWanted Facts = iota // what some rule asks for
+	FactsAll                 // all that rules can ask for
+)
 
 // A LimitsConfig bounds what one connection, and agentd, may use.
 type LimitsConfig struct {
@@ -185,6 +194,7 @@ func (c *RecordConfig) keys() []document.Key {
 		{Name: "segment", Read: size(&c.Segment, 64<<10, 1<<40)},
 		{Name: "checkpoint", Read: duration(&c.Checkpoint, time.Millisecond, time.Hour)},
 		{Name: "reserve", Read: size(&c.Reserve, 1, 1<<50)},
+		{Name: "facts", Read: choice(&c.Facts, "wanted", "all")},
 	}
 }
 

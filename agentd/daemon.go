@@ -30,6 +30,7 @@ import (
 	"agentd.dev/agentd/synthetic"
 	"agentd.dev/agentd/webhook"
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/all"
 	"agentd.dev/recorder"
 )
 
@@ -282,6 +283,7 @@ func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
 		Reserve:      int64(d.config.Record.Reserve),
 		Log:          d.log,
 		Lock:         lock,
+		Protocols:    all.Protocols,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)

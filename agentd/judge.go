@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/all"
 	"agentd.dev/policy"
 )
 
@@ -36,9 +37,24 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 	j := &judge{daemon: d, session: *s, listed: s.Target.Name != unlistedName, by: by}
 	j.rules = j.by.policy.For(&j.session)
 	j.want = j.rules.Want()
+	if d.config.Record.Facts == FactsAll {
+		j.want.Fields = learned(s.Target.Protocol)
+	}
 	j.want.MaxText = j.by.config.Limits.Statement.Int()
 	j.want.Grammar = d.grammar.For(s.Identity.CgroupID)
 	return j
+}
+
+// learned are all learned fields of a protocol.
+func learned(protocol string) (fields []string) {
+	p, _ := all.Lookup(protocol)
+	for _, f := range p.Fields {
+		if f.Learned {
+			fields = append(fields, f.Name)
+		}
+	}
+	slices.Sort(fields)
+	return fields
 }
 
 // Decide implements relay.Judge.

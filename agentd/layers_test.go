@@ -44,6 +44,8 @@ var allowed = []struct {
 	{"agentd/synthetic", nil},
 	{"agentd/doctor", []string{"agentd/cgroup", "agentd/control"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
+	{"agentd/replay", []string{"decoders", "policy", "recorder"}},
+	{"agentd/suppose", []string{"decoders", "decoders/sql", "policy", "policy/document", "agentd/grammar"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder", "agentd/approvals", "agentd/cgroup"}},
 	{"agentd/internal/...", []string{"..."}},
 	{"agentd", []string{"..."}},

@@ -288,7 +288,8 @@ type Canceller interface {
 
 // Facts gives the value of a protocol's field by its name: a string, []string,
 // int64 or bool as the Field says, nil for a name it does not have. It is
-// immutable and may be used after the event is gone.
+// immutable and may be used after the event is gone. All of it is recorded: what
+// an Event's Record leaves out is in no field either.
 type Facts interface {
 	Field(name string) any
 }
@@ -495,6 +496,9 @@ type Field struct {
 	// Learned: it takes more than the client's words to know it, so that events
 	// have it only if Want.Fields does.
 	Learned bool
+	// Noted: it is for the record alone, to be found by. It is what the client
+	// wrote, which may mean something else, so that conditions cannot ask for it.
+	Noted bool
 	// Exceptional: of logins, one that is true makes the event exceptional.
 	Exceptional bool
 }

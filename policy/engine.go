@@ -71,6 +71,26 @@ func LoadKeyed(paths []string, protocols []decoders.Protocol, key Key) (*Engine,
 // stays used up when rules change. It is called before the first For.
 func (e *Engine) Follow(before *Engine) { e.meters = before.meters }
 
+// Clock has e tell the time by now, where it is not the present that is judged.
+// It is called before the first For.
+func (e *Engine) Clock(now func() time.Time) { e.meters.now = now }
+
+// Memory is how long ago may matter what was used of limits: 0 if no rule
+// limits.
+func (e *Engine) Memory() time.Duration {
+	var longest time.Duration
+	for _, r := range e.rules {
+		switch {
+		case r.do != &actions[limit] || r.bounds.by == byRequest:
+		case r.bounds.by == bySession:
+			longest = max(longest, maxPer)
+		default:
+			longest = max(longest, r.bounds.per)
+		}
+	}
+	return longest
+}
+
 // unique reports names that several rules have.
 func unique(rules []*rule, report *document.Report) {
 	first := map[string]*rule{}

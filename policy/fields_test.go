@@ -44,6 +44,9 @@ func fieldsPage() string {
 		fmt.Fprintf(&b, "\n## %s\n\nWhere a rule asks for a field with a star, agentd asks the server, too, what names mean\n"+
 			"([decision 15](decisions/0015-names-as-the-server-resolves-them.md)).\n\n| name | type | of | |\n|---|---|---|---|\n", p.Name)
 		for _, f := range p.Fields {
+			if f.Noted {
+				continue
+			}
 			name := "`" + f.Name + "`"
 			if f.Learned {
 				name += " *"

@@ -42,6 +42,9 @@ func newLanguages(protocols []decoders.Protocol) ([]*language, error) {
 		l := &language{name: p.Name, fields: map[string]decoders.Field{}}
 		var options []cel.EnvOption
 		for _, f := range p.Fields {
+			if f.Noted {
+				continue
+			}
 			l.fields[f.Name] = f
 			options = append(options, cel.Variable(f.Name, fieldTypes[f.Type]))
 		}

@@ -19,6 +19,13 @@ type bounds struct {
 	by  by
 }
 
+// BeyondLimits is how the reason begins where a request is refused because its
+// limits cannot be kept.
+const BeyondLimits = "This cannot be held to its limits: "
+
+// maxPer is the longest time in which uses are counted together.
+const maxPer = 31 * 24 * time.Hour
+
 // By says whose requests are counted together.
 type by uint8
 
@@ -49,7 +56,7 @@ func (b *bounds) readBytes(v document.Value) {
 
 func (b *bounds) readPer(v document.Value) {
 	var d document.Duration
-	document.ReadDuration(&d, time.Second, 31*24*time.Hour)(v)
+	document.ReadDuration(&d, time.Second, maxPer)(v)
 	b.per = time.Duration(d)
 }
 

@@ -51,7 +51,7 @@ var events = []struct {
 var ruleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // reserved are the names under which agentd itself decides.
-var reserved = []string{"default", "unclassified", "shutdown", "reload", "credential"}
+var reserved = []string{"default", "unclassified", "shutdown", "reload", "credential", "tls"}
 
 // maxNote bounds what clients are told, in bytes.
 const maxNote = 1000

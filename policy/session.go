@@ -62,6 +62,14 @@ const (
 	Asking                  // hold it for a person
 )
 
+// String returns d as configurations and records write it.
+func (d Default) String() string {
+	if d == Allowing {
+		return "allow"
+	}
+	return "deny"
+}
+
 // A Session is one connection of one workload to one target.
 type Session struct {
 	ID       string // unique, unguessable, safe in a file name

@@ -20,6 +20,7 @@ type Log struct {
 	own      uint64 // seq of the last that agentd itself asked
 	held     uint64 // seq of the last that had to wait for people
 	counts   counts
+	tell     teller
 }
 
 // counts are what the session's last record sums up.
@@ -33,8 +34,8 @@ type End struct {
 	Reason                 string
 }
 
-func newLog(t *Turn, s *policy.Session) *Log {
-	l := &Log{start: s.Start}
+func newLog(t *Turn, s *policy.Session, fields []decoders.Field) *Log {
+	l := &Log{start: s.Start, tell: teller{fields: fields}}
 	var scratch Turn
 	scratch.str("session", s.ID)
 	l.inherent = scratch.buf
@@ -60,8 +61,16 @@ func newLog(t *Turn, s *policy.Session) *Log {
 	t.str("host", s.Target.Host)
 	t.str("protocol", s.Target.Protocol)
 	t.str("scope", s.Scope)
+	target(t, &s.Target)
 	t.close()
 	return l
+}
+
+// target appends what rules can go by, and what holds where they are silent.
+func target(t *Turn, to *policy.Target) {
+	t.labels("target_labels", to.Labels)
+	t.str("default", to.Default.String())
+	t.str("not_understood", to.Unclassified.String())
 }
 
 // Secured says how TLS is on the session's legs, nil where there is none. It
@@ -111,10 +120,15 @@ func pod(t *Turn, id *policy.Identity) {
 	t.str("pod_uid", id.PodUID)
 	t.str("service_account", id.ServiceAccount)
 	t.str("owner", id.Owner)
-	if len(id.Labels) > 0 {
-		t.object("labels", func(attr func(key, value string)) {
-			for _, key := range slices.Sorted(maps.Keys(id.Labels)) {
-				attr(key, id.Labels[key])
+	t.labels("labels", id.Labels)
+}
+
+// labels appends all of them, unless there are none.
+func (t *Turn) labels(key string, all map[string]string) {
+	if len(all) > 0 {
+		t.object(key, func(attr func(key, value string)) {
+			for _, key := range slices.Sorted(maps.Keys(all)) {
+				attr(key, all[key])
 			}
 		})
 	}
@@ -132,6 +146,9 @@ func (l *Log) open(t *Turn, kind string, now time.Time) {
 // answer has effect.
 func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict) {
 	l.event(t, now, ev)
+	t.buf = append(t.buf, l.tell.wants...)
+	l.tell.wants = nil
+	l.tell.facts(t, ev)
 	switch ev.Kind {
 	case decoders.Login:
 		login(t, ev.Facts)
@@ -145,10 +162,14 @@ func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict
 		}
 	}
 	t.str("unclassified", ev.Unclassified)
+	t.str("exceptional", ev.Exceptional)
 	t.str("verdict", v.Outcome.String())
 	t.str("rule", v.Rule)
 	t.str("reason", v.Reason)
 	t.str("hint", v.Hint)
+	if v.Limits != nil {
+		t.str("limited", v.Limits.Rule())
+	}
 	t.str("approval", v.Approval)
 	shadows(t, v.Shadows)
 	t.strs("alerts", v.Alerts)
@@ -196,6 +217,7 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	}
 	t.int("rows", r.Rows)
 	t.int("bytes", r.Bytes)
+	t.int("affected", r.Affected)
 	t.str("tag", r.Tag)
 	t.str("code", r.Code)
 	t.str("message", r.Message)

@@ -130,7 +130,7 @@ func limit(s *session, v policy.Verdict) (instead []byte, _ policy.Verdict, err 
 		return nil, v, errNoLimit
 	}
 	if instead, err = limiter.Limit(*v.Limits); err != nil {
-		return nil, policy.Verdict{Outcome: policy.Refuse, Rule: v.Limits.Rule(), Reason: "This cannot be held to its limits: " + err.Error() + ".", Hint: v.Hint}, nil
+		return nil, policy.Verdict{Outcome: policy.Refuse, Rule: v.Limits.Rule(), Reason: policy.BeyondLimits + err.Error() + ".", Hint: v.Hint}, nil
 	}
 	return instead, v, nil
 }
