@@ -37,6 +37,10 @@ func fieldsPage() string {
 	for _, v := range policy.Variables() {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", v[0], v[1])
 	}
+	b.WriteString("\n## The time\n\nIn the `timezone` of the rule's file, UTC if it has none.\n\n| name | type | |\n|---|---|---|\n")
+	for _, h := range policy.Hands() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", h[0], h[1], h[2])
+	}
 	for _, p := range all.Protocols {
 		if len(p.Fields) == 0 {
 			continue

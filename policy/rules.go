@@ -60,6 +60,8 @@ type answer struct {
 	names   []string // of alerts
 	shadows []Shadow // that do not depend on more than the facts
 	watched watched
+	// minute, if it is not 0, is the only one that the answer is right in.
+	minute int64
 }
 
 // judged are the kinds of events that rules decide.
@@ -159,7 +161,7 @@ func fold(from []candidate, s *scope) []candidate {
 	left := make([]candidate, 0, len(from))
 	for _, c := range from {
 		if c.truth == open {
-			c.truth, c.err = c.program.eval(s)
+			c.truth, c.err = c.eval(s)
 		}
 		if c.truth == no || c.truth == fault && !c.do.closed() {
 			continue
