@@ -459,7 +459,9 @@ func (o *office) vote(how func(*control.Client, context.Context, string, control
 		_, err = how(desk, context.Background(), id, control.Decision{Reason: "said the test", Shown: r.Request.Shown})
 	}
 	var refused *control.Error
-	if err != nil { o.t.Logf("VOTE %s: %v", id, err) }
+	if err != nil {
+		o.t.Logf("VOTE %s: %v", id, err)
+	}
 	if err != nil && !errors.As(err, &refused) {
 		o.t.Errorf("decide on %s: %v", id, err)
 	}

@@ -15,6 +15,9 @@ type account struct {
 	windows [len(spans)]window
 	tables  map[string]*seen
 	verbs   map[string]*seen
+	// looked is since when tables are known, which they are only where rules ask
+	// for them; of a target that is newer than that, since when they are of others.
+	looked int64
 	// hour is what is used in the hour that runs; hours, before it, those in which
 	// something was.
 	hour    counts
@@ -31,6 +34,7 @@ type profile struct {
 	since    int64      // when it was first seen, in seconds since 1970
 	last     int64      // when it last did anything
 	names    int        // how many are kept of it
+	looked   int64      // since when tables are known of any target
 	full     bool       // there were more than are kept
 	targets  map[string]*seen
 	programs map[string]*seen

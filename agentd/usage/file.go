@@ -31,6 +31,7 @@ type keptProfile struct {
 	Who      string           `json:"who"`
 	Since    int64            `json:"since"`
 	Last     int64            `json:"last"`
+	Looked   int64            `json:"looked"`
 	Full     bool             `json:"full,omitempty"`
 	Targets  map[string]int64 `json:"targets"`
 	Programs map[string]int64 `json:"programs"`
@@ -42,6 +43,7 @@ type keptAccount struct {
 	Windows [len(spans)]map[int64]row `json:"windows"` // by index
 	Tables  map[string]int64          `json:"tables"`
 	Verbs   map[string]int64          `json:"verbs"`
+	Looked  int64                     `json:"looked"`
 	HourIs  int64                     `json:"hourIs"`
 	Hour    row                       `json:"hour"`
 	Hours   []row                     `json:"hours"`
@@ -136,6 +138,7 @@ func (s *Store) merge(k *keptStore) {
 		}
 		p.mu.Lock()
 		p.since, p.last, p.full = min(p.since, kept.Since), max(p.last, kept.Last), p.full || kept.Full
+		p.looked = sooner(p.looked, kept.Looked)
 		p.remember(p.targets, kept.Targets)
 		p.remember(p.programs, kept.Programs)
 		p.mu.Unlock()
@@ -145,6 +148,14 @@ func (s *Store) merge(k *keptStore) {
 			a.merge(&k.Accounts[i])
 		}
 	}
+}
+
+// sooner is the earlier of two times, of which 0 is none.
+func sooner(a, b int64) int64 {
+	if a == 0 || b != 0 && b < a {
+		return b
+	}
+	return a
 }
 
 // remember learns names that were learned elsewhere.
@@ -164,6 +175,7 @@ func (a *account) merge(k *keptAccount) {
 			}
 		}
 	}
+	a.looked = sooner(a.looked, k.Looked)
 	a.pass(k.HourIs * 3600)
 	if c := k.Hour.counts(); k.Hour.sensible() && k.HourIs == a.hourIs {
 		a.hour.add(&c)
@@ -188,7 +200,7 @@ func (s *Store) keep() *keptStore {
 	k := &keptStore{Version: version}
 	for _, p := range s.profiles {
 		p.mu.Lock()
-		k.Profiles = append(k.Profiles, keptProfile{p.who, p.since, p.last, p.full, lasts(p.targets), lasts(p.programs)})
+		k.Profiles = append(k.Profiles, keptProfile{p.who, p.since, p.last, p.looked, p.full, lasts(p.targets), lasts(p.programs)})
 		p.mu.Unlock()
 	}
 	for at, a := range s.accounts {
@@ -202,7 +214,7 @@ func (a *account) keep(at place) keptAccount {
 	defer a.mu.Unlock()
 	k := keptAccount{
 		Who: at.who, Target: at.target, Tables: lasts(a.tables), Verbs: lasts(a.verbs),
-		HourIs: a.hourIs, Hour: rowOf(a.hour), Hours: []row{},
+		Looked: a.looked, HourIs: a.hourIs, Hour: rowOf(a.hour), Hours: []row{},
 	}
 	for i := range a.windows {
 		w := &a.windows[i]
@@ -263,7 +275,7 @@ func (s *Store) write(file string) error {
 // Run writes the file every few seconds, and less often where that takes long,
 // until ctx ends.
 func (s *Store) Run(ctx context.Context) error {
-	said := ""
+	said, full := "", map[string]bool{}
 	for wait := saveEvery; ; {
 		select {
 		case <-ctx.Done():
@@ -278,5 +290,11 @@ func (s *Store) Run(ctx context.Context) error {
 			s.log.Error("what workloads have used cannot be kept for the next agentd", "error", err)
 		}
 		said = fmt.Sprint(err)
+		for _, who := range s.State().Full {
+			if !full[who] {
+				full[who] = true
+				s.log.Warn("a workload uses more names than are kept: nothing of it is learned any more, and rules that ask what is first apply", "workload", who)
+			}
+		}
 	}
 }

@@ -14,11 +14,17 @@ import (
 )
 
 // facts are those of a statement.
-type facts struct{ tables, verbs []string }
+type facts struct {
+	tables, verbs []string
+	unknown       bool // its tables are
+}
 
 func (f *facts) Field(name string) any {
 	switch name {
 	case "sql.tables":
+		if f.unknown {
+			return nil
+		}
 		return f.tables
 	case "sql.verbs":
 		return f.verbs
@@ -151,7 +157,7 @@ func TestWhatIsNewIsToldAfterLearningUntilItIsLetThrough(t *testing.T) {
 	s := newScene(t)
 	s.Learn(time.Hour)
 	v := s.View("w", "orders", "/bin/x")
-	known, fresh := &facts{[]string{"a"}, []string{"select"}}, &facts{[]string{"a", "b"}, []string{"delete"}}
+	known, fresh := &facts{tables: []string{"a"}, verbs: []string{"select"}}, &facts{tables: []string{"a", "b"}, verbs: []string{"delete"}}
 	s.want(t, v, "first.table", known, false)
 	v.Through(known)
 	s.at = s.at.Add(time.Hour)
@@ -199,7 +205,7 @@ func TestAnotherAgentdGoesOnCounting(t *testing.T) {
 	s := newScene(t)
 	s.Learn(0)
 	v := s.View("w", "orders", "/bin/x")
-	f := &facts{[]string{"a"}, []string{"select"}}
+	f := &facts{tables: []string{"a"}, verbs: []string{"select"}}
 	for range 9 {
 		v.Through(f)
 		v.Done(&decoders.Result{Rows: 7})
@@ -347,7 +353,7 @@ func TestWhatThereIsNoRoomForIsNotKnown(t *testing.T) {
 func TestCountingAllocatesNothing(t *testing.T) {
 	s := newScene(t)
 	v := s.View("w", "orders", "/bin/x")
-	f := &facts{[]string{"a", "b"}, []string{"select"}}
+	f := &facts{tables: []string{"a", "b"}, verbs: []string{"select"}}
 	r := &decoders.Result{Rows: 1, Bytes: 10}
 	if n := testing.AllocsPerRun(1000, func() { v.Through(f); v.Done(r); v.Denied() }); n != 0 {
 		t.Errorf("%v allocations, want none", n)
@@ -357,11 +363,29 @@ func TestCountingAllocatesNothing(t *testing.T) {
 func BenchmarkCounting(b *testing.B) {
 	s := newStore(filepath.Join(b.TempDir(), "usage.json"), slog.New(slog.DiscardHandler), time.Now)
 	v := s.View("w", "orders", "/bin/x")
-	f := &facts{[]string{"a", "b"}, []string{"select"}}
+	f := &facts{tables: []string{"a", "b"}, verbs: []string{"select"}}
 	r := &decoders.Result{Rows: 1, Bytes: 10}
 	b.ReportAllocs()
 	for b.Loop() {
 		v.Through(f)
 		v.Done(r)
 	}
+}
+
+// Tables are known only where rules ask for them: what was not looked for before
+// is not new now.
+func TestTablesAreLearnedFromWhenTheyAreKnown(t *testing.T) {
+	s := newScene(t)
+	s.Learn(time.Hour)
+	v := s.View("w", "orders", "/bin/x")
+	for range 10 {
+		v.Through(&facts{verbs: []string{"select"}, unknown: true})
+		s.at = s.at.Add(time.Hour)
+	}
+	f := &facts{tables: []string{"a"}}
+	s.want(t, v, "first.table", f, false)
+	v.Through(&facts{tables: []string{"b"}})
+	s.want(t, v, "first.table", f, false)
+	s.at = s.at.Add(time.Hour)
+	s.want(t, v, "first.table", f, true)
 }

@@ -55,6 +55,7 @@ func (v *View) Through(facts decoders.Facts) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.last = now
+	v.look(facts, now)
 	p.learn(p.targets, a.target, now)
 	if v.program != "" {
 		p.learn(p.programs, v.program, now)
@@ -169,7 +170,11 @@ func (v *View) first(what string, facts decoders.Facts, now int64) (any, error) 
 	a, p := v.account, v.account.profile
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now < p.since+v.store.learn.Load() {
+	since := p.since
+	if what == "table" {
+		since = max(since, v.lookedSince(now))
+	}
+	if now < since+v.store.learn.Load() {
 		return false, nil
 	}
 	var is bool
@@ -186,7 +191,10 @@ func (v *View) first(what string, facts decoders.Facts, now int64) (any, error) 
 		if facts == nil {
 			return nil, errFacts
 		}
-		names, _ := facts.Field(field).([]string)
+		names, known := facts.Field(field).([]string)
+		if !known {
+			return nil, errFacts
+		}
 		for _, name := range names {
 			is = is || set[name] == nil
 		}
@@ -197,6 +205,33 @@ func (v *View) first(what string, facts decoders.Facts, now int64) (any, error) 
 		return nil, errNames
 	}
 	return is, nil
+}
+
+// look notes since when tables are known, of facts that were let through. The
+// caller holds both locks.
+func (v *View) look(facts decoders.Facts, now int64) {
+	a, p := v.account, v.account.profile
+	if facts == nil || a.looked != 0 {
+		return
+	}
+	if _, known := facts.Field(tables).([]string); known {
+		a.looked = v.lookedSince(now)
+		if p.looked == 0 {
+			p.looked = now
+		}
+	}
+}
+
+// lookedSince is since when tables are known. The caller holds both locks.
+func (v *View) lookedSince(now int64) int64 {
+	a, p := v.account, v.account.profile
+	switch {
+	case a.looked != 0:
+		return a.looked
+	case p.targets[a.target] == nil && p.looked != 0: // it is a new target, and all of it is new
+		return p.looked
+	}
+	return now
 }
 
 func (p *profile) isFull() bool {
