@@ -279,6 +279,9 @@ func (s *Store) Run(ctx context.Context) error {
 	for wait := saveEvery; ; {
 		select {
 		case <-ctx.Done():
+			if err := s.Save(); err != nil { // now: sessions may go on for long
+				s.log.Error("what workloads have used cannot be kept for the next agentd", "error", err)
+			}
 			return nil
 		case <-time.After(wait):
 		}
