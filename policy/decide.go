@@ -72,7 +72,7 @@ func (r *Rules) lenient(kind decoders.Kinds) bool {
 func (r *Rules) about(ev *decoders.Event) *answer {
 	q := question{ev.Kind, ev.Facts, ev.Unclassified != ""}
 	a, ok := r.seen[q]
-	if !ok || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
+	if !ok || a.counted || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
 		a = r.answer(ev)
 		if !q.unclear || q.facts != nil { // without facts, why it was not understood is all there is
 			r.remember(q, a)
@@ -100,11 +100,12 @@ func (r *Rules) answer(ev *decoders.Event) *answer {
 	pool := r.pools[bits.TrailingZeros16(uint16(ev.Kind))]
 	var a answer
 	r.scope.event, r.scope.inEvent = ev.Facts, true
-	r.scope.moment, r.scope.asked = r.spender.meters.now(), false
+	r.scope.moment, r.scope.asked, r.scope.counted = r.spender.meters.now(), false, false
 	matching := fold(pool, &r.scope)
 	if r.scope.asked {
 		a.minute = minute(r.scope.moment)
 	}
+	a.counted = r.scope.counted
 	r.scope.event, r.scope.inEvent = nil, false
 
 	var denies, asks, allows *candidate // the first of each

@@ -23,6 +23,7 @@ type scope struct {
 	event    decoders.Facts
 	inEvent  bool // event is what it is: its fields are known, or never will be
 	clock
+	ledger
 }
 
 // ResolveName implements cel.Activation. What is not known yet is CEL's
@@ -34,6 +35,9 @@ func (s *scope) ResolveName(name string) (any, bool) {
 		}
 	}
 	if v, ok := s.tell(name, s.inEvent); ok {
+		return v, true
+	}
+	if v, ok := s.look(name, s); ok {
 		return v, true
 	}
 	f, ok := s.language.fields[name]
