@@ -15,6 +15,7 @@ type facts struct {
 	*recorder.Facts
 	session   *session
 	exposures []decoders.Exposure
+	assumed   bool   // it was asked for what is assumed
 	lacking   string // the first that was asked and is not there
 }
 
@@ -35,6 +36,12 @@ func (s *session) factsOf(f *recorder.Facts) *facts {
 func (f *facts) Field(name string) any {
 	if v := f.Facts.Field(name); v != nil {
 		return v
+	}
+	if !slices.Contains(f.session.of.Learned, name) {
+		if list, ok := assumed(f.Facts, name, f.session.replay.options.Schema); ok {
+			f.assumed = true
+			return list
+		}
 	}
 	if f.lacking == "" && (f.Lacks(name) || f.session.replay.learned[name] && !slices.Contains(f.session.of.Learned, name)) {
 		f.lacking = name

@@ -22,6 +22,12 @@ type Options struct {
 	Since    time.Time
 	Session  string // the beginning of its id, "" for all
 	Workload string // "" for all
+	// Schema, if not "", is where relations are taken to be of which it is not
+	// recorded and that are named without one.
+	Schema string
+	// Default, if not "", is what targets do with requests that no rule speaks
+	// of, allow or deny, in place of what they did.
+	Default  string
 	Progress func(done, total int64)
 	// Each, if not nil, is told of every verdict.
 	Each func(*Trial)
@@ -32,6 +38,7 @@ type Trial struct {
 	Event   *recorder.Event
 	Verdict policy.Verdict
 	Change  Change // Same, unless Why
+	Assumed bool   // it depends on where tables are taken to be
 	Why     string // it is not decided, "" if it is
 }
 

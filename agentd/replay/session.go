@@ -40,6 +40,9 @@ func newSession(r *replay, of *recorder.Session) *session {
 func (s *session) begin() {
 	p, why := Session(&s.of.Summary)
 	s.unknown = why
+	if d := s.replay.options.Default; d != "" {
+		p.Target.Default = silence(d)
+	}
 	s.rules = s.replay.engine.For(&p)
 	s.want = s.rules.Want()
 	name, _, err := s.rules.Credential()
@@ -123,6 +126,7 @@ func (s *session) judge(e *recorder.Event) Trial {
 	}
 	ev, f := s.event(e)
 	t.Verdict = s.rules.Decide(&ev)
+	t.Assumed = f != nil && f.assumed
 	if t.Why = s.doubt(e, &t.Verdict, f); t.Why != "" {
 		if e.Kind == "login" {
 			s.unknown = t.Why
