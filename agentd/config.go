@@ -36,6 +36,7 @@ type Config struct {
 	MaskKey     string // file of the key that masks are made with, "" for one of the node's own
 	Record      RecordConfig
 	Limits      LimitsConfig
+	Approvals   ApprovalsConfig
 	// CoreDumps: agentd may leave a core, with secrets in it, when it crashes.
 	CoreDumps bool
 
@@ -100,6 +101,14 @@ type LimitsConfig struct {
 	Handover  Duration // how long sessions may go on after another agentd has taken over
 }
 
+// An ApprovalsConfig bounds what waits for people, and says what is kept of it.
+type ApprovalsConfig struct {
+	PerWorkload int      // how many requests of one workload may wait
+	Pending     int      // how many of all
+	Keep        int      // how many that are over are listed
+	KeepFor     Duration // and for how long
+}
+
 // LoadConfig reads a configuration file. Its error is document.Errors if the
 // file is wrong: every problem, with its place and what to do. Paths in the
 // file are relative to the folder it is in.
@@ -126,12 +135,13 @@ func LoadConfig(path string) (*Config, error) {
 
 func defaults() *Config {
 	return &Config{
-		State:   "/var/lib/agentd",
-		Socket:  "/run/agentd/agentd.sock",
-		Metrics: "127.0.0.1:9464",
-		Capture: CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
-		Record:  RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Reserve: 256 << 20},
-		Limits:  LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
+		State:     "/var/lib/agentd",
+		Socket:    "/run/agentd/agentd.sock",
+		Metrics:   "127.0.0.1:9464",
+		Capture:   CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
+		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Reserve: 256 << 20},
+		Limits:    LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
+		Approvals: ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: Duration(7 * 24 * time.Hour)},
 	}
 }
 
@@ -153,6 +163,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},
 		{Name: "record", Read: mapping(c.Record.keys())},
 		{Name: "limits", Read: mapping(c.Limits.keys())},
+		{Name: "approvals", Read: mapping(c.Approvals.keys())},
 	}
 }
 
@@ -199,6 +210,15 @@ func (c *LimitsConfig) keys() []document.Key {
 
 const maxLoops = 1024
 
+func (c *ApprovalsConfig) keys() []document.Key {
+	return []document.Key{
+		{Name: "perWorkload", Read: count(&c.PerWorkload, 1, 10_000)},
+		{Name: "pending", Read: count(&c.Pending, 1, 10_000)},
+		{Name: "keep", Read: count(&c.Keep, 1, 100_000)},
+		{Name: "keepFor", Read: duration(&c.KeepFor, time.Minute, 365*24*time.Hour)},
+	}
+}
+
 // nodeName is what the keys of a log may be called.
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
@@ -212,6 +232,20 @@ func choice[T ~uint8](to *T, words ...string) func(document.Value) {
 	return func(v document.Value) {
 		if i, ok := v.Choice(words); ok {
 			*to = T(i)
+		}
+	}
+}
+
+// count reads a number.
+func count(to *int, least, most int) func(document.Value) {
+	return func(v document.Value) {
+		n, ok := v.Int()
+		switch {
+		case !ok:
+		case n < least || n > most:
+			v.Problem("%d: write a number from %d to %d", n, least, most)
+		default:
+			*to = n
 		}
 	}
 }

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"agentd.dev/agentd/approvals"
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
 	"agentd.dev/agentd/credentials"
@@ -59,6 +60,8 @@ type Daemon struct {
 	api      *kube.API
 	verifier *synthetic.Verifier
 	grammar  *grammar.Pool
+	desk     *approvals.Desk // where requests wait for people
+	held     heldRequests
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads
@@ -83,6 +86,7 @@ type Daemon struct {
 
 	notified sync.Once // whoever started us, that we are ready
 	counts   counts
+	tally    tally
 }
 
 // Run is agentd from start to stop. It returns when ctx has ended and what
@@ -163,6 +167,8 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err := d.took(from); err != nil {
 		return err
 	}
+	d.openDesk(from)
+	undo = append(undo, d.closeDesk)
 	for {
 		err := d.work(ctx)
 		if !errors.Is(err, errSuccessor) {
@@ -196,7 +202,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
-		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler}
+		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler, Desk: control.Desk{Desk: d.desk, Captured: d.capturedAt}}
 		return server.Serve(ctx, socket)
 	})
 	if d.metrics != nil {
@@ -223,6 +229,7 @@ func (d *Daemon) work(ctx context.Context) error {
 		return err
 	}
 	err = errors.Join(err, d.closeSockets())
+	d.desk.End("agentd was stopped") // nobody can decide any more
 	d.drain()
 	return err
 }
@@ -442,6 +449,7 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 func (d *Daemon) targets() Targets { return d.inForce.Load().config.Targets }
 
 func (c *Config) logFolder() string { return filepath.Join(c.State, "log") }
+func (c *Config) deskFile() string  { return filepath.Join(c.State, "approvals.json") }
 func (c *Config) keyFile() string   { return filepath.Join(c.State, "keys", "node.key") }
 
 func ignoreClosed(err error) error {

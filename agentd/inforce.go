@@ -81,6 +81,7 @@ var fixed = []struct {
 	{"record", func(c *Config) any { return c.Record }},
 	{"coreDumps", func(c *Config) any { return c.CoreDumps }},
 	{"limits.loops", func(c *Config) any { return c.Limits.Loops }},
+	{"approvals", func(c *Config) any { return c.Approvals }},
 }
 
 // pending are the keys whose values in now take effect at the next start.

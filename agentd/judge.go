@@ -22,6 +22,7 @@ type judge struct {
 	listed  bool // the target is one that the configuration names
 	want    decoders.Want
 	login   loginKeeper
+	holder  holder
 
 	by    *inForce // whose rules are
 	rules *policy.Rules
@@ -40,7 +41,7 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 		j.want.Fields = learned(s.Target.Protocol)
 	}
 	j.want.MaxText = j.by.config.Limits.Statement.Int()
-	j.want.Grammar = d.grammar
+	j.want.Grammar = d.grammar.For(s.Identity.CgroupID)
 	return j
 }
 
@@ -58,6 +59,23 @@ func learned(protocol string) (fields []string) {
 
 // Decide implements relay.Judge.
 func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
+	v := j.decide(ev)
+	was := j.unhold()
+	switch {
+	case v.Outcome == policy.Hold:
+		return j.approve(ev, v, was)
+	case was != nil: // other rules decide now
+		return j.undecided(was, v)
+	case ev.Kind == decoders.Login:
+		j.holder.loggedIn(ev.Facts)
+	case v.Outcome == policy.Forward && ev.Kind == decoders.Cancel:
+		j.cancel()
+	}
+	return v
+}
+
+// decide is Decide by the rules alone.
+func (j *judge) decide(ev *decoders.Event) policy.Verdict {
 	if j.refused != nil {
 		return *j.refused
 	}
@@ -70,11 +88,18 @@ func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
 	if v := j.login.objection(ev); v != nil {
 		return *v
 	}
-	return j.rules.Decide(ev)
+	v := j.rules.Decide(ev)
+	j.daemon.tally.verdict(&v)
+	return v
 }
 
 // Told implements relay.Judge.
-func (j *judge) Told(outcome *decoders.Event) { j.rules.Told(outcome) }
+func (j *judge) Told(outcome *decoders.Event) {
+	j.rules.Told(outcome)
+	for _, rule := range outcome.Result.Over {
+		j.daemon.tally.shadows.add(rule)
+	}
+}
 
 // renew goes over to other rules.
 func (j *judge) renew(now *inForce) {

@@ -11,6 +11,12 @@ var waysFromBefore = joined(
 		{name: "of a call, an expression", text: `select upper(note) from of_call`},
 		{name: "of a call, kept", text: `select note from of_call_kept`},
 		{name: "of a function that runs a text", text: `select note from of_run`},
+		{name: "of one of the server's own functions that run a text", text: `select note from of_text`},
+		{name: "of what other sessions say", text: `select said from talk`},
+		{name: "of what other sessions say, an expression", text: `select string_agg(upper(said), '') from talk_again`},
+		{name: "of statistics", text: `select h, m from spread`},
+		{name: "of statistics, an expression", text: `select h || coalesce(m, '') from spread`},
+		{name: "of a view of a call", text: `select note from piped`},
 		{name: "whose CTE exchanges names", text: `select b from swapped`},
 		{name: "whose CTE exchanges names, an expression", text: `select upper(b) from swapped`},
 		{name: "that unites columns", text: `select note from united`},
@@ -57,6 +63,42 @@ var waysFromBefore = joined(
 		{name: "a default, by DEFAULT VALUES", text: "insert into defaulted default values\nselect upper(other) from defaulted", undone: true},
 		{name: "a check", text: `insert into checked values (1)`, undone: true},
 		{name: "a policy of row security", text: `select * from gated`},
+		{name: "a policy of row security, by a view", text: `select * from gated_again`},
+		{name: "a policy of row security, switched on", text: "alter table loose enable row level security; select * from loose", over: "s", undone: true},
+		{name: "a trigger of a key that cascades", text: `delete from areas where id = 1`, undone: true},
+		{name: "a trigger of a partition", text: `insert into rings values ('a')`, undone: true},
+		{name: "a trigger of a partition, by COPY", over: "s", say: func(protocol) [][]byte {
+			return [][]byte{
+				encoded(&pgproto3.Query{String: "begin; copy rings from stdin"}),
+				encoded(&pgproto3.CopyData{Data: []byte("a\n")}, &pgproto3.CopyDone{}),
+				encoded(&pgproto3.Query{String: "rollback"}),
+			}
+		}},
+		{name: "a trigger of TRUNCATE", text: `truncate emptied`, undone: true},
+		{name: "a trigger at the transaction's end", text: "insert into late values (1)\nset constraints all immediate", undone: true},
+		{name: "a trigger of a prepared statement", text: "prepare p (text) as insert into bells values ($1)\nexecute p('notice')", undone: true},
+		{name: "a trigger switched on", text: "alter table silent enable trigger shout; insert into silent values (1)", over: "s", undone: true},
+		{name: "a trigger of a table renamed", text: "alter table bells rename to chimes; insert into chimes values ('notice')", over: "s", undone: true},
+		{name: "a trigger of a schema renamed", text: "alter schema side rename to slide; insert into slide.rung values (1)", over: "s", undone: true},
+		{name: "a trigger of a table renamed, in one go", over: "t", say: inOneGo("begin", "alter table bells rename to chimes", "insert into chimes values ('notice')", "rollback")},
+		{name: "a trigger of a schema renamed, in one go", over: "t", say: inOneGo("begin", "alter schema side rename to slide", "insert into slide.rung values (1)", "rollback")},
+		{name: "a trigger switched on, in one go", over: "t", say: inOneGo("begin", "alter table silent enable trigger shout", "insert into silent values (1)", "rollback")},
+		{name: "a function renamed as one of the server's, in one go", over: "t", say: inOneGo("begin", "alter function mail_of(int) rename to upper", "select upper(1)", "rollback")},
+		{name: "a function renamed as one of the server's, in the same text", text: "alter function mail_of(int) rename to upper; select upper(1)", over: "s", undone: true},
+		{name: "a function made as one of the server's, in the same text", text: "create function upper(int) returns text language sql begin atomic; select email from customers where id = $1; end; select upper(1)", over: "s", undone: true},
+		{name: "a table of a schema renamed", text: "alter schema public rename to p2; select upper(email) from p2.customers", over: "s", undone: true},
+		{name: "a table of a schema renamed, in one go", over: "t", say: inOneGo("begin", "alter schema public rename to p2", "select upper(email) from p2.customers", "rollback")},
+		{name: "an event trigger of DROP", text: `drop sequence counter`, undone: true},
+		{name: "an index's expression", text: `insert into indexed values (1)`, undone: true},
+		{name: "a generated column", text: `insert into generated values (1)`, undone: true},
+		{name: "statistics of an expression", text: `analyze surveyed`},
+		{name: "a domain's check in a type's field", text: `insert into boxes values ('(1)')`, undone: true},
+		{name: "a domain's check in a view", text: `select w from watching`},
+		{name: "an order of the type's own, in arrays", text: `select distinct l from odd_lists`},
+		{name: "an order of the type's own, of values", text: `select v from (values ('(1)'::odd), ('(2)'::odd)) x (v) order by v`},
+		{name: "an order of the type's own, of a row's type", text: `select o from jsonb_populate_recordset(null::odds, '[{"o": {"n": 1}}, {"o": {"n": 2}}]') order by 1`},
+		{name: "a default, by LIKE", text: "create table like_it (like defaulted including defaults); insert into like_it (id) values (1) returning note", over: "s", undone: true},
+		{name: "a default that runs a text", text: `insert into defaulted_by_text (id) values (1) returning note`, undone: true},
 		{name: "a function by attribute notation", text: `select s.attribute_of from shops s`},
 		{name: "a function by attribute notation, in brackets", text: `select (s).attribute_of from shops s`},
 		{name: "a function by attribute notation of a column", text: `select (p).first_of from pairs`},
@@ -144,3 +186,16 @@ var waysFromBefore = joined(
 		{name: "how many, by XMLTABLE", text: `select 1 from customers, xmltable('/p[starts-with(., "{{Hollow|x}}")]' passing about columns t text path '.')`},
 	}),
 )
+
+// inOneGo are statements of which the first is not answered before the last is
+// sent.
+func inOneGo(texts ...string) func(protocol) [][]byte {
+	return func(p protocol) [][]byte {
+		var messages []pgproto3.FrontendMessage
+		for _, text := range texts {
+			messages = append(messages, &pgproto3.Parse{Query: text}, &pgproto3.Bind{ResultFormatCodes: []int16{p.format}},
+				&pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{})
+		}
+		return [][]byte{encoded(append(messages, &pgproto3.Sync{})...)}
+	}
+}

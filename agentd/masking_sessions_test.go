@@ -20,7 +20,7 @@ import (
 
 const (
 	lanes  = 4
-	shared = 12 // ways that only read go into one session, up to so many
+	shared = 16 // ways that leave nothing behind go into one session, up to so many
 )
 
 // hold holds the sessions of trials, through wrap, in databases of which the
@@ -58,14 +58,15 @@ func share(trials []*trial) [][]*trial {
 	type kind struct {
 		protocol string
 		right    bool
+		undone   bool
 	}
 	var sessions [][]*trial
 	open := map[kind]int{}
 	for _, tr := range trials {
-		k := kind{tr.protocol.name, tr.right}
+		k := kind{tr.protocol.name, tr.right, tr.way.undone}
 		at, ok := open[k]
 		switch {
-		case !tr.way.reads():
+		case !tr.way.shares():
 			sessions = append(sessions, []*trial{tr})
 		case ok && len(sessions[at]) < shared:
 			sessions[at] = append(sessions[at], tr)
@@ -77,16 +78,19 @@ func share(trials []*trial) [][]*trial {
 	return sessions
 }
 
-// reads reports whether a way is one statement that leaves nothing behind in
-// its session.
-func (w *way) reads() bool {
-	return !w.alone && !w.undone && !w.chief && !w.slow && w.say == nil && w.startup == nil &&
-		reading.MatchString(w.text) && !lasting.MatchString(w.text) && strings.Count(strings.TrimSpace(w.text), "\n") == 0
+// shares reports whether a way leaves nothing behind in its session: it is one
+// statement that reads, or is undone.
+func (w *way) shares() bool {
+	if w.alone || w.chief || w.slow || w.say != nil || w.startup != nil || lasting.MatchString(w.text) {
+		return false
+	}
+	return w.undone || reading.MatchString(w.text) && !strings.Contains(w.text, ";") && strings.Count(strings.TrimSpace(w.text), "\n") == 0
 }
 
 var (
-	reading = regexp.MustCompile(`(?i)^(select|table|values|with)\b`)
-	lasting = regexp.MustCompile(`(?i);|set_config|setseed|advisory|connect|keep|_slot|notify|for update`)
+	reading = regexp.MustCompile(`(?i)^(select|table|values|with|copy .* to stdout|explain)\b`)
+	lasting = regexp.MustCompile(`(?im)setseed|advisory|connect|_slot|lo_|set_config|keep|pg_notify|encoding|` +
+		`(^|; ?)(set|listen|prepare|execute|declare|fetch|move|do|commit|discard)\b`)
 )
 
 // holdSessions holds one session for each list of trials, and returns those trials
@@ -104,11 +108,23 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 			asked[i].Turns = append(asked[i].Turns, tr.turns()...)
 		}
 	}
-	text, err := json.Marshal(asked)
+	heard := hear(t, server, free, asked, wrap)
+	var left []*trial
+	for i, trials := range sessions {
+		left = append(left, deal(trials, heard[i])...)
+	}
+	return left
+}
+
+// hear holds sessions through wrap, as many at a time as there are
+// databases, and returns what was heard in each.
+func hear(t *testing.T, server *lab.Server, databases []string, sessions []dialogue.Session, wrap func(*exec.Cmd) *exec.Cmd) []dialogue.Heard {
+	t.Helper()
+	text, err := json.Marshal(sessions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(lab.Binary(t, "./agentd/internal/dialogue/client"), free...)
+	cmd := exec.Command(lab.Binary(t, "./agentd/internal/dialogue/client"), databases...)
 	cmd.Env = append(os.Environ(), "PGHOST="+server.Addr.Addr().String(), "PGPORT="+portOf(server),
 		"PGPASSWORD="+server.Password, "PGSSLMODE=disable")
 	cmd.Stdin = bytes.NewReader(text)
@@ -122,11 +138,7 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 	if err := json.Unmarshal(out, &heard); err != nil || len(heard) != len(sessions) {
 		t.Fatalf("%d sessions heard (%v), want %d", len(heard), err, len(sessions))
 	}
-	var left []*trial
-	for i, trials := range sessions {
-		left = append(left, deal(trials, heard[i])...)
-	}
-	return left
+	return heard
 }
 
 // deal gives each trial of a session its answers, and returns those that got
@@ -170,7 +182,7 @@ func makeDatabases(t *testing.T, server *lab.Server, names []string) {
 	t.Helper()
 	var text strings.Builder
 	for _, name := range names {
-		fmt.Fprintf(&text, "create database %s template %s owner %s;\n", name, server.Database, server.User)
+		fmt.Fprintf(&text, "create database %s template %s owner %s strategy file_copy;\n", name, server.Database, server.User)
 	}
 	cmd := exec.Command("psql", "-Xq", "-v", "ON_ERROR_STOP=1", "-h", server.Socket, "-p", portOf(server), "-U", "postgres", "-d", "postgres")
 	cmd.Stdin = strings.NewReader(text.String())

@@ -58,6 +58,7 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"ca", c.CA.keys(""), root.Properties["ca"]},
 		{"record", c.Record.keys(), root.Properties["record"]},
 		{"limits", c.Limits.keys(), root.Properties["limits"]},
+		{"approvals", c.Approvals.keys(), root.Properties["approvals"]},
 	} {
 		var got, required, want []string
 		for name := range tt.schema.Properties {

@@ -38,7 +38,7 @@ func (r *rule) early(when document.Value) {
 func (r *Rules) Credential() (name, rule string, err error) {
 	for _, c := range r.session {
 		switch {
-		case c.do != &actions[assume]:
+		case c.do != &actions[assume] || c.shadow:
 		case c.truth == yes:
 			return c.login, c.name, nil
 		default:

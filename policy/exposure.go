@@ -41,23 +41,45 @@ func (r *rule) readFunctions(v document.Value) {
 // it would undo the mask.
 func (r *Rules) exposed(exposures []decoders.Exposure) (v Verdict, refused bool) {
 	masks := r.about(&decoders.Event{Kind: decoders.Columns}).masks
+	strange := strangers(exposures, masks)
+	trusted := func(f string) bool { return !slices.Contains(strange, f) }
 	for i := range exposures {
-		e := &exposures[i]
-		if e.Risk == decoders.Calls && slices.ContainsFunc(masks, func(m *rule) bool { return m.trusts(e.Function) }) {
-			continue
-		}
 		for _, m := range masks {
-			if e.Risk == decoders.Decides && m.predicates {
-				continue
-			}
-			for _, c := range e.Columns {
-				if m.masks(c) {
-					return m.refusal(e, c), true
-				}
+			if e, c := m.exposed(exposures[i:i+1], trusted); e != nil {
+				return m.refusal(e, c, strange), true
 			}
 		}
 	}
 	return Verdict{}, false
+}
+
+// strangers are the functions that a request calls and no rule trusts.
+func strangers(exposures []decoders.Exposure, masks []*rule) (names []string) {
+	for i := range exposures {
+		e := &exposures[i]
+		if e.Risk == decoders.Calls && !slices.Contains(names, e.Function) &&
+			!slices.ContainsFunc(masks, func(m *rule) bool { return m.trusts(e.Function) }) {
+			names = append(names, e.Function)
+		}
+	}
+	return names
+}
+
+// exposed returns the first of exposures that could show a column that the rule
+// masks, and that column; nil if none could.
+func (r *rule) exposed(exposures []decoders.Exposure, trusted func(function string) bool) (*decoders.Exposure, decoders.Column) {
+	for i := range exposures {
+		e := &exposures[i]
+		if e.Risk == decoders.Calls && trusted(e.Function) || e.Risk == decoders.Decides && r.predicates {
+			continue
+		}
+		for _, c := range e.Columns {
+			if r.masks(c) {
+				return e, c
+			}
+		}
+	}
+	return nil, decoders.Column{}
 }
 
 // trusts reports whether the rule says that a function is harmless. A name
@@ -69,13 +91,13 @@ func (r *rule) trusts(function string) bool {
 }
 
 // refusal is the verdict on an exposure of a column that the rule masks.
-func (r *rule) refusal(e *decoders.Exposure, c decoders.Column) Verdict {
+func (r *rule) refusal(e *decoders.Exposure, c decoders.Column, strange []string) Verdict {
 	v := Verdict{Outcome: Refuse, Rule: r.name, Reason: fmt.Sprintf("This statement could show values of %s, which is masked: %s.", columnTitle(c), e.What)}
 	switch e.Risk {
 	case decoders.Decides:
 		v.Hint = "Choose, join, group and sort by other columns; or whoever runs agentd on this node can write `predicates: allow` in the rule."
 	case decoders.Calls:
-		v.Hint = fmt.Sprintf("Do without the function; or, if it neither reads tables nor keeps what it is given, whoever runs agentd on this node can write `functions: [%s]` in the rule.", e.Function)
+		v.Hint = fmt.Sprintf("Do without the function; or, if it neither reads tables nor keeps what it is given, whoever runs agentd on this node can write `functions: [%s]` in the rule.", strings.Join(strange, ", "))
 	default:
 		v.Hint = "Leave the masked columns out: name the others one by one."
 	}

@@ -17,10 +17,11 @@ type rule struct {
 	on      decoders.Kinds // the events it judges
 	when    *condition     // nil: always
 	do      *action
-	message string // for deny: why; for allow: what it allows
+	shadow  bool   // it only watches
+	message string // for deny, approve and alert: why; for allow: what it allows
 	hint    string
 	source  string                // of when
-	columns []decoders.ColumnName // for mask
+	columns []decoders.ColumnName // for mask and alert
 	find    []patterns.Pattern    // for mask: what to look for, nil for whole values
 	way     decoders.Way          // for mask: what replaces a value, nil for NULL
 	as      string                // what records call that
@@ -29,6 +30,7 @@ type rule struct {
 	functions  []string // for mask: that are harmless, name or schema.name
 	login      string   // for assume: the credential
 	bounds     bounds   // for limit
+	terms      Terms    // for approve
 
 	file         string
 	line, column int
@@ -83,6 +85,12 @@ func readRule(v document.Value, languages []*language, key Key) *rule {
 	if r.do != nil && r.on != 0 {
 		r.fits(v, given)
 	}
+	if by, ok := given["by"]; ok && r.do != nil {
+		r.readBy(by)
+	}
+	if r.do == &actions[limit] && r.on != 0 {
+		r.bounds.fits(v)
+	}
 	if when != nil {
 		kinds := r.on
 		if kinds == 0 { // wrong already: judge the condition for itself
@@ -105,6 +113,7 @@ func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
 		{Name: "on", Required: true, Read: r.readOn},
 		{Name: "when", Read: func(v document.Value) { *when = &v }},
 		{Name: "do", Required: true, Read: r.readDo},
+		{Name: "mode", Read: r.readMode},
 		{Name: "message", Read: note(&r.message)},
 		{Name: "hint", Read: note(&r.hint)},
 		{Name: "columns", Read: r.readColumns},
@@ -118,7 +127,11 @@ func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
 		{Name: "affected", Read: count(&r.bounds.affected)},
 		{Name: "statements", Read: count(&r.bounds.statements)},
 		{Name: "per", Read: r.bounds.readPer},
-		{Name: "by", Read: r.bounds.readBy},
+		{Name: "by", Read: func(document.Value) {}}, // once it is known for what
+		{Name: "need", Read: r.terms.readNeed},
+		{Name: "for", Read: r.terms.readFor},
+		{Name: "expires", Read: r.terms.readExpires},
+		{Name: "inTransaction", Read: r.terms.readOpen},
 	}
 }
 
@@ -153,6 +166,25 @@ func (r *rule) readDo(v document.Value) {
 	}
 	if i, ok := v.Choice(names); ok {
 		r.do = &actions[i]
+	}
+}
+
+// modes are whether a rule decides, or only watches.
+var modes = []string{"enforce", "shadow"}
+
+func (r *rule) readMode(v document.Value) {
+	if i, ok := v.Choice(modes); ok {
+		r.shadow = i == 1
+	}
+}
+
+// readBy reads for whom a limit counts, or who may approve.
+func (r *rule) readBy(v document.Value) {
+	switch r.do {
+	case &actions[limit]:
+		r.bounds.readBy(v)
+	case &actions[approve]:
+		r.terms.readBy(v)
 	}
 }
 
@@ -200,12 +232,9 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	if r.do == &actions[limit] {
-		r.bounds.fits(v)
-	}
 	for _, key := range []string{
 		"message", "hint", "columns", "find", "with", "predicates", "functions", "credential",
-		"rows", "bytes", "affected", "statements", "per", "by",
+		"rows", "bytes", "affected", "statements", "per", "by", "need", "for", "expires", "inTransaction",
 	} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
@@ -214,6 +243,9 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 		case wanted && !present:
 			v.Problem("%s needs %q: %s", r.do.name, key, r.do.why)
 		}
+	}
+	if columns, ok := given["columns"]; ok && r.do == &actions[alert] && r.on != decoders.Columns {
+		columns.Problem("only results have columns that can be watched for: write `on: result`, or ask for sql.columns in the condition")
 	}
 	if with, ok := given["with"]; ok && r.as == "digits" {
 		for _, p := range r.find {

@@ -18,6 +18,7 @@ type Log struct {
 	n        int64 // records so far
 	pending  stopwatch
 	own      uint64 // seq of the last that agentd itself asked
+	held     uint64 // seq of the last that had to wait for people
 	counts   counts
 	tell     teller
 }
@@ -154,7 +155,11 @@ func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict
 	case decoders.Columns:
 		columns(t, ev.Columns, v)
 	case decoders.Request:
-		l.counts.statements++
+		if ev.Seq == l.held {
+			t.flag("again", true)
+		} else {
+			l.counts.statements++
+		}
 	}
 	t.str("unclassified", ev.Unclassified)
 	t.str("exceptional", ev.Exceptional)
@@ -165,7 +170,13 @@ func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict
 	if v.Limits != nil {
 		t.str("limited", v.Limits.Rule())
 	}
+	t.str("approval", v.Approval)
+	shadows(t, v.Shadows)
+	t.strs("alerts", v.Alerts)
 	t.close()
+	if v.Outcome == policy.Hold {
+		l.held = ev.Seq
+	}
 
 	if v.Outcome == policy.Refuse || v.Outcome == policy.Close {
 		l.counts.denied++
@@ -212,6 +223,7 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	t.str("message", r.Message)
 	t.int("masked", r.Masked)
 	maskedBy(t, r.By)
+	t.strs("over", r.Over)
 	t.flag("skipped", r.Skipped)
 	t.int("through", int64(r.Through))
 
@@ -289,6 +301,48 @@ func mask(t *Turn, index int, masks []decoders.Mask) {
 		t.str("as", m.As)
 		return
 	}
+}
+
+// shadows appends what rules that only watch would have decided.
+func shadows(t *Turn, all []policy.Shadow) {
+	if len(all) == 0 {
+		return
+	}
+	t.key("shadows", "")
+	t.buf = append(t.buf, '[')
+	for i := range all {
+		if i > 0 {
+			t.buf = append(t.buf, ',')
+		}
+		t.buf = append(t.buf, `{"verdict":"`...)
+		t.buf = append(t.buf, all[i].Outcome.String()...)
+		t.buf = append(t.buf, '"')
+		t.str("rule", all[i].Rule)
+		if len(all[i].Columns) > 0 {
+			t.key("columns", "")
+			for j, c := range all[i].Columns {
+				t.buf = append(t.buf, "[,"[min(j, 1)])
+				t.buf = strconv.AppendInt(t.buf, int64(c), 10)
+			}
+			t.buf = append(t.buf, ']')
+		}
+		t.buf = append(t.buf, '}')
+	}
+	t.buf = append(t.buf, ']')
+}
+
+// strs appends a list of strings, unless there are none.
+func (t *Turn) strs(key string, all []string) {
+	if len(all) == 0 {
+		return
+	}
+	t.key(key, "")
+	for i, s := range all {
+		t.buf = append(t.buf, "[,"[min(i, 1)], '"')
+		t.buf, _ = appendEscaped(t.buf, []byte(s))
+		t.buf = append(t.buf, '"')
+	}
+	t.buf = append(t.buf, ']')
 }
 
 // maskedBy appends what was masked, by rule or pattern.

@@ -114,12 +114,22 @@ type Text struct {
 // An Answer is what the policy said.
 type Answer struct {
 	Unclassified string `json:"unclassified,omitempty"`
-	Verdict      string `json:"verdict,omitempty"` // allow, mask, deny, close
+	Verdict      string `json:"verdict,omitempty"` // allow, mask, deny, close, hold
 	Rule         string `json:"rule,omitempty"`
 	Reason       string `json:"reason,omitempty"`
 	Hint         string `json:"hint,omitempty"`
 	Limited      string `json:"limited,omitempty"`  // the rule that bounds what was let through
 	Approval     string `json:"approval,omitempty"` // what people were asked, or have decided
+	// Shadows are what rules in shadow mode would have decided.
+	Shadows []Shadow `json:"shadows,omitempty"`
+	Alerts  []string `json:"alerts,omitempty"` // the rules that told people
+}
+
+// A Shadow is what a rule in shadow mode would have decided.
+type Shadow struct {
+	Verdict string `json:"verdict"`
+	Rule    string `json:"rule"`
+	Columns []int  `json:"columns,omitempty"` // of a result: which it would have masked, by index
 }
 
 // A Column is a protected column of a result.
@@ -147,9 +157,11 @@ type Done struct {
 	Message  string `json:"message,omitempty"`
 	Masked   int64  `json:"masked,omitempty"`
 	// By is how much of that was by which rule, or of which pattern.
-	By      map[string]int64 `json:"by,omitempty"`
-	Skipped bool             `json:"skipped,omitempty"`
-	Own     bool             `json:"own,omitempty"` // of what agentd itself asked
+	By map[string]int64 `json:"by,omitempty"`
+	// Over are the limits in shadow mode that it went beyond, by rule.
+	Over    []string `json:"over,omitempty"`
+	Skipped bool     `json:"skipped,omitempty"`
+	Own     bool     `json:"own,omitempty"` // of what agentd itself asked
 	// Through is the seq of the last request that this outcome is of, if it
 	// is of several; those with an outcome or a refusal are not meant.
 	Through uint64 `json:"through,omitempty"`

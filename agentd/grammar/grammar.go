@@ -42,6 +42,7 @@ type Pool struct {
 	waiting chan struct{} // who is waiting for a worker
 	large   chan struct{} // who has one, or waits for it, with a large text: one worker fewer than there are
 	closed  chan struct{}
+	shares  shares
 
 	mu      sync.Mutex // guards studies
 	studies map[string]*study

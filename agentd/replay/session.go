@@ -88,8 +88,11 @@ func Session(of *recorder.Summary) (p policy.Session, why string) {
 }
 
 func silence(word string) policy.Default {
-	if word == "allow" {
+	switch word {
+	case "allow":
 		return policy.Allowing
+	case "approve":
+		return policy.Asking
 	}
 	return policy.Refusing
 }
@@ -133,12 +136,26 @@ func (s *session) judge(e *recorder.Event) Trial {
 		}
 		return t
 	}
+	if t.Verdict.Outcome == policy.Hold && e.Verdict == "allow" {
+		t.Verdict.Limits = s.rules.Approved(&ev).Limits
+	}
 	if t.Verdict.Limits != nil && strings.HasPrefix(e.Reason, policy.BeyondLimits) {
 		t.Verdict = policy.Verdict{Outcome: policy.Refuse, Rule: t.Verdict.Limits.Rule(), Reason: e.Reason}
 	}
 	t.Change = compare(e, &t.Verdict)
 	s.follow(e, &t)
 	return t
+}
+
+// granted has the rules count what people let through that was held.
+func (s *session) granted(e *recorder.Event) {
+	if s.rules == nil || s.unknown != "" || s.ended || e.Verdict != "allow" {
+		return
+	}
+	ev, _ := s.event(e)
+	if v := s.rules.Approved(&ev); v.Limits != nil {
+		s.limits[e.Seq] = allowance{*v.Limits, e.Text}
+	}
 }
 
 // event is what the rules are asked.

@@ -206,14 +206,14 @@ func (r *reader) target(v document.Value, t *policy.Target) {
 		}},
 		{Name: "labels", Read: pairs(&t.Labels)},
 		{Name: "default", Read: silence(&t.Default)},
-		{Name: "unclassified", Read: silence(&t.Unclassified)},
+		{Name: "unclassified", Read: silence(&t.Unclassified, "approve")},
 	})
 }
 
-func silence(to *policy.Default) func(document.Value) {
+func silence(to *policy.Default, also ...string) func(document.Value) {
 	return func(v document.Value) {
-		if i, ok := v.Choice([]string{"deny", "allow"}); ok {
-			*to = []policy.Default{policy.Refusing, policy.Allowing}[i]
+		if i, ok := v.Choice(append([]string{"deny", "allow"}, also...)); ok {
+			*to = []policy.Default{policy.Refusing, policy.Allowing, policy.Asking}[i]
 		}
 	}
 }

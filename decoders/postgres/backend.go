@@ -139,6 +139,9 @@ func (d *decoder) answered(s *slot, m message) (turn, error) {
 		if s.hidden && !m.first {
 			return flush, nil
 		}
+		if d.parameterTypes(s, m) {
+			return d.need(m.size), nil
+		}
 		s.done = true
 		return d.shown(s, m), d.expect(s, m, describe)
 	case 'n':
@@ -369,7 +372,8 @@ func (d *decoder) bound(s *slot, m message) (turn, error) {
 }
 
 // copyIn handles CopyInResponse and CopyBothResponse. While it copies in, the
-// server ignores Sync, also one that the client sent before it knew.
+// server ignores Sync, also one that the client sent before it knew: what comes
+// then is dropped, and what came before counts for nothing.
 func (d *decoder) copyIn(s *slot, m message) error {
 	if err := d.expect(s, m, query, execute); err != nil {
 		return err
@@ -382,6 +386,8 @@ func (d *decoder) copyIn(s *slot, m message) error {
 			return nil
 		case s.kind != syncing || m.typ == 'W':
 			return fmt.Errorf("the client sent message %q while data is copied in", s.kind)
+		case s.fed: // had that data made the COPY fail, the server would not ignore it
+			return errors.New("the client sent data and Sync before it could know that data is copied in")
 		default:
 			s.void = true
 		}
@@ -474,6 +480,7 @@ func (d *decoder) ready(m message) (turn, error) {
 		t = d.ended(s)
 	}
 	if status == 'I' {
+		d.settings.settle()
 		d.forgetPortals()
 		if d.unsettled {
 			d.epoch++

@@ -38,7 +38,8 @@ func literal(s string) string {
 // that depends on its table (pg_depend through pg_rewrite, which keeps nothing of
 // a whole row if a column is named beside it), and where the server keeps the long
 // values of all of them (pg_toast). The planner's statistics
-// show values of any column. Objects from 16384 up are not the server's own, and
+// show values of any column, and so may views of them, which pg_depend does not
+// keep (scanned looks for them in what is stored of the view). Objects from 16384 up are not the server's own, and
 // those that belong to an extension ('e') came with it.
 //
 // OIDs of system catalogues and of their schema are fixed: pg_catalog 11, pg_type
@@ -54,6 +55,12 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
     AND c.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','v','m','f']::pg_catalog."char"[])
     AND n.nspname OPERATOR(pg_catalog.<>) ALL (ARRAY['pg_catalog','information_schema','pg_toast']::pg_catalog.name[])
     AND ($columns)
+  UNION
+  SELECT va.attrelid, va.attnum, s.part, 1::pg_catalog.int2, true, false
+  FROM scanned s
+  JOIN statistics t ON t.relid OPERATOR(pg_catalog.=) s.part
+  JOIN pg_catalog.pg_attribute va ON va.attrelid OPERATOR(pg_catalog.=) s.class
+  WHERE s.kind OPERATOR(pg_catalog.=) 'relid' AND va.attnum OPERATOR(pg_catalog.>) 0 AND NOT va.attisdropped
   UNION
   SELECT s.relid, s.attnum, p.root, p.rootnum, p.derived OR s.derived, s.parent
   FROM protected p, LATERAL (
@@ -105,14 +112,14 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
 ), named (schema, name, safe) AS (
   SELECT o.schema, o.name, pg_catalog.bool_and(o.extension AND o.volatility OPERATOR(pg_catalog.=) 'i')
   FROM own o GROUP BY o.schema, o.name
-), guarded (id, base) AS (
-  SELECT t.oid, t.typbasetype FROM pg_catalog.pg_type t
+), guarded (id, base, func) AS (
+  SELECT t.oid, t.typbasetype, p.oid FROM pg_catalog.pg_type t
   JOIN pg_catalog.pg_constraint k ON k.contypid OPERATOR(pg_catalog.=) t.oid
   CROSS JOIN LATERAL pg_catalog.regexp_matches(k.conbin::pg_catalog.text, ':(?:op)?funcid ([0-9]+)', 'g') AS m (found)
   JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) (m.found)[1]::pg_catalog.oid
   WHERE k.contypid OPERATOR(pg_catalog.>) 0
     AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR EXISTS (SELECT 1 FROM unsafe u WHERE u.id OPERATOR(pg_catalog.=) p.oid))
-)
+)` + hookParts + `
 SELECT 'c', p.relid, p.attnum, n.nspname, c.relname, a.attname::pg_catalog.text, rn.nspname, rc.relname, ra.attname, p.derived, a.atttypid, ra.atttypid
 FROM (SELECT DISTINCT relid, attnum, root, rootnum, derived FROM protected) p
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relid
@@ -188,4 +195,4 @@ FROM (
   SELECT k.casttarget FROM unsafe u JOIN pg_catalog.pg_cast k ON k.castfunc OPERATOR(pg_catalog.=) u.id
 ) AS s
 JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) s.id
-JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace`
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace` + hookRows

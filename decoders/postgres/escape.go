@@ -52,7 +52,7 @@ func (k *known) byWords(facts *sql.Facts) []decoders.Exposure {
 		}
 	}
 	if what == "" {
-		return nil
+		return k.hookedByWords(facts, words)
 	}
 	return []decoders.Exposure{{Risk: decoders.Carries, What: what, Columns: k.wanted}}
 }

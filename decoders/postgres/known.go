@@ -26,6 +26,8 @@ type known struct {
 	types     map[string][]own       // those that run code of which nothing is known
 	rows      map[string]bool        // names of functions that take a whole row
 	views     []view                 // of relations
+	hooks     map[string][]hook      // by the name of the relation
+	heralds   []herald
 }
 
 // A relation is a table or view that has protected columns.
@@ -53,6 +55,7 @@ func newKnown(columns []decoders.ColumnName) known {
 	k := known{
 		columns: map[uint64][]decoders.Column{}, watch: slices.Clone(columns), names: map[string]bool{}, relations: map[string][]*relation{},
 		functions: map[string][]own{}, operators: map[string][]own{}, types: map[string][]own{}, rows: map[string]bool{},
+		hooks: map[string][]hook{},
 	}
 	for _, c := range columns {
 		k.names[c.Column] = true
@@ -60,6 +63,9 @@ func newKnown(columns []decoders.ColumnName) known {
 	}
 	return k
 }
+
+// statistics are what the server has of the values of any column.
+var statistics = set("pg_statistic", "pg_statistic_ext_data", "pg_stats", "pg_stats_ext", "pg_stats_ext_exprs", "pg_stat_activity")
 
 // at returns what is protected at a column that a result names.
 func (k *known) at(relation uint32, number uint16) []decoders.Column {
@@ -94,9 +100,15 @@ func (k *known) add(body []byte, a *sql.Analyzer) error {
 	name, thing := v[5], own{schema: v[3], safe: v[9] == "t"}
 	switch v[0] {
 	case "c":
-		c := decoders.Column{Schema: v[6], Table: v[7], Name: v[8], Derived: v[9] == "t"}
-		k.protect(at<<16|part, decoders.ColumnName{Schema: v[3], Table: v[4], Column: name}, uint32(oid), c)
-		k.watchToo(decoders.ColumnName{Schema: v[3], Table: v[4], Column: name}, c, uint32(root))
+		of := decoders.ColumnName{Schema: v[3], Table: v[4], Column: name}
+		roots := []decoders.Column{{Schema: v[6], Table: v[7], Name: v[8], Derived: v[9] == "t"}}
+		if statistics[v[7]] && v[6] == "pg_catalog" || v[7] == "pg_stat_statements" { // a view of what the server tells of any
+			roots, root = k.wanted, 25 // text: it has everyday names
+		}
+		for _, c := range roots {
+			k.protect(at<<16|part, of, uint32(oid), c)
+			k.watchToo(of, c, uint32(root))
+		}
 	case "s": // a statistic, of whichever column: an everyday name, of which the table's tells
 		watch := decoders.ColumnName{Schema: v[3], Table: v[4], Column: v[4]}
 		k.columns[at<<16|part], k.columns[at<<16] = k.wanted, k.wanted
@@ -118,6 +130,8 @@ func (k *known) add(body []byte, a *sql.Analyzer) error {
 		k.types[name] = append(k.types[name], thing)
 	case "w":
 		k.rows[name] = true
+	case "x", "e":
+		k.hook(&v, event(part))
 	default:
 		return fmt.Errorf("row of kind %q", v[0])
 	}

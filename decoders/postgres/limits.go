@@ -43,7 +43,7 @@ const (
 
 // Limit implements decoders.Limiter.
 func (d *decoder) Limit(limits decoders.Limits) ([]byte, error) {
-	if d.asked == 0 {
+	if !d.queue.pending(d.asked) {
 		return nil, nil // the server is discarding everything until Sync
 	}
 	s := d.queue.at(d.asked)

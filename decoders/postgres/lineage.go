@@ -54,6 +54,8 @@ func (k *known) weigh(facts *sql.Facts, meaning *sql.Meaning) *lineage {
 	if name := k.hiddenOperator(facts.Normalized); name != "" {
 		w.calls("operator", sql.Qualified{Name: name})
 	}
+	w.several = len(meaning.Statements) > 1
+	w.defines = slices.ContainsFunc(meaning.Statements, func(s sql.Statement) bool { return s.DDL })
 	for i := range meaning.Statements {
 		w.statement(&meaning.Statements[i], &l.results[i])
 	}
@@ -71,6 +73,8 @@ type weighing struct {
 	lineage  *lineage
 	facts    *sql.Facts
 	mentions bool
+	defines  bool // a statement may change what names mean to those behind it
+	several  bool // there are others behind or before it
 }
 
 func (w *weighing) statement(s *sql.Statement, r *result) {
@@ -97,6 +101,7 @@ func (w *weighing) statement(s *sql.Statement, r *result) {
 	}
 
 	w.functions(s, used)
+	w.hooked(s)
 	if found := w.refs(s.Predicates); len(found) > 0 {
 		w.expose(decoders.Decides, "it decides by them, in WHERE, JOIN, GROUP BY, ORDER BY, DISTINCT, a comparison or the like", found)
 	}
@@ -171,6 +176,9 @@ func (w *weighing) remodels(s *sql.Statement, used []decoders.Column) {
 	if s.Kind == "ClusterStmt" && (w.mentions || len(s.Tables) == 0) {
 		w.expose(decoders.Decides, "rows would stand in the order of an index, perhaps of these", or(used, w.wanted))
 		return
+	}
+	if w.several && len(s.Tables) == 0 && (s.Kind == "RenameStmt" || s.Kind == "AlterObjectSchemaStmt") {
+		w.expose(decoders.Carries, "what it renames could be a function, which the other statements beside it could call: send it by itself", w.wanted)
 	}
 	if !s.DDL || !slices.ContainsFunc(s.Verbs, func(verb string) bool { return away[verb] }) {
 		return

@@ -155,7 +155,7 @@ var reads = []struct {
 	{"select m, n, n * 2 from deep where n = 1", []string{"***|1|2"}},
 	{"select n from deep where m > 'x'", nil},
 	{"select l, l + 1, s, sum(s) over () from kept where l > 4 limit 1", []string{"5|6|NULL|NULL"}},
-	{"select h.id, upper(name), peeked from hides h where id = 1", []string{"1|NAME1|***"}},
+	{"select h.id, upper(name), peeked from hides h where id = 1", nil},
 	{"select peek(1)", nil},
 	{"select p.peek from shops p", nil},
 	{"select lower(name), count(*), count(email) from people group by name order by name limit 1", []string{"boss|1|1"}},

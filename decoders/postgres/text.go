@@ -205,6 +205,9 @@ func (d *decoder) parameter(m message) (turn, error) {
 			return d.replaced(m)
 		}
 	}
+	if d.want.Bindings {
+		d.settings.report(name, value)
+	}
 	switch string(name) {
 	case "client_encoding":
 		d.encoding = encoding{name: string(value), foreign: foreign[string(bytes.ToUpper(value))]}
