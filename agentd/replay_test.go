@@ -28,6 +28,9 @@ rules:
   - {name: short, on: request, do: limit, rows: 200}
   - {name: few, on: request, do: limit, affected: 2}
   - {name: budget, on: request, do: limit, statements: 60, by: session}
+  - {name: ask-first, on: request, do: approve, when: '"lower" in sql.functions', message: Ask first., expires: 10s}
+  - {name: watched, on: request, do: deny, mode: shadow, when: '"select" in sql.verbs', message: No.}
+  - {name: noticed, on: request, do: alert, when: '"delete" in sql.verbs'}
   - {name: rows-in-all, on: request, do: limit, rows: 500, by: session, when: '"generate_series" in sql.functions'}
 `
 
@@ -62,6 +65,10 @@ create table own (id int);
 create table other (id int);
 drop table own;
 truncate customers;
+select lower('X');
+begin;
+select lower('X');
+rollback;
 selec 1;
 select 1 +;
 select U&"\0061" from t;
