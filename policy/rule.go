@@ -99,6 +99,7 @@ func readRule(v document.Value, languages []*language, key Key) *rule {
 		r.when = compile(*when, kinds, languages)
 		r.source, _ = when.Word()
 		r.early(*when)
+		r.unproven(*when)
 	}
 	if r.do == &actions[allow] && r.on == decoders.Login && (when == nil || r.when != nil && !r.when.exceptional) {
 		v.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")

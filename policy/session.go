@@ -24,6 +24,10 @@ type Identity struct {
 	Namespace, Pod, PodUID, ServiceAccount string
 	Owner                                  string            // what made the pod, as "ReplicaSet/web-5d9"
 	Labels                                 map[string]string // of the pod; never changed
+
+	// Claims are what its environment says of why it runs: anybody could have
+	// made them up. Never changed.
+	Claims map[string]string
 }
 
 // A Process is one process, told apart from a later one with the same pid by

@@ -73,7 +73,7 @@ func Session(of *recorder.Summary) (p policy.Session, why string) {
 			Process:   policy.Process{PID: of.PID, Start: of.PIDStart, UID: of.UID, Comm: of.Comm, Exe: of.Exe},
 			Container: of.Container, ContainerID: of.ContainerID, Image: of.Image,
 			Namespace: of.Namespace, Pod: of.Pod, PodUID: of.PodUID, ServiceAccount: of.ServiceAccount,
-			Owner: of.Owner, Labels: of.Labels,
+			Owner: of.Owner, Labels: of.Labels, Claims: of.Claims,
 		},
 		Target: policy.Target{
 			Name: of.Target, Host: of.Host, Protocol: of.Protocol, Labels: of.TargetLabels,
@@ -162,6 +162,9 @@ func (s *session) granted(e *recorder.Event) {
 func (s *session) event(e *recorder.Event) (decoders.Event, *facts) {
 	ev := decoders.Event{Seq: e.Seq, Ref: e.Ref, Unclassified: e.Unclassified, Exceptional: e.Exceptional}
 	ev.Kind = 1 << slices.Index(decoders.Names[:], e.Kind)
+	for key, value := range e.Claims {
+		ev.Claims = append(ev.Claims, decoders.Claim{Key: key, Value: value})
+	}
 	for _, c := range e.Columns {
 		ev.Columns = append(ev.Columns, decoders.Column{Index: c.Index, Schema: c.Schema, Table: c.Table, Name: c.Column, Derived: c.Derived})
 	}
