@@ -120,4 +120,6 @@ var texts = []string{
 	"copy %s g from stdin", "copy %s g to stdout", "copy %s (select 1) to stdout",
 	"prepare %s s1 as select 1", "execute %s s1", "execute %s s2", "deallocate %s s1", "deallocate %s all", "discard %s all", "discard %s plans",
 	"declare %s p1 cursor for select 1", "declare %s p1 cursor with hold for select n from generate_series(1, 4) n", "fetch %s all from p1", "close %s p1", "close %s all",
+	"do %s $$begin execute 'deallocate s1'; execute 'prepare s1 as select 1 /*other*/'; end$$",
+	"do %s $$begin execute 'close p1'; execute 'declare p1 cursor for select 1 /*other*/'; end$$",
 }

@@ -60,7 +60,7 @@ func TestNoOrderOfMessagesRunsWhatTheRecordDoesNotHold(t *testing.T) {
 	server := lab.Postgres(t, lab.Setting("log_line_prefix=%a "))
 	server.SQL(t, anyOrderTables)
 	a := lab.StartAgentd(t, lab.Setup{Policy: anyOrderPolicy, Target: server})
-	seed, each, n := asked(t, "SEED", uint64(time.Now().UnixNano())), int(asked(t, "SESSIONS", 150)), 0
+	seed, each, n := asked(t, "SEED", uint64(time.Now().UnixNano())), int(asked(t, "SESSIONS", 80)), 0
 	for _, workload := range []string{"plain", "masked", "limited", "resolved"} {
 		var sessions []dialogue.Session
 		for range each {

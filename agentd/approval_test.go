@@ -4,11 +4,16 @@ import (
 	"bufio"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -42,9 +47,9 @@ type office struct {
 	desk   *control.Client
 }
 
-func newOffice(t *testing.T, rules string, setup lab.Setup) *office {
+func newOffice(t *testing.T, rules string, setup lab.Setup, options ...lab.PostgresOption) *office {
 	t.Helper()
-	o := &office{t: t, server: lab.Postgres(t)}
+	o := &office{t: t, server: lab.Postgres(t, options...)}
 	o.server.SQL(t, ran)
 	setup.Policy, setup.Target = rules, o.server
 	o.agentd = lab.NewAgentd(t, setup)
@@ -73,6 +78,7 @@ func (o *office) start() {
 type agent struct {
 	t       *testing.T
 	cmd     *exec.Cmd
+	mu      sync.Mutex // guards in
 	in      *json.Encoder
 	answers chan asker.Answer // closed when it has ended
 	early   []asker.Answer    // that came before they were waited for
@@ -116,8 +122,10 @@ func (o *office) agent() *agent {
 
 func (a *agent) do(o asker.Order) {
 	a.t.Helper()
+	a.mu.Lock()
+	defer a.mu.Unlock()
 	if err := a.in.Encode(o); err != nil {
-		a.t.Fatal(err)
+		a.t.Error(err)
 	}
 }
 
@@ -142,7 +150,7 @@ func (a *agent) hear(conn int, ok func(asker.Answer) bool) asker.Answer {
 			}
 			a.early = append(a.early, answer)
 		case <-limit:
-			a.t.Fatalf("nothing of connection %d; the agent said %+v", conn, a.early)
+			a.t.Fatalf("connection %d hears nothing; %d answers were for others", conn, len(a.early))
 		}
 	}
 }
@@ -409,4 +417,139 @@ func (o *office) reload(rules, without string) {
 		o.t.Fatal(err)
 	}
 	eventually(o.t, o.agentd, "the rules are new", func(s control.Status) bool { return s.Policy.Loaded.After(before.Policy.Loaded) })
+}
+
+// fates are what can become of a statement that waits. Each says what its client
+// may be told, by the code of its error.
+var fates = []struct {
+	name  string
+	codes string // "" among them: it ran
+	do    func(o *office, a *agent, conn int, id string)
+}{
+	{"approved", "ran", func(o *office, _ *agent, _ int, id string) { o.vote((*control.Client).Approve, id) }},
+	{"denied", "42501", func(o *office, _ *agent, _ int, id string) { o.vote((*control.Client).Deny, id) }},
+	{"cancelled", "57014", func(_ *office, a *agent, conn int, _ string) { a.do(asker.Order{Conn: conn, Cancel: true}) }},
+	{"closed", "closed", func(_ *office, a *agent, conn int, _ string) { a.do(asker.Order{Conn: conn, Close: true}) }},
+	{"expired", "42501", func(*office, *agent, int, string) {}},
+	{"approved and cancelled", "ran 57014", func(o *office, a *agent, conn int, id string) {
+		go a.do(asker.Order{Conn: conn, Cancel: true})
+		o.vote((*control.Client).Approve, id)
+	}},
+	{"approved and closed", "ran closed", func(o *office, a *agent, conn int, id string) {
+		go a.do(asker.Order{Conn: conn, Close: true})
+		o.vote((*control.Client).Approve, id)
+	}},
+	{"approved and denied", "ran 42501", func(o *office, _ *agent, _ int, id string) {
+		go o.vote((*control.Client).Deny, id)
+		o.vote((*control.Client).Approve, id)
+	}},
+	{"approved twice", "ran", func(o *office, _ *agent, _ int, id string) {
+		go o.vote((*control.Client).Approve, id)
+		o.vote((*control.Client).Approve, id)
+	}},
+	{"restarted", "42501 57P01 closed", nil}, // whatever comes first: the word of the desk, or of the loop
+}
+
+// vote is decide where it may have no effect.
+func (o *office) vote(how func(*control.Client, context.Context, string, control.Decision) (approvals.Request, error), id string) {
+	desk := control.NewClient(o.agentd.Socket)
+	defer desk.Close()
+	r, err := desk.Approval(context.Background(), id)
+	if err == nil {
+		_, err = how(desk, context.Background(), id, control.Decision{Reason: "said the test", Shown: r.Request.Shown})
+	}
+	var refused *control.Error
+	if err != nil { o.t.Logf("VOTE %s: %v", id, err) }
+	if err != nil && !errors.As(err, &refused) {
+		o.t.Errorf("decide on %s: %v", id, err)
+	}
+}
+
+// Each of a hundred statements runs once or never, whatever becomes of it, and
+// its client is told the truth; the table is the witness.
+func TestAHundredHeldStatementsRunOnceOrNever(t *testing.T) {
+	t.Parallel()
+	const n = 100
+	rules := askingRules + `
+  - {name: short, on: request, when: 'sql.normalized.contains("expires")', do: approve, expires: 30s}
+`
+	o := newOffice(t, rules, lab.Setup{Flags: []string{"-race"}, Config: "limits: {drain: 2s}\n"}, lab.Setting("max_connections=300"))
+	a := o.agent()
+	ids := make([]string, n)
+	for i := range n {
+		fate := fates[i%len(fates)].name
+		text := fmt.Sprintf("insert into ran values ($1) returning '%s' as %s", fate, strings.ReplaceAll(fate, " ", "_"))
+		if fate == "expired" {
+			text += ", 1 as expires"
+		}
+		a.do(asker.Order{Conn: i, SQL: text, Args: []any{i}, Simple: i%3 == 0})
+	}
+	for i := range n {
+		ids[i] = a.held(i)
+	}
+	if got := o.server.SQL(t, "select count(*) from ran"); got != "0" {
+		t.Fatalf("%s have run before anybody agreed", got)
+	}
+	var doing sync.WaitGroup
+	for _, i := range rand.Perm(n) {
+		if do := fates[i%len(fates)].do; do != nil {
+			doing.Go(func() { do(o, a, i, ids[i]) })
+		}
+	}
+	doing.Wait()
+	told := make([]string, n)
+	hear := func(i int) {
+		got := a.result(i)
+		switch {
+		case got.Tag == "INSERT 0 1":
+			told[i] = "ran"
+		case got.Code != "":
+			told[i] = got.Code
+		default:
+			told[i] = "closed"
+		}
+	}
+	for i := range n {
+		if fates[i%len(fates)].do != nil {
+			hear(i)
+		}
+	}
+	o.agentd.Process.Stop(syscall.SIGTERM)
+	for i := range n {
+		if fates[i%len(fates)].do == nil {
+			hear(i)
+		}
+	}
+	o.start()
+	for i := range n {
+		fate := &fates[i%len(fates)]
+		if !slices.Contains(strings.Fields(fate.codes), told[i]) {
+			t.Errorf("%s: the client was told %q, want one of %q", fate.name, told[i], fate.codes)
+		}
+		most, least := "1", "0"
+		switch told[i] {
+		case "ran":
+			least = "1"
+		case "42501":
+			most = "0"
+		}
+		if !strings.Contains(fate.codes, "ran") {
+			most = "0"
+		}
+		if got := o.ran(i); got < least || got > most {
+			t.Errorf("%s: the client was told %q, and it has run %s times", fate.name, told[i], got)
+		}
+		o.vote((*control.Client).Approve, ids[i]) // over, whatever it was
+	}
+	before := o.server.SQL(t, "select count(*) from ran")
+	if most := o.server.SQL(t, "select coalesce(max(c), 0) from (select count(*) c from ran group by n) x"); most > "1" {
+		t.Errorf("a statement has run %s times", most)
+	}
+	t.Logf("%s of %d have run", before, n)
+	if said := o.agentd.Said(); strings.Contains(said, "DATA RACE") {
+		t.Errorf("agentd said:\n%s", said)
+	}
+	if out, err := o.agentd.Ctl(t, "audit", "verify"); err != nil {
+		t.Errorf("audit verify: %v\n%s", err, out)
+	}
 }

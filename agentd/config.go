@@ -39,6 +39,8 @@ type Config struct {
 	Record      RecordConfig
 	Limits      LimitsConfig
 	Approvals   ApprovalsConfig
+	Webhooks    []WebhookConfig
+	Callback    CallbackConfig
 	// CoreDumps: agentd may leave a core, with secrets in it, when it crashes.
 	CoreDumps bool
 
@@ -121,6 +123,7 @@ func LoadConfig(path string) (*Config, error) {
 	if v, ok := document.Open(path, &report); ok {
 		v.Map(c.keys(filepath.Dir(path)))
 		c.Targets.settle(c.Credentials)
+		c.settleHooks()
 	}
 	if err := report.Err(); err != nil {
 		return nil, err
@@ -167,6 +170,8 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "record", Read: mapping(c.Record.keys())},
 		{Name: "limits", Read: mapping(c.Limits.keys())},
 		{Name: "approvals", Read: mapping(c.Approvals.keys())},
+		{Name: "webhooks", Read: readWebhooks(&c.Webhooks, folder)},
+		{Name: "callback", Read: c.Callback.read(folder)},
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"agentd.dev/agentd/approvals"
+	"agentd.dev/agentd/callback"
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
 	"agentd.dev/agentd/credentials"
@@ -27,14 +28,16 @@ import (
 	"agentd.dev/agentd/pods/kube"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/agentd/synthetic"
+	"agentd.dev/agentd/webhook"
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/all"
 	"agentd.dev/recorder"
 )
 
 const (
-	reconcileEvery = time.Second // how soon new processes, namespaces and ended runs are noticed
-	maxServing     = 1024        // connections between accept and relay at once
+	reconcileEvery = time.Second     // how soon new processes, namespaces and ended runs are noticed
+	maxServing     = 1024            // connections between accept and relay at once
+	lastNotices    = 2 * time.Second // how long notices have when agentd stops
 )
 
 // A Daemon is one running agentd.
@@ -61,6 +64,9 @@ type Daemon struct {
 	verifier *synthetic.Verifier
 	grammar  *grammar.Pool
 	desk     *approvals.Desk // where requests wait for people
+	webhooks *webhook.Sender
+	links    *callback.Links // to requests, in notices
+	alerts   alerts
 	held     heldRequests
 
 	loops    []*relay.Loop
@@ -129,6 +135,14 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.closeRecorder)
+	d.links = callback.NewLinks()
+	d.webhooks = webhook.New(config.Node, log)
+	undo = append(undo, func() error {
+		d.alerts.flush(d.webhooks)
+		d.webhooks.Close(lastNotices)
+		return nil
+	})
+	d.webhooks.Use(config.hooks())
 	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets().hosts(0))
 	undo = append(undo, func() error { d.hosts.Close(); return nil })
 	if d.capture, err = capture.Open(capture.Options{
@@ -217,7 +231,9 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts.run(d.await)
 	parts.run(d.reconcile)
 	parts.run(d.follower.follow)
+	parts.run(d.tellAlerts)
 	parts.run(d.reload)
+	parts.run(d.answerCallbacks)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	d.notified.Do(func() { // a takeover that failed is no second start
@@ -426,6 +442,7 @@ func (d *Daemon) drain() {
 func (d *Daemon) reconcile(ctx context.Context) error {
 	ticker := time.NewTicker(reconcileEvery)
 	defer ticker.Stop()
+	recording := "" // what was wrong with it
 	for {
 		select {
 		case <-ctx.Done():
@@ -434,6 +451,10 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		}
 		if err := watchdog(); err != nil {
 			d.log.Warn("tell the service manager that agentd is well", "error", err)
+		}
+		if problem := recordProblem(d.recorder.Stats()); (problem == "") != (recording == "") {
+			recording = problem
+			d.tellRecord(problem)
 		}
 		d.runs.sweep()
 		d.names.Tidy(capture.Clock(), d.isCaptured)

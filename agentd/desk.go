@@ -27,7 +27,7 @@ func (d *Daemon) openDesk(from *inheritance) {
 		Recorder: d.recorder, Log: d.log,
 		File: d.config.deskFile(), Ended: ended, Silent: from != nil,
 		PerWorkload: a.PerWorkload, Pending: a.Pending, Keep: a.Keep, KeepFor: time.Duration(a.KeepFor),
-		Starter: d.runs.starter,
+		Starter: d.runs.starter, Heard: d.tellApproval,
 	})
 }
 

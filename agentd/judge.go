@@ -61,6 +61,9 @@ func learned(protocol string) (fields []string) {
 func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
 	v := j.decide(ev)
 	was := j.unhold()
+	if len(v.Alerts) > 0 && was == nil { // else it was told when it began to wait
+		j.daemon.alerts.add(&j.session, ev, &v)
+	}
 	switch {
 	case v.Outcome == policy.Hold:
 		return j.approve(ev, v, was)

@@ -32,6 +32,8 @@ var allowed = []struct {
 	{"agentd/pods/...", []string{"agentd/pods", "agentd/cgroup"}},
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
 	{"agentd/watch", nil},
+	{"agentd/webhook", nil},
+	{"agentd/callback", []string{"agentd/approvals"}},
 	{"agentd/handover", nil},
 	{"agentd/certs", nil},
 	{"agentd/legs", []string{"decoders", "recorder", "agentd/relay"}},

@@ -59,6 +59,9 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"record", c.Record.keys(), root.Properties["record"]},
 		{"limits", c.Limits.keys(), root.Properties["limits"]},
 		{"approvals", c.Approvals.keys(), root.Properties["approvals"]},
+		{"webhooks", new(WebhookConfig).keys(""), root.Properties["webhooks"].Items},
+		{"callback", c.Callback.keys(""), root.Properties["callback"]},
+		{"approvers", new(ApproverConfig).keys(""), root.Properties["callback"].Properties["approvers"].Items},
 	} {
 		var got, required, want []string
 		for name := range tt.schema.Properties {

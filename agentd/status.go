@@ -196,6 +196,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Alerts:         d.tally.alerts.read(),
 	}
 	d.addDesk(&s)
+	d.addHooks(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)
 	}

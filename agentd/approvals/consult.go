@@ -14,21 +14,33 @@ import (
 // It fails closed: what cannot be recorded is Refused.
 func (d *Desk) Consult(q *Question) Standing {
 	k := keyOf(q)
-	from := origin{q.Session.ID, q.Seq}
 	d.mu.Lock()
-	defer d.mu.Unlock()
+	s, resume := d.consult(q, k)
+	d.mu.Unlock()
+	call(resume)
+	return s
+}
+
+func (d *Desk) consult(q *Question, k key) (s Standing, resume []func()) {
 	if d.over != "" {
-		return Standing{Reason: d.over}
+		return Standing{Reason: d.over}, nil
+	}
+	from := origin{q.Session.ID, q.Seq}
+	if own := d.origins[from]; own != nil && own.key != k && (own.State == Pending || own.State == Granted && own.For == 0) {
+		// It waited under other terms, for which nobody waits any more.
+		const why = "the rules have changed"
+		d.noteEnd(own, Withdrawn, why)
+		resume = d.end(own, Withdrawn, why)
 	}
 	if r := d.find(k, from); r != nil {
-		return d.standing(r, q)
+		return d.standing(r, q), resume
 	}
 	r, refusal := d.open(q, k, from)
 	if r == nil {
 		d.counts.Refused++
-		return Standing{Reason: refusal}
+		return Standing{Reason: refusal}, resume
 	}
-	return r.standing()
+	return r.standing(), resume
 }
 
 // find returns the request that a question belongs to, nil if there is none.

@@ -161,6 +161,25 @@ func TestWhatIsWithdrawnIsNeverGranted(t *testing.T) {
 	}
 }
 
+func TestWhatIsHeldByOtherRulesIsAskedForAnew(t *testing.T) {
+	s := newScene(t, nil)
+	q := question("s1", 1, "delete from a")
+	id := s.want(t, q, approvals.Pending).ID
+	s.approve(t, id, alice)
+	q.Terms.Need = 2 // reloaded before it went on
+	if got := s.want(t, q, approvals.Pending).ID; got == id {
+		t.Error("it is asked for under the old terms")
+	}
+	if r, _ := s.Find(id); r.State != approvals.Withdrawn || r.Reason != "the rules have changed" {
+		t.Errorf("the old one is %s (%s), want withdrawn", r.State, r.Reason)
+	}
+	q.Terms.Need = 1
+	s.want(t, q, approvals.Pending)
+	if list, _ := s.List(false); len(list) != 1 {
+		t.Errorf("%d are pending, want 1", len(list))
+	}
+}
+
 func TestWaitForWhatIsOverDoesNotWait(t *testing.T) {
 	s := newScene(t, nil)
 	id := s.want(t, question("s1", 1, "delete from a"), approvals.Pending).ID

@@ -41,6 +41,8 @@ func identityOf(id *policy.Identity) []string {
 		return append(name, "pod", id.Namespace, id.PodUID, id.Container, id.Image)
 	case id.ContainerID != "":
 		return append(name, "container", id.ContainerID)
+	case id.Cgroup == "": // it was gone when it was looked up
+		return append(name, "gone", strconv.FormatUint(id.CgroupID, 10))
 	default:
 		// Only root and the service manager make cgroups at a path, but for
 		// what is delegated to a user; hence the user, too.

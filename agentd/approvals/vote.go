@@ -67,6 +67,9 @@ func (d *Desk) vote(r *request, grant bool, by *Voter, reason, shown string) (re
 	if !by.among(r.By) {
 		return nil, fmt.Errorf("%w: the rule asks for %s", ErrBarred, strings.Join(r.By, ", "))
 	}
+	if grant && r.Need > 1 && by.UID != nil && *by.UID == 0 {
+		return nil, fmt.Errorf("%w: %d people have to agree, and root is nobody in particular: log in as yourself, and use sudo", ErrBarred, r.Need)
+	}
 	agreed := 0
 	for _, v := range r.Votes {
 		if v.person == by.person() && grant {

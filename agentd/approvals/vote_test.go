@@ -74,6 +74,7 @@ func TestTwoPeopleAreTwo(t *testing.T) {
 		want  error
 	}{
 		{person(1003, "dave", "ops"), approvals.ErrBarred},
+		{person(0, "root", "dba"), approvals.ErrBarred},
 		{alice, nil},
 		{alice, approvals.ErrBarred},
 		{approvals.Voter{Subject: "mallory", Groups: []string{"users"}, Via: "callback"}, approvals.ErrBarred},
@@ -211,6 +212,7 @@ func TestAGrantIsForNothingElse(t *testing.T) {
 		{Workload: "w", Source: "unit", Cgroup: "/system.slice/w.service", Process: policy.Process{UID: 1}},
 		{Workload: "w", Source: "pod", PodUID: "1", Namespace: "agents", ContainerID: "x"},
 		{Workload: "w", Source: "container", ContainerID: "x"},
+		{Workload: "w", Source: "run", CgroupID: 1},
 	} {
 		s := newScene(t, nil)
 		q := question("s1", 1, "delete from a")
@@ -220,7 +222,7 @@ func TestAGrantIsForNothingElse(t *testing.T) {
 		q.Seq = 2
 		s.want(t, q, approvals.Granted)
 		id := &q.Session.Identity
-		id.Process.UID, id.PodUID, id.ContainerID = id.Process.UID+1, id.PodUID+"2", id.ContainerID+"y"
+		id.Process.UID, id.PodUID, id.ContainerID, id.CgroupID = id.Process.UID+1, id.PodUID+"2", id.ContainerID+"y", id.CgroupID+1
 		q.Seq = 3
 		if got := s.Consult(q).State; got == approvals.Granted {
 			t.Errorf("%+v: what is called the same was granted it", *id)

@@ -41,8 +41,8 @@ type Approvals struct {
 // An Approval is a request for approval with the session so far.
 type Approval struct {
 	approvals.Request
-	// Before are the last entries of the session before the request, and
-	// Earlier is how many there were before them.
+	// Before are the last entries of the session before the request, but for
+	// what agentd itself asked, and Earlier is how many there were before them.
 	Before  []*recorder.Entry `json:"before"`
 	Earlier int               `json:"earlier"`
 	Damage  string            `json:"damage,omitempty"` // why some may be missing
@@ -136,7 +136,7 @@ func (s *Server) approval(r *http.Request, _ Peer) (any, error) {
 	}
 	a.Damage = session.Damage
 	for _, e := range session.Entries {
-		if e.Seq < found.Seq {
+		if e.Seq < found.Seq && e.Kind != "own" { // which agentd has asked
 			a.Before = append(a.Before, e)
 		}
 	}

@@ -34,6 +34,10 @@ type Snapshot struct {
 	ApprovalsPending int64            // requests that wait for a person now
 	Approvals        map[string]int64 // requests by what became of them, as "granted"
 	ToDecide         Histogram        // how long people took to decide, in seconds
+
+	// Of webhooks, by name: notices that came, that never will, and that wait;
+	// attempts that came to nothing; how old the oldest is that waits, in seconds.
+	HookDelivered, HookDropped, HookWaiting, HookFailures, HookLag map[string]int64
 }
 
 // A Histogram counts values by bucket.
@@ -74,6 +78,11 @@ var metrics = []metric{
 	{desc: desc("grammar_total", "Statements that were new to the grammar (studied, busy), and ends of its workers (late, died, grown).", "event"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Grammar }},
 	{desc: desc("approvals_pending", "Requests that wait for a person."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.ApprovalsPending }},
 	{desc: desc("approvals_total", "Requests for approval, by what became of them; refused: nobody could be asked.", "outcome"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Approvals }},
+	{desc: desc("webhook_delivered_total", "Notices that a webhook has taken.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookDelivered }},
+	{desc: desc("webhook_dropped_total", "Notices that a webhook never got: it refused them, they were too old, or too many.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookDropped }},
+	{desc: desc("webhook_failures_total", "Attempts to bring a notice to a webhook that came to nothing.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookFailures }},
+	{desc: desc("webhook_waiting", "Notices that wait for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookWaiting }},
+	{desc: desc("webhook_lag_seconds", "How old the oldest notice is that waits for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookLag }},
 	{desc: desc("shadows_total", "Events that a rule in shadow mode would have decided otherwise.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Shadows }},
 	{desc: desc("alerts_total", "Events that a rule with do: alert matched.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Alerts }},
 	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},

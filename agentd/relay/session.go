@@ -2,7 +2,6 @@ package relay
 
 import (
 	"errors"
-	"sync/atomic"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -21,8 +20,7 @@ type session struct {
 	mark [2]int // how long each out was when held was set
 	edge bool   // atEdge at that moment
 
-	stay    *stay         // what the client waits for, nil if for nobody
-	waiting *atomic.Int64 // where it is counted
+	stay *stay // what the client waits for, nil if for nobody
 
 	closing  bool // the client reads why its session ended; nothing else moves
 	deadline time.Time

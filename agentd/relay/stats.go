@@ -14,7 +14,6 @@ var LatencyBounds = [...]float64{5e-6, 10e-6, 20e-6, 50e-6, 100e-6, 200e-6, 500e
 // Stats counts what a loop did. The loop alone writes; anyone may read.
 type Stats struct {
 	Sessions atomic.Int64 // live
-	Waiting  atomic.Int64 // those of which a request waits for people
 	Verdicts [policy.Outcomes]atomic.Int64
 	Bytes    [2]atomic.Int64 // read, by direction
 	Errors   atomic.Int64    // sessions ended because something was not understood or not recorded

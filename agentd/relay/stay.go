@@ -36,8 +36,6 @@ func (l *Loop) stay(s *session, step *decoders.Step, v *policy.Verdict) {
 	}
 	s.stay = st
 	s.legs[decoders.FromClient].waiting = false
-	l.Stats.Waiting.Add(1)
-	s.waiting = &l.Stats.Waiting
 	s.notify()
 	keepAlive(s.legs[decoders.FromClient].fd)
 	v.Wait(func() {
@@ -122,7 +120,7 @@ func (l *Loop) goOn(over stayed) {
 	if !l.lives(s) || s.stay != st {
 		return
 	}
-	s.leaveStay()
+	s.stay = nil
 	client, server := &s.legs[decoders.FromClient], &s.legs[decoders.FromServer]
 	drop, err := l.ask(s, decoders.FromClient, &st.step)
 	switch {
@@ -143,19 +141,13 @@ func (l *Loop) goOn(over stayed) {
 	l.consume(s, decoders.FromClient, client.in)
 }
 
-// leaveStay ends the wait.
-func (s *session) leaveStay() {
-	s.stay = nil
-	s.waiting.Add(-1)
-}
-
 // withdraw ends the wait, if there is one, for good.
 func (s *session) withdraw(why string) {
 	st := s.stay
 	if st == nil {
 		return
 	}
-	s.leaveStay()
+	s.stay = nil
 	if st.withdraw != nil {
 		st.withdraw(why)
 	}

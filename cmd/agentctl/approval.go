@@ -32,6 +32,9 @@ no other request's begins so.`,
 	}
 }
 
+// briefly is how much is shown of each statement before a request, in columns.
+const briefly = 300
+
 func (a *app) writeApproval(r *control.Approval) {
 	a.writeRequest(&r.Request)
 	fmt.Fprintln(a.out)
@@ -50,7 +53,7 @@ func (a *app) writeApproval(r *control.Approval) {
 			rows = number(e.Done.Rows)
 		}
 		verdict := verdict(e).Verdict
-		row := t.add(number(int64(e.Seq)), moment(e.Time), e.Kind, verdict, rows, outcome(e), statement(e))
+		row := t.add(number(int64(e.Seq)), moment(e.Time), e.Kind, verdict, rows, outcome(e), cut(oneLine(statement(e)), briefly))
 		row[3].style = verdictStyles[verdict]
 	}
 	if len(r.Before) > 0 {

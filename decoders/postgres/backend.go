@@ -66,6 +66,8 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 		return d.learn(m)
 	case scopingNames:
 		return d.learnScope(m)
+	case recalling:
+		return d.learnRecall(m)
 	}
 	if s := d.head(); s != nil && s.budget != nil {
 		if t, done, err := d.spend(s, at); done || err != nil {
@@ -487,6 +489,9 @@ func (d *decoder) ready(m message) (turn, error) {
 			d.unsettled = false
 		}
 	}
+	if d.phase == over { // the server will answer nothing more
+		return t, nil
+	}
 	if d.catalogue.stale && status != 'E' && d.queue.len() == 0 {
 		d.phase = learning
 		return d.half(t), nil
@@ -495,13 +500,17 @@ func (d *decoder) ready(m message) (turn, error) {
 		d.phase = scopingNames
 		return d.half(t), nil
 	}
+	if d.recall.since != 0 && status != 'E' && d.queue.len() == 0 {
+		d.phase = recalling
+		return d.half(t), nil
+	}
 	return t, nil
 }
 
-// outdates reports whether the catalogue may have to be asked again once s has
+// outdates reports whether the server may have to be asked something once s has
 // ended.
 func (d *decoder) outdates(s *slot) bool {
-	return d.catalogue.stale || d.scoping.stale || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
+	return d.catalogue.stale || d.scoping.stale || d.recall.since != 0 || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
 }
 
 // ended removes the slot that ReadyForQuery ends, and tells what came of it.

@@ -187,8 +187,10 @@ func (d *decoder) request(m message) (turn, error) {
 	case execute:
 		t, err = d.execute(m)
 	case function:
-		d.moves(&reading{effect: anything})
-		d.sets(&reading{effect: anything}, nil)
+		unseen := reading{effect: anything}
+		d.moves(&unseen)
+		d.doubts(&unseen, d.queue.tail)
+		d.sets(&unseen, nil)
 		t = d.askAbout(m, decoders.Event{
 			Kind:         decoders.Request,
 			Unclassified: "a function is called by its OID, which says nothing of what it does",
@@ -432,7 +434,7 @@ func (d *decoder) named(m message) (turn, error) {
 	if (d.looking() || d.want.Bindings) && m.typ == describe {
 		var wait bool
 		if what == 'S' {
-			st, wait = resolve(d, d.statements.find(name), d.renamed)
+			st, wait = d.prepared(name)
 		} else {
 			p, wait = resolve(d, d.portals.find(name), d.recursor)
 		}
@@ -501,7 +503,7 @@ func (d *decoder) bind(m message) (turn, error) {
 	if (d.looking() || d.want.Bindings) && m.size <= maxBind && !m.whole() {
 		return d.more(m.size), nil
 	}
-	st, wait := resolve(d, d.statements.find(name), d.renamed)
+	st, wait := d.prepared(name)
 	if wait {
 		return d.wait(), nil
 	}

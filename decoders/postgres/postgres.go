@@ -40,6 +40,7 @@ const (
 	loggingIn                 // until the first ReadyForQuery
 	learning                  // agentd asks the catalogue where protected columns are
 	scopingNames              // agentd asks what the names of relations mean
+	recalling                 // agentd asks which prepared statements SQL has made
 	running
 	over // the client said Terminate
 )
@@ -65,6 +66,7 @@ type decoder struct {
 	encoding encoding
 	learned  lesson
 	scoping  scoping
+	recall   recall
 
 	queue      queue
 	lastSync   uint64 // the slot of the client's newest Sync
@@ -165,7 +167,7 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 		return d.replace(), nil
 	case loggingIn:
 		return d.authenticate(buf)
-	case learning, scopingNames:
+	case learning, scopingNames, recalling:
 		return decoders.Step{Op: decoders.Wait}, nil
 	case running:
 		return d.frontend(buf)

@@ -223,6 +223,7 @@ func (d *decoder) parameter(m message) (turn, error) {
 // affect notes what a statement that is sent now may change.
 func (d *decoder) affect(r *reading, slot uint64) {
 	d.moves(r)
+	d.doubts(r, slot)
 	e := r.effect
 	if e == 0 {
 		return
