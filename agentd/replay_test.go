@@ -200,6 +200,7 @@ func TestASuggestedPolicyAllowsWhatWasDoneAndNoMore(t *testing.T) {
 			if r.Same != r.Judged || r.Judged < 15 || r.Assumed > 0 != (facts == "wanted") {
 				t.Errorf("of %d verdicts %d are the same, %d assume a schema: %+v, %+v\n%s", r.Judged, r.Same, r.Assumed, r.Groups, r.Doubts, out)
 			}
+			explained(t, agentd, draft)
 			next := lab.StartAgentd(t, lab.Setup{Policy: out, Config: fmt.Sprintf("targets: [{name: orders, address: %q, protocol: postgres, default: deny}]\n", server.Addr)})
 			for text, refused := range map[string]bool{
 				"select name from customers;": false, "delete from notes where customer = 3;": false,
@@ -211,5 +212,37 @@ func TestASuggestedPolicyAllowsWhatWasDoneAndNoMore(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// explained checks what is explained of a recorded DELETE and of one that
+// somebody might send.
+func explained(t *testing.T, agentd *lab.Agentd, draft string) {
+	t.Helper()
+	sessions, err := agentd.Ctl(t, "sessions", "list", "--dir", agentd.Log, "-o", "json")
+	var list []struct{ ID string }
+	if e := json.Unmarshal([]byte(sessions), &list); err != nil || e != nil || len(list) != 1 {
+		t.Fatalf("%v, %v\n%s", err, e, sessions)
+	}
+	all, err := agentd.Ctl(t, "policy", "explain", "--dir", agentd.Log, "--session", list[0].ID, "--default", "deny", draft)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, all)
+	}
+	seq := ""
+	for line := range strings.Lines(all) {
+		if strings.Contains(line, "delete from notes") {
+			seq = strings.Fields(line)[0]
+		}
+	}
+	for _, args := range [][]string{
+		{"--dir", agentd.Log, "--session", list[0].ID + "#" + seq},
+		{"--sql", "delete from notes where customer = 2", "--as", "lab", "--target", "orders", "--user", "agent", "--agentd", agentd.Program()},
+	} {
+		out, err := agentd.Ctl(t, append(append([]string{"policy", "explain", "--default", "deny"}, args...), draft)...)
+		for _, want := range []string{"lab-orders-delete", "does not match", "sql.verbs = [\"delete\"]"} {
+			if err != nil || !strings.Contains(out, want) {
+				t.Errorf("%q: %v, want %q in\n%s", args, err, want, out)
+			}
+		}
 	}
 }

@@ -40,6 +40,14 @@ type Trial struct {
 	Change  Change // Same, unless Why
 	Assumed bool   // it depends on where tables are taken to be
 	Why     string // it is not decided, "" if it is
+
+	session *session
+	asked   decoders.Event
+}
+
+// Explain tells what each rule has to do with it.
+func (t *Trial) Explain() []policy.Look {
+	return t.session.replay.engine.Explain(&t.session.policy, &t.session.entrance, &t.asked)
 }
 
 // Run tries the rules of e, which are to be fresh ones, on the log in folder.

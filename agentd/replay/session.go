@@ -19,6 +19,9 @@ type session struct {
 	want   decoders.Want // of the rules
 	login  *facts
 
+	policy   policy.Session
+	entrance decoders.Event // the login
+
 	unknown string // why nothing of it can be decided, "" if it can
 	ended   bool   // the rules would have let it come no further
 	facts   map[*recorder.Facts]*facts
@@ -38,12 +41,11 @@ func newSession(r *replay, of *recorder.Session) *session {
 
 // begin finds the rules of the session: it is known by now how TLS is on it.
 func (s *session) begin() {
-	p, why := Session(&s.of.Summary)
-	s.unknown = why
+	s.policy, s.unknown = Session(&s.of.Summary)
 	if d := s.replay.options.Default; d != "" {
-		p.Target.Default = silence(d)
+		s.policy.Target.Default = silence(d)
 	}
-	s.rules = s.replay.engine.For(&p)
+	s.rules = s.replay.engine.For(&s.policy)
 	s.want = s.rules.Want()
 	name, _, err := s.rules.Credential()
 	switch {
@@ -115,7 +117,8 @@ func (s *session) judge(e *recorder.Event) Trial {
 	if s.rules == nil {
 		s.begin()
 	}
-	t := Trial{Event: e}
+	ev, f := s.event(e)
+	t := Trial{Event: e, session: s, asked: ev}
 	switch {
 	case slices.Contains(own, e.Rule):
 		t.Change = ByAgentd
@@ -127,7 +130,6 @@ func (s *session) judge(e *recorder.Event) Trial {
 		t.Why = s.unknown
 		return t
 	}
-	ev, f := s.event(e)
 	t.Verdict = s.rules.Decide(&ev)
 	t.Assumed = f != nil && f.assumed
 	if t.Why = s.doubt(e, &t.Verdict, f); t.Why != "" {
@@ -173,7 +175,7 @@ func (s *session) event(e *recorder.Event) (decoders.Event, *facts) {
 		ev.Facts, ev.Exposures = f, f.exposures
 	}
 	if e.Kind == "login" {
-		s.login = f
+		s.login, s.entrance = f, ev
 	}
 	return ev, f
 }
