@@ -48,9 +48,9 @@ var actions = [...]action{
 	},
 	limit: {
 		name: "limit",
-		on:   decoders.Prepare | decoders.Request,
-		keys: map[string]bool{"rows": false, "bytes": false, "affected": false, "statements": false, "per": false, "by": false, "message": false, "hint": false},
-		why:  "it bounds the rows, bytes and affected rows of a request, or all these and statements of a time, per session, workload or user",
+		on:   decoders.Login | decoders.Prepare | decoders.Request,
+		keys: map[string]bool{"time": false, "writes": false, "rows": false, "bytes": false, "affected": false, "statements": false, "per": false, "by": false, "message": false, "hint": false},
+		why:  "it bounds the rows, bytes and affected rows of a request, or all these and statements of a time, per session, workload or user; at the login, the time of each statement and whether any may write",
 	},
 }
 
@@ -68,7 +68,7 @@ func (a *action) misplaced(kinds decoders.Kinds) string {
 	case name == "result":
 		return "results can only be masked: write `do: mask`, or judge the request"
 	case a == &actions[limit]:
-		return "limit is for requests: write `on: request`"
+		return "limit is for requests and logins: write `on: request`, or `on: login` for time and writes"
 	default:
 		return "a " + name + " that no rule denies is let through: write a deny with the opposite condition"
 	}

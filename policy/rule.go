@@ -117,6 +117,8 @@ func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
 		{Name: "bytes", Read: r.bounds.readBytes},
 		{Name: "affected", Read: count(&r.bounds.affected)},
 		{Name: "statements", Read: count(&r.bounds.statements)},
+		{Name: "time", Read: r.bounds.readTime},
+		{Name: "writes", Read: r.bounds.readWrites},
 		{Name: "per", Read: r.bounds.readPer},
 		{Name: "by", Read: r.bounds.readBy},
 	}
@@ -200,12 +202,12 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	if r.do == &actions[limit] {
-		r.bounds.fits(v)
+	if r.do == &actions[limit] && r.on&r.do.on != 0 {
+		r.bounds.fits(v, r.on == decoders.Login)
 	}
 	for _, key := range []string{
 		"message", "hint", "columns", "find", "with", "predicates", "functions", "credential",
-		"rows", "bytes", "affected", "statements", "per", "by",
+		"rows", "bytes", "affected", "statements", "time", "writes", "per", "by",
 	} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {

@@ -30,6 +30,7 @@ type Rules struct {
 	key      []byte
 	spender  spender
 	limits   decoders.Limits // of the verdict
+	bounds   decoders.Limits // of the session, by its login
 }
 
 // A candidate is a rule that may match.
@@ -79,6 +80,7 @@ func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 	r := e.For(s)
 	if before.scope.loggedIn {
 		r.login(before.scope.login)
+		r.rebind(before.scope.login)
 	}
 	r.spender.own, r.spender.open = before.spender.own, before.spender.open
 	return r
@@ -192,7 +194,8 @@ func (r *Rules) Want() decoders.Want {
 		if c.everywhere() {
 			w.Searches = append(w.Searches, c.says())
 		}
-		w.Limits = w.Limits || c.do == &actions[limit]
+		w.Limits = w.Limits || c.do == &actions[limit] && c.on != decoders.Login
+		w.Bounds = w.Bounds || c.do == &actions[limit] && c.on == decoders.Login
 	}
 	slices.Sort(w.Fields)
 	w.Fields = slices.Compact(w.Fields)
@@ -225,6 +228,11 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 	if ev.Kind == decoders.Columns {
 		return r.mask(a, ev.Columns)
 	}
+	if ev.Loosens != (decoders.Loosens{}) && a.verdict.Outcome == Forward {
+		if v, refused := r.loosened(&ev.Loosens); refused {
+			return v
+		}
+	}
 	if len(ev.Exposures) > 0 && (a.verdict.Outcome == Forward || a.verdict.Outcome == Rewrite) {
 		if v, refused := r.exposed(ev.Exposures); refused {
 			return v
@@ -236,6 +244,7 @@ func (r *Rules) Decide(ev *decoders.Event) Verdict {
 	if ev.Kind == decoders.Login && a.verdict.Outcome == Forward {
 		v := a.verdict
 		v.Masks = r.everything()
+		r.bind(a, &v)
 		return v
 	}
 	return a.verdict

@@ -20,6 +20,8 @@ type session struct {
 	mark [2]int // how long each out was when held was set
 	edge bool   // atEdge at that moment
 
+	clock clock // of the requests that run
+
 	closing  bool // the client reads why its session ended; nothing else moves
 	deadline time.Time
 	reason   string

@@ -61,7 +61,7 @@ func (d *decoder) fromClient(m message) (turn, error) {
 		d.phase = over
 		return d.clientStep(decoders.Step{Op: decoders.Pass, N: m.size}, m), nil
 	}
-	if d.queue.len() >= maxSlots-1 || m.typ != 'c' && m.typ != 'f' && d.queue.pending(d.limited) { // a Bind may take two
+	if d.queue.len() >= maxSlots-1 || m.typ != 'c' && m.typ != 'f' && (d.queue.pending(d.limited) || d.orderly()) { // a Bind may take two
 		return d.wait(), nil
 	}
 	switch m.typ {
@@ -182,6 +182,7 @@ func (d *decoder) request(m message) (turn, error) {
 		t = d.askAbout(m, decoders.Event{
 			Kind:         decoders.Request,
 			Unclassified: "a function is called by its OID, which says nothing of what it does",
+			Loosens:      d.loosening(&reading{}),
 		}, d.push(function))
 	}
 	return t, err
@@ -227,6 +228,7 @@ func (d *decoder) query(m message) (turn, error) {
 		ev.Text, ev.Record, ev.Unclassified = text, d.record(text, &r), r.unclassified
 		ev.Facts, ev.Exposures = r.asFacts(), r.exposures
 	}
+	ev.Loosens = d.loosening(&r)
 	d.unsettle()
 	s := d.push(query)
 	s.reading = r
@@ -295,6 +297,7 @@ func (d *decoder) parse(m message) (turn, error) {
 		}
 	}
 	ev.Unclassified = r.unclassified
+	ev.Loosens = d.loosening(&r)
 	d.parsing = d.own(name)
 	s := d.push(parse)
 	t := d.askAbout(m, ev, s)
@@ -372,6 +375,7 @@ func (d *decoder) execute(m message) (turn, error) {
 		ev.Ref, ev.Text, ev.Record, ev.Unclassified = st.seq, st.text, st.record, s.reading.unclassified
 		ev.Facts, ev.Exposures = s.reading.asFacts(), s.reading.exposures
 	}
+	ev.Loosens = d.loosening(&s.reading)
 	if s != &d.scratch {
 		if p != nil {
 			p.refs++

@@ -111,6 +111,9 @@ func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 		d.scoping.wanted, d.scoping.stale = false, false // it may not even be able to say
 		ev.Exceptional = "A replication connection carries whole tables, which is not looked into."
 	}
+	if d.want.Bounds {
+		d.bounds.login = bytes.Clone(msg)
+	}
 	if d.want.Account != nil {
 		return d.logInAs(d.want.Account, msg, facts, ev)
 	}
