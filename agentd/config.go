@@ -36,6 +36,10 @@ type Config struct {
 	MaskKey     string // file of the key that masks are made with, "" for one of the node's own
 	Record      RecordConfig
 	Limits      LimitsConfig
+	Approvals   ApprovalsConfig
+	Webhooks    []WebhookConfig
+	Callback    CallbackConfig
+	Drift       DriftConfig
 	// CoreDumps: agentd may leave a core, with secrets in it, when it crashes.
 	CoreDumps bool
 
@@ -81,7 +85,16 @@ type RecordConfig struct {
 	Segment    Size     // of a file of the log
 	Checkpoint Duration // between signed checkpoints
 	Reserve    Size     // that must stay free on the disk
+	Facts      Facts
 }
+
+// Facts is what of statements is found out for the record.
+type Facts uint8
+
+const (
+	FactsWanted Facts = iota // what some rule asks for
+	FactsAll                 // all that rules can ask for
+)
 
 // A LimitsConfig bounds what one connection, and agentd, may use.
 type LimitsConfig struct {
@@ -89,6 +102,14 @@ type LimitsConfig struct {
 	Loops     int      // relay threads, 0 for one for every two cores
 	Drain     Duration // how long sessions may go on when agentd stops
 	Handover  Duration // how long sessions may go on after another agentd has taken over
+}
+
+// An ApprovalsConfig bounds what waits for people, and says what is kept of it.
+type ApprovalsConfig struct {
+	PerWorkload int      // how many requests of one workload may wait
+	Pending     int      // how many of all
+	Keep        int      // how many that are over are listed
+	KeepFor     Duration // and for how long
 }
 
 // LoadConfig reads a configuration file. Its error is document.Errors if the
@@ -101,6 +122,7 @@ func LoadConfig(path string) (*Config, error) {
 	if v, ok := document.Open(path, &report); ok {
 		v.Map(c.keys(filepath.Dir(path)))
 		c.Targets.settle(c.Credentials)
+		c.settleHooks()
 	}
 	if err := report.Err(); err != nil {
 		return nil, err
@@ -117,12 +139,14 @@ func LoadConfig(path string) (*Config, error) {
 
 func defaults() *Config {
 	return &Config{
-		State:   "/var/lib/agentd",
-		Socket:  "/run/agentd/agentd.sock",
-		Metrics: "127.0.0.1:9464",
-		Capture: CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
-		Record:  RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Reserve: 256 << 20},
-		Limits:  LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
+		State:     "/var/lib/agentd",
+		Socket:    "/run/agentd/agentd.sock",
+		Metrics:   "127.0.0.1:9464",
+		Capture:   CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
+		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Reserve: 256 << 20},
+		Limits:    LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
+		Approvals: ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: Duration(7 * 24 * time.Hour)},
+		Drift:     DriftConfig{Learn: Duration(7 * 24 * time.Hour)},
 	}
 }
 
@@ -144,6 +168,10 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},
 		{Name: "record", Read: mapping(c.Record.keys())},
 		{Name: "limits", Read: mapping(c.Limits.keys())},
+		{Name: "approvals", Read: mapping(c.Approvals.keys())},
+		{Name: "webhooks", Read: readWebhooks(&c.Webhooks, folder)},
+		{Name: "callback", Read: c.Callback.read(folder)},
+		{Name: "drift", Read: mapping(c.Drift.keys())},
 	}
 }
 
@@ -169,6 +197,7 @@ func (c *RecordConfig) keys() []document.Key {
 		{Name: "segment", Read: size(&c.Segment, 64<<10, 1<<40)},
 		{Name: "checkpoint", Read: duration(&c.Checkpoint, time.Millisecond, time.Hour)},
 		{Name: "reserve", Read: size(&c.Reserve, 1, 1<<50)},
+		{Name: "facts", Read: choice(&c.Facts, "wanted", "all")},
 	}
 }
 
@@ -189,6 +218,15 @@ func (c *LimitsConfig) keys() []document.Key {
 
 const maxLoops = 1024
 
+func (c *ApprovalsConfig) keys() []document.Key {
+	return []document.Key{
+		{Name: "perWorkload", Read: count(&c.PerWorkload, 1, 10_000)},
+		{Name: "pending", Read: count(&c.Pending, 1, 10_000)},
+		{Name: "keep", Read: count(&c.Keep, 1, 100_000)},
+		{Name: "keepFor", Read: duration(&c.KeepFor, time.Minute, 365*24*time.Hour)},
+	}
+}
+
 // nodeName is what the keys of a log may be called.
 var nodeName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$`)
 
@@ -202,6 +240,20 @@ func choice[T ~uint8](to *T, words ...string) func(document.Value) {
 	return func(v document.Value) {
 		if i, ok := v.Choice(words); ok {
 			*to = T(i)
+		}
+	}
+}
+
+// count reads a number.
+func count(to *int, least, most int) func(document.Value) {
+	return func(v document.Value) {
+		n, ok := v.Int()
+		switch {
+		case !ok:
+		case n < least || n > most:
+			v.Problem("%d: write a number from %d to %d", n, least, most)
+		default:
+			*to = n
 		}
 	}
 }

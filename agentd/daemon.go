@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"agentd.dev/agentd/approvals"
+	"agentd.dev/agentd/callback"
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/control"
 	"agentd.dev/agentd/credentials"
@@ -26,13 +28,17 @@ import (
 	"agentd.dev/agentd/pods/kube"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/agentd/synthetic"
+	"agentd.dev/agentd/usage"
+	"agentd.dev/agentd/webhook"
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/all"
 	"agentd.dev/recorder"
 )
 
 const (
-	reconcileEvery = time.Second // how soon new processes, namespaces and ended runs are noticed
-	maxServing     = 1024        // connections between accept and relay at once
+	reconcileEvery = time.Second     // how soon new processes, namespaces and ended runs are noticed
+	maxServing     = 1024            // connections between accept and relay at once
+	lastNotices    = 2 * time.Second // how long notices have when agentd stops
 )
 
 // A Daemon is one running agentd.
@@ -58,6 +64,12 @@ type Daemon struct {
 	api      *kube.API
 	verifier *synthetic.Verifier
 	grammar  *grammar.Pool
+	desk     *approvals.Desk // where requests wait for people
+	webhooks *webhook.Sender
+	links    *callback.Links // to requests, in notices
+	alerts   alerts
+	usage    *usage.Store // what workloads have used
+	held     heldRequests
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads
@@ -82,6 +94,7 @@ type Daemon struct {
 
 	notified sync.Once // whoever started us, that we are ready
 	counts   counts
+	tally    tally
 }
 
 // Run is agentd from start to stop. It returns when ctx has ended and what
@@ -124,6 +137,14 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, d.closeRecorder)
+	d.links = callback.NewLinks()
+	d.webhooks = webhook.New(config.Node, log)
+	undo = append(undo, func() error {
+		d.alerts.flush(d.webhooks)
+		d.webhooks.Close(lastNotices)
+		return nil
+	})
+	d.webhooks.Use(config.hooks())
 	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets().hosts(0))
 	undo = append(undo, func() error { d.hosts.Close(); return nil })
 	if d.capture, err = capture.Open(capture.Options{
@@ -151,6 +172,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, func() error { d.grammar.Close(); return nil })
+	undo = append(undo, d.closeUsage)
 	if err := d.startLoops(); err != nil {
 		return err
 	}
@@ -162,6 +184,9 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err := d.took(from); err != nil {
 		return err
 	}
+	d.openUsage()
+	d.openDesk(from)
+	undo = append(undo, d.closeDesk)
 	for {
 		err := d.work(ctx)
 		if !errors.Is(err, errSuccessor) {
@@ -195,7 +220,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
-		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler}
+		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler, Desk: control.Desk{Desk: d.desk, Captured: d.capturedAt}}
 		return server.Serve(ctx, socket)
 	})
 	if d.metrics != nil {
@@ -210,7 +235,10 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts.run(d.await)
 	parts.run(d.reconcile)
 	parts.run(d.follower.follow)
+	parts.run(d.tellAlerts)
 	parts.run(d.reload)
+	parts.run(d.answerCallbacks)
+	parts.run(d.usage.Run)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	d.notified.Do(func() { // a takeover that failed is no second start
@@ -222,6 +250,7 @@ func (d *Daemon) work(ctx context.Context) error {
 		return err
 	}
 	err = errors.Join(err, d.closeSockets())
+	d.desk.End("agentd was stopped") // nobody can decide any more
 	d.drain()
 	return err
 }
@@ -259,6 +288,7 @@ func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
 		Reserve:      int64(d.config.Record.Reserve),
 		Log:          d.log,
 		Lock:         lock,
+		Protocols:    all.Protocols,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
@@ -417,6 +447,7 @@ func (d *Daemon) drain() {
 func (d *Daemon) reconcile(ctx context.Context) error {
 	ticker := time.NewTicker(reconcileEvery)
 	defer ticker.Stop()
+	recording := "" // what was wrong with it
 	for {
 		select {
 		case <-ctx.Done():
@@ -425,6 +456,10 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		}
 		if err := watchdog(); err != nil {
 			d.log.Warn("tell the service manager that agentd is well", "error", err)
+		}
+		if problem := recordProblem(d.recorder.Stats()); (problem == "") != (recording == "") {
+			recording = problem
+			d.tellRecord(problem)
 		}
 		d.runs.sweep()
 		d.names.Tidy(capture.Clock(), d.isCaptured)
@@ -440,6 +475,7 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 func (d *Daemon) targets() Targets { return d.inForce.Load().config.Targets }
 
 func (c *Config) logFolder() string { return filepath.Join(c.State, "log") }
+func (c *Config) deskFile() string  { return filepath.Join(c.State, "approvals.json") }
 func (c *Config) keyFile() string   { return filepath.Join(c.State, "keys", "node.key") }
 
 func ignoreClosed(err error) error {

@@ -81,6 +81,8 @@ var fixed = []struct {
 	{"record", func(c *Config) any { return c.Record }},
 	{"coreDumps", func(c *Config) any { return c.CoreDumps }},
 	{"limits.loops", func(c *Config) any { return c.Limits.Loops }},
+	{"approvals", func(c *Config) any { return c.Approvals }},
+	{"callback.listen", func(c *Config) any { return c.Callback.Listen }},
 }
 
 // pending are the keys whose values in now take effect at the next start.

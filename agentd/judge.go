@@ -3,7 +3,9 @@ package agentd
 import (
 	"slices"
 
+	"agentd.dev/agentd/usage"
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/all"
 	"agentd.dev/policy"
 )
 
@@ -21,6 +23,8 @@ type judge struct {
 	listed  bool // the target is one that the configuration names
 	want    decoders.Want
 	login   loginKeeper
+	holder  holder
+	used    *usage.View
 
 	by    *inForce // whose rules are
 	rules *policy.Rules
@@ -34,14 +38,58 @@ type judge struct {
 func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 	j := &judge{daemon: d, session: *s, listed: s.Target.Name != unlistedName, by: by}
 	j.rules = j.by.policy.For(&j.session)
+	j.used = d.view(&j.session)
+	j.rules.Count(j.used)
 	j.want = j.rules.Want()
+	if d.config.Record.Facts == FactsAll {
+		j.want.Fields = learned(s.Target.Protocol)
+	}
 	j.want.MaxText = j.by.config.Limits.Statement.Int()
-	j.want.Grammar = d.grammar
+	j.want.Grammar = d.grammar.For(s.Identity.CgroupID)
 	return j
+}
+
+// learned are all learned fields of a protocol.
+func learned(protocol string) (fields []string) {
+	p, _ := all.Lookup(protocol)
+	for _, f := range p.Fields {
+		if f.Learned {
+			fields = append(fields, f.Name)
+		}
+	}
+	slices.Sort(fields)
+	return fields
 }
 
 // Decide implements relay.Judge.
 func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
+	v := j.settle(ev)
+	j.count(ev, &v)
+	return v
+}
+
+// settle is Decide, before it is counted.
+func (j *judge) settle(ev *decoders.Event) policy.Verdict {
+	v := j.decide(ev)
+	was := j.unhold()
+	if len(v.Alerts) > 0 && was == nil { // else it was told when it began to wait
+		j.daemon.alerts.add(&j.session, ev, &v)
+	}
+	switch {
+	case v.Outcome == policy.Hold:
+		return j.approve(ev, v, was)
+	case was != nil: // other rules decide now
+		return j.undecided(was, v)
+	case ev.Kind == decoders.Login:
+		j.holder.loggedIn(ev.Facts)
+	case v.Outcome == policy.Forward && ev.Kind == decoders.Cancel:
+		j.cancel()
+	}
+	return v
+}
+
+// decide is Decide by the rules alone.
+func (j *judge) decide(ev *decoders.Event) policy.Verdict {
 	if j.refused != nil {
 		return *j.refused
 	}
@@ -54,11 +102,19 @@ func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
 	if v := j.login.objection(ev); v != nil {
 		return *v
 	}
-	return j.rules.Decide(ev)
+	v := j.rules.Decide(ev)
+	j.daemon.tally.verdict(&v)
+	return v
 }
 
 // Told implements relay.Judge.
-func (j *judge) Told(outcome *decoders.Event) { j.rules.Told(outcome) }
+func (j *judge) Told(outcome *decoders.Event) {
+	j.rules.Told(outcome)
+	j.used.Done(&outcome.Result)
+	for _, rule := range outcome.Result.Over {
+		j.daemon.tally.shadows.add(rule)
+	}
+}
 
 // renew goes over to other rules.
 func (j *judge) renew(now *inForce) {

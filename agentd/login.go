@@ -90,9 +90,9 @@ func (j *judge) mayPlayServer(conn *capture.Conn, target *TargetConfig) error {
 // decoder returns the session's decoder, which from here on is all that has the
 // secret.
 func (j *judge) decoder(protocol *decoders.Protocol) decoders.Decoder {
-	decoder := protocol.New(j.want)
+	j.holder.decoder = protocol.New(j.want)
 	j.want.Account = nil
-	return decoder
+	return j.holder.decoder
 }
 
 // label is what the server's own log shows of a session.
@@ -130,6 +130,9 @@ func (l *loginKeeper) objection(ev *decoders.Event) *policy.Verdict {
 // roleCommands are those that can give a user a password.
 var roleCommands = []string{"alter role", "alter user", "alter group", "create role", "create user", "create group"}
 
+// rowVerbs can, for a superuser, do the same to the catalogue's own table.
+var rowVerbs = []string{"insert", "update", "merge"}
+
 // setsPassword reports whether a statement gives a user a password, as far as
 // its words show it. The word alone decides, so that a user who is called
 // "password" counts, too.
@@ -138,9 +141,18 @@ func setsPassword(facts decoders.Facts) bool {
 		return false
 	}
 	commands, _ := facts.Field("sql.commands").([]string)
-	if !slices.ContainsFunc(commands, func(c string) bool { return slices.Contains(roleCommands, c) }) {
+	verbs, _ := facts.Field("sql.verbs").([]string)
+	word := ""
+	switch among := func(list []string) func(string) bool {
+		return func(s string) bool { return slices.Contains(list, s) }
+	}; {
+	case slices.ContainsFunc(commands, among(roleCommands)):
+		word = "password"
+	case slices.Contains(commands, "copy from"), slices.ContainsFunc(verbs, among(rowVerbs)):
+		word = "pg_authid"
+	default:
 		return false
 	}
 	text, _ := facts.Field("sql.normalized").(string)
-	return strings.Contains(strings.ToLower(text), "password")
+	return strings.Contains(strings.ToLower(text), word)
 }

@@ -160,7 +160,7 @@ func TestAgentdLeavesNoCore(t *testing.T) {
 func TestSessionsUnderACredentialMakeNoPasswords(t *testing.T) {
 	t.Parallel()
 	server := loginServer(t)
-	server.SQL(t, "alter role scram_user createrole")
+	server.SQL(t, "alter role scram_user superuser")
 	secret := secretFile(t, loginSecret, 0o600)
 	a := loginAgentd(t, server, "", []loginCase{
 		{name: "agent", credential: "user: scram_user, password: {file: " + secret + "}"},
@@ -170,13 +170,15 @@ func TestSessionsUnderACredentialMakeNoPasswords(t *testing.T) {
 		"alter role scram_user password 'mine'", "alter user current_user with encrypted password 'mine'",
 		"ALTER /* */ ROLE scram_user VALID UNTIL 'infinity' PASSWORD 'mine'", "create role another login password 'mine'",
 		"create user another password 'mine'", "select 1; alter role scram_user password null",
+		"update pg_authid set rolpassword = 'mine' where rolname = 'scram_user'", "copy pg_catalog.pg_authid from stdin",
+		"with mine as (update pg_authid set rolpassword = 'mine' returning rolname) select * from mine",
 	} {
 		out := output(t, named(t, a, "agent", stranger(server, text+";", "select 'goes on';")))
 		if !strings.Contains(out, "ERROR:  42501: This gives a user of the database a password") || !strings.Contains(out, "goes on") {
 			t.Errorf("%s: psql printed %s", text, out)
 		}
 	}
-	for _, text := range []string{"alter role scram_user set work_mem = '8MB'", "create role another login", "select passwd from pg_shadow where false"} {
+	for _, text := range []string{"alter role scram_user set work_mem = '8MB'", "create role another login", "select passwd from pg_shadow where false", "select rolname from pg_authid"} {
 		if out, err := named(t, a, "agent", stranger(server, text+";")).CombinedOutput(); err != nil || strings.Contains(string(out), "a user of the database a password") {
 			t.Errorf("%s: psql printed %s (%v)", text, out, err)
 		}

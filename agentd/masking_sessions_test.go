@@ -108,11 +108,23 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 			asked[i].Turns = append(asked[i].Turns, tr.turns()...)
 		}
 	}
-	text, err := json.Marshal(asked)
+	heard := hear(t, server, free, asked, wrap)
+	var left []*trial
+	for i, trials := range sessions {
+		left = append(left, deal(trials, heard[i])...)
+	}
+	return left
+}
+
+// hear holds sessions through wrap, as many at a time as there are
+// databases, and returns what was heard in each.
+func hear(t *testing.T, server *lab.Server, databases []string, sessions []dialogue.Session, wrap func(*exec.Cmd) *exec.Cmd) []dialogue.Heard {
+	t.Helper()
+	text, err := json.Marshal(sessions)
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(lab.Binary(t, "./agentd/internal/dialogue/client"), free...)
+	cmd := exec.Command(lab.Binary(t, "./agentd/internal/dialogue/client"), databases...)
 	cmd.Env = append(os.Environ(), "PGHOST="+server.Addr.Addr().String(), "PGPORT="+portOf(server),
 		"PGPASSWORD="+server.Password, "PGSSLMODE=disable")
 	cmd.Stdin = bytes.NewReader(text)
@@ -126,11 +138,7 @@ func holdSessions(t *testing.T, server *lab.Server, sessions [][]*trial, free []
 	if err := json.Unmarshal(out, &heard); err != nil || len(heard) != len(sessions) {
 		t.Fatalf("%d sessions heard (%v), want %d", len(heard), err, len(sessions))
 	}
-	var left []*trial
-	for i, trials := range sessions {
-		left = append(left, deal(trials, heard[i])...)
-	}
-	return left
+	return heard
 }
 
 // deal gives each trial of a session its answers, and returns those that got

@@ -26,16 +26,17 @@ func (d *Daemon) outlive(ctx context.Context) {
 		d.live.Wait()
 		close(ended)
 	}()
-	// Rules that change hold for these sessions, too.
+	// Rules that change hold for these sessions, too, and what they alert of is told.
 	judging, end := context.WithCancel(context.WithoutCancel(ctx))
-	reloading := make(chan struct{})
-	go func() {
-		defer close(reloading)
+	var beside sync.WaitGroup
+	beside.Go(func() {
 		if err := d.reloadRules(judging); err != nil {
 			d.log.Error("the sessions that are left keep the rules they have", "error", err)
 		}
-	}()
-	defer func() { end(); <-reloading }()
+	})
+	beside.Go(func() { _ = d.tellAlerts(judging) }) // returns nil
+	beside.Go(func() { _ = d.usage.Run(judging) })  // too
+	defer func() { end(); beside.Wait() }()
 	limit := time.NewTimer(time.Duration(d.inForce.Load().config.Limits.Handover))
 	defer limit.Stop()
 	told, over := !d.config.Stay || ctx.Err() != nil, false // perhaps it was told meanwhile

@@ -194,9 +194,13 @@ func (r *reloader) enforce(by string, fresh *inForce) error {
 		return fmt.Errorf("record the change: %w", err)
 	}
 	r.credentials.Use(fresh.config.Credentials)
+	r.webhooks.Use(fresh.config.hooks())
+	r.usage.Learn(time.Duration(fresh.config.Drift.Learn))
 	r.inForce.Store(fresh)
 	r.hosts.Set(fresh.config.Targets.hosts(0))
-	r.reloads.problem.Store(nil)
+	if r.reloads.problem.Swap(nil) != nil {
+		r.tellReload(nil)
+	}
 	r.reloads.done.Add(1)
 	r.log.Info("configuration and policies are in force", "by", by, "rules", len(fresh.policy.Rules()), "at the next start", later)
 	if err := r.apply(&fresh.config.Capture); err != nil { // the kernel's or some cgroup's; reconcile tries again, and status tells
@@ -209,6 +213,7 @@ func (r *reloader) enforce(by string, fresh *inForce) error {
 func (d *Daemon) refuseFiles(by string, old, now sums, why *refusedFiles) {
 	d.reloads.problem.Store(why)
 	d.reloads.failed.Add(1)
+	d.tellReload(why)
 	d.log.Error("the last good configuration and policies stay in force", "by", by, "error", why)
 	attrs := append([]any{"by", by, "changed", changed(old, now), "error", why.Error()}, now.attrs()...)
 	if err := d.recorder.Note("reload", "configuration and policies as they are now are not in force; the last good ones are", attrs...); err != nil {

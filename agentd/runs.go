@@ -129,6 +129,7 @@ func (r *runs) StartRun(_ context.Context, req control.RunRequest) (control.Run,
 		caller.Close()
 		return control.Run{}, fmt.Errorf("make the run's cgroup: %w", err)
 	}
+	r.markStarter(dir, req.By)
 	run := &run{Run: control.Run{ID: id, Name: req.Name, Cgroup: dir}, caller: caller}
 	r.mu.Lock()
 	defer r.mu.Unlock()

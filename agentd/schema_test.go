@@ -58,6 +58,11 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"ca", c.CA.keys(""), root.Properties["ca"]},
 		{"record", c.Record.keys(), root.Properties["record"]},
 		{"limits", c.Limits.keys(), root.Properties["limits"]},
+		{"approvals", c.Approvals.keys(), root.Properties["approvals"]},
+		{"drift", c.Drift.keys(), root.Properties["drift"]},
+		{"webhooks", new(WebhookConfig).keys(""), root.Properties["webhooks"].Items},
+		{"callback", c.Callback.keys(""), root.Properties["callback"]},
+		{"approvers", new(ApproverConfig).keys(""), root.Properties["callback"].Properties["approvers"].Items},
 	} {
 		var got, required, want []string
 		for name := range tt.schema.Properties {

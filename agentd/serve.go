@@ -102,6 +102,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn, place place) (err
 		judge.logIn(ctx, &conn)
 	}
 	secure.bind(judge)
+	log.Wants(&judge.want)
 	kept, err = d.hand(client, server, &relay.Session{
 		Decoder: judge.decoder(&protocol),
 		Judge:   judge,

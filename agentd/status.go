@@ -35,6 +35,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Sessions:    control.SessionCount{Live: s.Live, Total: s.Sessions},
 		Draining:    d.draining(),
 		Verdicts:    s.Statements,
+		Approvals:   d.deskStatus(),
 		Config:      d.configStatus(),
 		Policy:      d.policyStatus(),
 		Workloads:   d.workloadStatus(),
@@ -122,7 +123,7 @@ func text(err error) string {
 // What the configuration calls these.
 var (
 	downs   = [...]string{capture.Refuse: "refuse", capture.Bypass: "bypass"}
-	answers = [...]string{policy.Refusing: "deny", policy.Allowing: "allow"}
+	answers = [...]string{policy.Refusing: "deny", policy.Allowing: "allow", policy.Asking: "approve"}
 )
 
 func (d *Daemon) policyStatus() control.Policy {
@@ -191,7 +192,12 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Workloads:      int64(len(d.capture.Workloads())),
 		Verified:       d.captureStatus().Verified,
 		Grammar:        d.grammar.Counts.Read(),
+		Shadows:        d.tally.shadows.read(),
+		Alerts:         d.tally.alerts.read(),
 	}
+	d.addDesk(&s)
+	d.addHooks(&s)
+	d.addUsage(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)
 	}

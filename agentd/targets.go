@@ -134,7 +134,7 @@ func (t *TargetConfig) keys(folder string) []document.Key {
 			}
 		}},
 		{Name: "default", Read: choice(&t.Default, "deny", "allow")},
-		{Name: "unclassified", Read: choice(&t.Unclassified, "deny", "allow")},
+		{Name: "unclassified", Read: choice(&t.Unclassified, "deny", "allow", "approve")},
 		{Name: "tls", Read: t.TLS.read(folder)},
 		{Name: "labels", Read: func(v document.Value) {
 			v.Pairs(func(key, value document.Value) {

@@ -42,7 +42,10 @@ const (
 	Drop
 	// Ask: Event must be judged before anything of the N bytes moves. The
 	// relay answers by forwarding them (as for Pass), by Refuse, or, for
-	// an event of kind Columns, by Mask and then as for Pass.
+	// an event of kind Columns, by Mask and then as for Pass. The answer to an
+	// Ask in direction FromClient may take days, in which the other direction
+	// goes on and may end; the event is then judged again, and its Text and
+	// Record may have moved.
 	Ask
 	// Study: Next has nothing to say in this direction before Step.Study was
 	// called, which takes time and may block, and so is called on a goroutine
@@ -121,6 +124,9 @@ type Refusal struct {
 	Rule   string // the rule that refused, or the default that did
 	Reason string // what was refused and why, one sentence
 	Hint   string // what would be allowed, or how to ask
+	// Cancelled: the client itself took the request back, on a connection of its
+	// own, and is told what a server would say.
+	Cancelled bool
 }
 
 // Message is r in one line, for whoever was refused: what, why, and by which
@@ -264,13 +270,29 @@ type Binding interface {
 type Waiter interface {
 	Decoder
 	// Waiting returns what tells the client so, for the last Ask of kind
-	// Request. The relay sends it between two messages only.
+	// Request. The relay sends it between two messages only. The bytes are the
+	// caller's; what the Step points to stays as it is.
 	Waiting(r Refusal) []byte
+	// Moot reports whether that Ask can have no effect any more whatever the
+	// answer, as when a pipeline has failed before it. What is forwarded all the
+	// same, the server discards.
+	Moot() bool
+}
+
+// A Canceller is a Decoder whose protocol cancels a request by a key, on a
+// connection of its own.
+type Canceller interface {
+	Decoder
+	// CancelKey is what requests of this connection are cancelled by; of a
+	// connection that cancels (kind Cancel), what it names. Empty if there is
+	// none. It is a secret, the caller's to keep, and in no record.
+	CancelKey() []byte
 }
 
 // Facts gives the value of a protocol's field by its name: a string, []string,
 // int64 or bool as the Field says, nil for a name it does not have. It is
-// immutable and may be used after the event is gone.
+// immutable and may be used after the event is gone. All of it is recorded: what
+// an Event's Record leaves out is in no field either.
 type Facts interface {
 	Field(name string) any
 }
@@ -282,12 +304,13 @@ type Result struct {
 	// Affected are the rows inserted, updated, deleted or copied in, as the
 	// server counts them.
 	Affected int64
-	Tag      string  // the server's own word of completion, as "SELECT 3"
-	Code     string  // the protocol's error code, "" if the request succeeded
-	Message  string  // the error's text; "" where it could carry protected values
-	Masked   int64   // values, and parts of values, that were replaced
-	By       []Count // which those were; what has no name is not in it
-	Skipped  bool    // never run: an earlier error, or the end of the session, came first
+	Tag      string   // the server's own word of completion, as "SELECT 3"
+	Code     string   // the protocol's error code, "" if the request succeeded
+	Message  string   // the error's text; "" where it could carry protected values
+	Masked   int64    // values, and parts of values, that were replaced
+	By       []Count  // which those were; what has no name is not in it
+	Over     []string // limits that only watch, and that it went beyond; whoever judges adds them
+	Skipped  bool     // never run: an earlier error, or the end of the session, came first
 	// Through is, if one error made the server skip several requests, the
 	// Seq of the last of them: all from the event's Seq to it that were
 	// neither refused nor told of before. Otherwise 0.
@@ -385,6 +408,9 @@ type Want struct {
 	MaxText  int // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
 	// Limits: requests may be limited. Bounds: sessions may be.
 	Limits, Bounds bool
+	// Bindings: people may be asked about requests, so that what it takes to say
+	// what one would do is kept. Without it, events may have no Binding.
+	Bindings bool
 	// Grammar is asked what statements mean. Nil: their words are all that is
 	// known.
 	Grammar Grammar
@@ -473,6 +499,9 @@ type Field struct {
 	// Learned: it takes more than the client's words to know it, so that events
 	// have it only if Want.Fields does.
 	Learned bool
+	// Noted: it is for the record alone, to be found by. It is what the client
+	// wrote, which may mean something else, so that conditions cannot ask for it.
+	Noted bool
 	// Exceptional: of logins, one that is true makes the event exceptional.
 	Exceptional bool
 }

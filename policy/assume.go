@@ -26,7 +26,7 @@ func (r *rule) early(when document.Value) {
 	if r.do != &actions[assume] || r.when == nil {
 		return
 	}
-	if _, general := r.when.programs[""]; !general {
+	if _, general := r.when.programs[""]; !general || r.when.timed || r.when.counted {
 		when.Problem("a credential is chosen before the client says who it is: ask for target.* and workload.* only")
 	}
 }
@@ -38,7 +38,7 @@ func (r *rule) early(when document.Value) {
 func (r *Rules) Credential() (name, rule string, err error) {
 	for _, c := range r.session {
 		switch {
-		case c.do != &actions[assume]:
+		case c.do != &actions[assume] || c.shadow:
 		case c.truth == yes:
 			return c.login, c.name, nil
 		default:

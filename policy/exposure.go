@@ -42,19 +42,11 @@ func (r *rule) readFunctions(v document.Value) {
 func (r *Rules) exposed(exposures []decoders.Exposure) (v Verdict, refused bool) {
 	masks := r.about(&decoders.Event{Kind: decoders.Columns}).masks
 	strange := strangers(exposures, masks)
+	trusted := func(f string) bool { return !slices.Contains(strange, f) }
 	for i := range exposures {
-		e := &exposures[i]
-		if e.Risk == decoders.Calls && !slices.Contains(strange, e.Function) {
-			continue
-		}
 		for _, m := range masks {
-			if e.Risk == decoders.Decides && m.predicates {
-				continue
-			}
-			for _, c := range e.Columns {
-				if m.masks(c) {
-					return m.refusal(e, c, strange), true
-				}
+			if e, c := m.exposed(exposures[i:i+1], trusted); e != nil {
+				return m.refusal(e, c, strange), true
 			}
 		}
 	}
@@ -71,6 +63,23 @@ func strangers(exposures []decoders.Exposure, masks []*rule) (names []string) {
 		}
 	}
 	return names
+}
+
+// exposed returns the first of exposures that could show a column that the rule
+// masks, and that column; nil if none could.
+func (r *rule) exposed(exposures []decoders.Exposure, trusted func(function string) bool) (*decoders.Exposure, decoders.Column) {
+	for i := range exposures {
+		e := &exposures[i]
+		if e.Risk == decoders.Calls && trusted(e.Function) || e.Risk == decoders.Decides && r.predicates {
+			continue
+		}
+		for _, c := range e.Columns {
+			if r.masks(c) {
+				return e, c
+			}
+		}
+	}
+	return nil, decoders.Column{}
 }
 
 // trusts reports whether the rule says that a function is harmless. A name

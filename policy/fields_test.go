@@ -37,6 +37,15 @@ func fieldsPage() string {
 	for _, v := range policy.Variables() {
 		fmt.Fprintf(&b, "| `%s` | %s |\n", v[0], v[1])
 	}
+	b.WriteString("\n## The time\n\nIn the `timezone` of the rule's file, UTC if it has none.\n\n| name | type | |\n|---|---|---|\n")
+	for _, h := range policy.Hands() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", h[0], h[1], h[2])
+	}
+	b.WriteString("\n## What was used before\n\nBy the workload of the session, at its target ([decision 25](decisions/0025-webhooks-callback-counters-drift.md)).\n" +
+		"A window is never shorter than it is called. What is `first` is so until it is let through once, after `drift.learn`.\n\n| name | type | |\n|---|---|---|\n")
+	for _, u := range policy.Usages() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s |\n", u[0], u[1], u[2])
+	}
 	for _, p := range all.Protocols {
 		if len(p.Fields) == 0 {
 			continue
@@ -44,6 +53,9 @@ func fieldsPage() string {
 		fmt.Fprintf(&b, "\n## %s\n\nWhere a rule asks for a field with a star, agentd asks the server, too, what names mean\n"+
 			"([decision 15](decisions/0015-names-as-the-server-resolves-them.md)).\n\n| name | type | of | |\n|---|---|---|---|\n", p.Name)
 		for _, f := range p.Fields {
+			if f.Noted {
+				continue
+			}
 			name := "`" + f.Name + "`"
 			if f.Learned {
 				name += " *"

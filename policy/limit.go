@@ -23,6 +23,13 @@ type bounds struct {
 	writes bool // none may write
 }
 
+// BeyondLimits is how the reason begins where a request is refused because its
+// limits cannot be kept.
+const BeyondLimits = "This cannot be held to its limits: "
+
+// maxPer is the longest time in which uses are counted together.
+const maxPer = 31 * 24 * time.Hour
+
 // By says whose requests are counted together.
 type by uint8
 
@@ -53,7 +60,7 @@ func (b *bounds) readBytes(v document.Value) {
 
 func (b *bounds) readPer(v document.Value) {
 	var d document.Duration
-	document.ReadDuration(&d, time.Second, 31*24*time.Hour)(v)
+	document.ReadDuration(&d, time.Second, maxPer)(v)
 	b.per = time.Duration(d)
 }
 
@@ -74,13 +81,15 @@ func (b *bounds) readWrites(v document.Value) {
 }
 
 // fits reports what of the bounds does not go together.
-func (b *bounds) fits(v document.Value, login bool) {
+func (b *bounds) fits(v document.Value, login, shadow bool) {
 	requests := b.rows != 0 || b.bytes != 0 || b.affected != 0 || b.statements != 0 || b.per != 0 || b.by != byRequest
 	switch {
 	case login && requests:
 		v.Problem("rows, bytes, affected and statements are of requests: write them in a rule `on: request`")
 	case login && b.time == 0 && !b.writes:
 		v.Problem("limits nothing: give time or writes")
+	case login && shadow:
+		v.Problem("time and writes cannot be tried out: only the server knows what would go beyond them")
 	case login:
 		return
 	case b.time != 0 || b.writes:
@@ -105,9 +114,11 @@ func most(bound int64) int64 { return max(bound, 0) }
 // refused. What requests that go on at the same time use is only known when
 // they end, so that together they can go beyond, each by no more than what was
 // left when it began.
-func (r *Rules) limit(a *answer, seq uint64) Verdict {
+//
+// A request that is held uses nothing up yet, but is refused where nothing is
+// left. Limits in shadow mode count as the others do.
+func (r *Rules) limit(a *answer, v Verdict, seq uint64) Verdict {
 	now := r.spender.meters.now()
-	v := a.verdict
 	r.limits = decoders.Limits{}
 	var open []*meter
 	for _, rule := range a.limits {
@@ -124,10 +135,23 @@ func (r *Rules) limit(a *answer, seq uint64) Verdict {
 		r.bound(rule, u)
 		open = append(open, m)
 	}
+	if v.Outcome == Hold {
+		return v
+	}
+	for _, rule := range a.watched.limits {
+		if rule.bounds.by == byRequest {
+			continue // what it returns is seen at its end
+		}
+		m := r.spender.meter(rule, now)
+		if rule.bounds.usedUp(m.read(now, rule.bounds.per)) != "" {
+			v.Shadows = r.would(v.Shadows, Shadow{Outcome: Refuse, Rule: rule.name})
+		}
+		open = append(open, m)
+	}
 	for _, m := range open {
 		m.add(used{statements: 1})
 	}
-	r.spender.begin(seq, open)
+	r.spender.begin(seq, open, a.watched.limits)
 	if r.limits.Rule() != "" {
 		v.Limits = &r.limits
 	}
@@ -193,5 +217,12 @@ func refuseSpent(rule *rule, short string, renewed time.Time) Verdict {
 	return v
 }
 
-// Told takes note of what a request came to.
+// Told takes note of what a request came to, and writes into its Result which
+// limits in shadow mode it went beyond.
 func (r *Rules) Told(outcome *decoders.Event) { r.spender.end(outcome) }
+
+// beyond reports whether a request went beyond what the rule leaves each.
+func (b *bounds) beyond(r *decoders.Result) bool {
+	over := func(bound, used int64) bool { return bound != 0 && used > most(bound) }
+	return b.by == byRequest && (over(b.rows, r.Rows) || over(b.bytes, r.Bytes) || over(b.affected, r.Affected))
+}

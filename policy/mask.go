@@ -21,15 +21,16 @@ func (r *Rules) mask(a *answer, columns []decoders.Column) Verdict {
 			}
 		}
 	}
+	shadows, alerts := r.wouldMask(a, columns), r.heeded(a, columns)
 	if by == nil {
-		return Verdict{Outcome: Forward, Rule: "default"}
+		return Verdict{Outcome: Forward, Rule: "default", Shadows: shadows, Alerts: alerts}
 	}
 	for i := range r.masks {
 		if m := &r.masks[i]; m.Search != nil {
 			m.Search = r.together(m.Index, a, columns)
 		}
 	}
-	return Verdict{Outcome: Rewrite, Rule: by.name, Reason: a.verdict.Reason, Masks: r.masks}
+	return Verdict{Outcome: Rewrite, Rule: by.name, Reason: a.verdict.Reason, Masks: r.masks, Shadows: shadows, Alerts: alerts}
 }
 
 func (r *rule) masks(c decoders.Column) bool {

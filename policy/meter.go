@@ -103,7 +103,13 @@ type spender struct {
 	meters                  *meters
 	workload, session, user string
 	own                     map[string]*meter // of this session alone, by rule
-	open                    map[uint64][]*meter
+	open                    map[uint64]opened
+}
+
+// An opened request is one that has not come to an end.
+type opened struct {
+	meters  []*meter
+	watched []*rule // limits in shadow mode
 }
 
 func (m *meters) spender(s *Session) spender {
@@ -139,15 +145,15 @@ func (s *spender) meter(r *rule, now time.Time) *meter {
 	return s.meters.meter(of, r.bounds.per, now)
 }
 
-// begin notes which meters count a request.
-func (s *spender) begin(seq uint64, m []*meter) {
-	if len(m) == 0 {
+// begin notes which meters count a request, and which rules watch it.
+func (s *spender) begin(seq uint64, m []*meter, watched []*rule) {
+	if len(m)+len(watched) == 0 {
 		return
 	}
 	if s.open == nil {
-		s.open = map[uint64][]*meter{}
+		s.open = map[uint64]opened{}
 	}
-	s.open[seq] = m
+	s.open[seq] = opened{m, watched}
 }
 
 // end counts what a request came to.
@@ -156,8 +162,14 @@ func (s *spender) end(outcome *decoders.Event) {
 		return
 	}
 	r := &outcome.Result
-	for _, m := range s.open[outcome.Seq] {
+	of := s.open[outcome.Seq]
+	for _, m := range of.meters {
 		m.add(used{rows: r.Rows, bytes: r.Bytes, affected: r.Affected})
+	}
+	for _, rule := range of.watched {
+		if rule.bounds.beyond(r) {
+			r.Over = append(r.Over, rule.name)
+		}
 	}
 	delete(s.open, outcome.Seq)
 	for seq := outcome.Seq + 1; seq <= r.Through; seq++ {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/patterns"
@@ -16,11 +17,13 @@ type rule struct {
 	name    string
 	on      decoders.Kinds // the events it judges
 	when    *condition     // nil: always
+	zone    *time.Location // of its file
 	do      *action
-	message string // for deny: why; for allow: what it allows
+	shadow  bool   // it only watches
+	message string // for deny, approve and alert: why; for allow: what it allows
 	hint    string
 	source  string                // of when
-	columns []decoders.ColumnName // for mask
+	columns []decoders.ColumnName // for mask and alert
 	find    []patterns.Pattern    // for mask: what to look for, nil for whole values
 	way     decoders.Way          // for mask: what replaces a value, nil for NULL
 	as      string                // what records call that
@@ -29,7 +32,10 @@ type rule struct {
 	functions  []string // for mask: that are harmless, name or schema.name
 	login      string   // for assume: the credential
 	bounds     bounds   // for limit
+	terms      Terms    // for approve
 
+	at           document.Value
+	written      *document.Value // the condition
 	file         string
 	line, column int
 }
@@ -49,32 +55,18 @@ var events = []struct {
 var ruleName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$`)
 
 // reserved are the names under which agentd itself decides.
-var reserved = []string{"default", "unclassified", "shutdown", "reload", "credential"}
+var reserved = []string{"default", "unclassified", "shutdown", "reload", "credential", "tls"}
 
 // maxNote bounds what clients are told, in bytes.
 const maxNote = 1000
 
-// readFile reads the rules of one file.
-func readFile(v document.Value, languages []*language, key Key) []*rule {
-	var rules []*rule
-	v.Map([]document.Key{{Name: "rules", Required: true, Read: func(v document.Value) {
-		v.List(func(v document.Value) {
-			if r := readRule(v, languages, key); r != nil {
-				rules = append(rules, r)
-			}
-		})
-	}}})
-	return rules
-}
-
-// readRule reads one rule. It returns what it understood of a wrong one, so
-// that the names of all are known.
-func readRule(v document.Value, languages []*language, key Key) *rule {
-	r := new(rule)
+// readRule reads one rule but for its condition. It returns what it understood
+// of a wrong one, so that the names of all are known.
+func readRule(v document.Value, key Key) *rule {
+	r := &rule{at: v}
 	r.file, r.line, r.column = v.Place()
-	var when *document.Value
 	given := map[string]document.Value{}
-	keys := ruleKeys(r, &when, key)
+	keys := ruleKeys(r, key)
 	for i := range keys {
 		read, name := keys[i].Read, keys[i].Name
 		keys[i].Read = func(v document.Value) { given[name] = v; read(v) }
@@ -83,28 +75,43 @@ func readRule(v document.Value, languages []*language, key Key) *rule {
 	if r.do != nil && r.on != 0 {
 		r.fits(v, given)
 	}
-	if when != nil {
-		kinds := r.on
-		if kinds == 0 { // wrong already: judge the condition for itself
-			kinds = decoders.Login | decoders.Prepare | decoders.Request | decoders.Columns
-		}
-		r.when = compile(*when, kinds, languages)
-		r.source, _ = when.Word()
-		r.early(*when)
+	if by, ok := given["by"]; ok && r.do != nil {
+		r.readBy(by)
 	}
-	if r.do == &actions[allow] && r.on == decoders.Login && (when == nil || r.when != nil && !r.when.exceptional) {
-		v.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
+	if r.do == &actions[limit] && r.on&r.do.on != 0 {
+		r.bounds.fits(v, r.on == decoders.Login, r.shadow)
 	}
 	return r
 }
 
+// suits reports a condition that does not go with the rule, once it is compiled.
+func (r *rule) suits() {
+	if r.written != nil {
+		r.early(*r.written)
+		r.settled(*r.written)
+		r.asksOfRequests(*r.written)
+	}
+	if r.do == &actions[allow] && r.on == decoders.Login && (r.written == nil || r.when != nil && !r.when.exceptional) {
+		r.at.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
+	}
+}
+
+// settled reports a search of all values that depends on the time, or on what was used: what they are
+// searched for is settled when a session logs in.
+func (r *rule) settled(when document.Value) {
+	if r.everywhere() && r.when != nil && (r.when.timed || r.when.counted) {
+		when.Problem("what all values are searched for is settled when a session logs in: name columns, or leave out the time and what was used")
+	}
+}
+
 // ruleKeys are the keys of a rule.
-func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
+func ruleKeys(r *rule, key Key) []document.Key {
 	return []document.Key{
 		{Name: "name", Required: true, Read: r.readName},
 		{Name: "on", Required: true, Read: r.readOn},
-		{Name: "when", Read: func(v document.Value) { *when = &v }},
+		{Name: "when", Read: func(v document.Value) { r.written = &v }},
 		{Name: "do", Required: true, Read: r.readDo},
+		{Name: "mode", Read: r.readMode},
 		{Name: "message", Read: note(&r.message)},
 		{Name: "hint", Read: note(&r.hint)},
 		{Name: "columns", Read: r.readColumns},
@@ -120,7 +127,11 @@ func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
 		{Name: "time", Read: r.bounds.readTime},
 		{Name: "writes", Read: r.bounds.readWrites},
 		{Name: "per", Read: r.bounds.readPer},
-		{Name: "by", Read: r.bounds.readBy},
+		{Name: "by", Read: func(document.Value) {}}, // once it is known for what
+		{Name: "need", Read: r.terms.readNeed},
+		{Name: "for", Read: r.terms.readFor},
+		{Name: "expires", Read: r.terms.readExpires},
+		{Name: "inTransaction", Read: r.terms.readOpen},
 	}
 }
 
@@ -155,6 +166,25 @@ func (r *rule) readDo(v document.Value) {
 	}
 	if i, ok := v.Choice(names); ok {
 		r.do = &actions[i]
+	}
+}
+
+// modes are whether a rule decides, or only watches.
+var modes = []string{"enforce", "shadow"}
+
+func (r *rule) readMode(v document.Value) {
+	if i, ok := v.Choice(modes); ok {
+		r.shadow = i == 1
+	}
+}
+
+// readBy reads for whom a limit counts, or who may approve.
+func (r *rule) readBy(v document.Value) {
+	switch r.do {
+	case &actions[limit]:
+		r.bounds.readBy(v)
+	case &actions[approve]:
+		r.terms.readBy(v)
 	}
 }
 
@@ -202,12 +232,9 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	if r.on&r.do.on == 0 {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
-	if r.do == &actions[limit] && r.on&r.do.on != 0 {
-		r.bounds.fits(v, r.on == decoders.Login)
-	}
 	for _, key := range []string{
 		"message", "hint", "columns", "find", "with", "predicates", "functions", "credential",
-		"rows", "bytes", "affected", "statements", "time", "writes", "per", "by",
+		"rows", "bytes", "affected", "statements", "time", "writes", "per", "by", "need", "for", "expires", "inTransaction",
 	} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {
@@ -216,6 +243,9 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 		case wanted && !present:
 			v.Problem("%s needs %q: %s", r.do.name, key, r.do.why)
 		}
+	}
+	if columns, ok := given["columns"]; ok && r.do == &actions[alert] && r.on != decoders.Columns {
+		columns.Problem("only results have columns that can be watched for: write `on: result`, or ask for sql.columns in the condition")
 	}
 	if with, ok := given["with"]; ok && r.as == "digits" {
 		for _, p := range r.find {

@@ -31,6 +31,10 @@ type Rules struct {
 	spender  spender
 	limits   decoders.Limits // of the verdict
 	bounds   decoders.Limits // of the session, by its login
+	// shadows, columns and alerts are room for those of the verdict.
+	shadows []Shadow
+	columns []int
+	alerts  []string
 }
 
 // A candidate is a rule that may match.
@@ -43,8 +47,9 @@ type candidate struct {
 
 // A question is what a verdict is remembered by.
 type question struct {
-	kind  decoders.Kinds
-	facts decoders.Facts
+	kind    decoders.Kinds
+	facts   decoders.Facts
+	unclear bool // it was not understood
 }
 
 // An answer is a verdict, before masks are fitted to the columns of a result.
@@ -52,6 +57,14 @@ type answer struct {
 	verdict Verdict
 	masks   []*rule
 	limits  []*rule
+	alerts  []*rule
+	names   []string // of alerts
+	shadows []Shadow // that do not depend on more than the facts
+	watched watched
+	// minute, if it is not 0, is the only one that the answer is right in.
+	minute int64
+	// counted: it depends on what was used before, and is right this once.
+	counted bool
 }
 
 // judged are the kinds of events that rules decide.
@@ -83,6 +96,7 @@ func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 		r.rebind(before.scope.login)
 	}
 	r.spender.own, r.spender.open = before.spender.own, before.spender.open
+	r.scope.counters = before.scope.counters
 	return r
 }
 
@@ -152,7 +166,7 @@ func fold(from []candidate, s *scope) []candidate {
 	left := make([]candidate, 0, len(from))
 	for _, c := range from {
 		if c.truth == open {
-			c.truth, c.err = c.program.eval(s)
+			c.truth, c.err = c.eval(s)
 		}
 		if c.truth == no || c.truth == fault && !c.do.closed() {
 			continue
@@ -184,18 +198,19 @@ func (c *candidate) judges(kind decoders.Kinds) bool {
 
 // Want returns what the rules can use.
 func (r *Rules) Want() decoders.Want {
-	var w decoders.Want
+	w := decoders.Want{Bindings: r.target.Unclassified == Asking}
 	for _, c := range r.session {
 		w.Kinds |= c.on
-		w.Columns = append(w.Columns, c.columns...)
+		w.Columns = append(w.Columns, c.columns...) // of those in shadow mode, too
 		if c.when != nil {
 			w.Fields = append(w.Fields, c.when.learned...)
 		}
-		if c.everywhere() {
+		if c.everywhere() && !c.shadow {
 			w.Searches = append(w.Searches, c.says())
 		}
-		w.Limits = w.Limits || c.do == &actions[limit] && c.on != decoders.Login
-		w.Bounds = w.Bounds || c.do == &actions[limit] && c.on == decoders.Login
+		w.Limits = w.Limits || c.do == &actions[limit] && c.on != decoders.Login && !c.shadow
+		w.Bounds = w.Bounds || c.do == &actions[limit] && c.on == decoders.Login && !c.shadow
+		w.Bindings = w.Bindings || c.do == &actions[approve] && !c.shadow
 	}
 	slices.Sort(w.Fields)
 	w.Fields = slices.Compact(w.Fields)
@@ -205,107 +220,4 @@ func (r *Rules) Want() decoders.Want {
 	})
 	w.Columns = slices.Compact(w.Columns)
 	return w
-}
-
-// Decide judges an event. It never blocks, and allocates nothing for one
-// whose facts were judged before. It fails closed: events of kinds that are
-// not asked about, and of protocols that are not known, are refused, and a
-// deny or mask whose condition cannot be evaluated applies.
-//
-// Masks of the verdict are valid until the next Decide. A login that is let
-// through has what all values of its session are searched for.
-func (r *Rules) Decide(ev *decoders.Event) Verdict {
-	if ev.Unclassified != "" && r.target.Unclassified != Allowing {
-		return r.unclassified(ev)
-	}
-	if ev.Kind&judged == 0 || bits.OnesCount16(uint16(ev.Kind)) != 1 || !r.known && ev.Unclassified == "" {
-		return r.misunderstood(ev)
-	}
-	if ev.Kind == decoders.Login {
-		r.login(ev.Facts)
-	}
-	a := r.about(ev)
-	if ev.Kind == decoders.Columns {
-		return r.mask(a, ev.Columns)
-	}
-	if ev.Loosens != (decoders.Loosens{}) && a.verdict.Outcome == Forward {
-		if v, refused := r.loosened(&ev.Loosens); refused {
-			return v
-		}
-	}
-	if len(ev.Exposures) > 0 && (a.verdict.Outcome == Forward || a.verdict.Outcome == Rewrite) {
-		if v, refused := r.exposed(ev.Exposures); refused {
-			return v
-		}
-	}
-	if ev.Kind == decoders.Request && len(a.limits) > 0 && a.verdict.Outcome == Forward {
-		return r.limit(a, ev.Seq)
-	}
-	if ev.Kind == decoders.Login && a.verdict.Outcome == Forward {
-		v := a.verdict
-		v.Masks = r.everything()
-		r.bind(a, &v)
-		return v
-	}
-	return a.verdict
-}
-
-// about returns the answer to an event, or to one like it that was answered
-// before.
-func (r *Rules) about(ev *decoders.Event) *answer {
-	q := question{ev.Kind, ev.Facts}
-	a, ok := r.seen[q]
-	if !ok {
-		a = r.answer(ev)
-		r.remember(q, a)
-	}
-	return a
-}
-
-// login makes what a login says known to the rules.
-func (r *Rules) login(facts decoders.Facts) {
-	r.scope.login, r.scope.loggedIn = facts, true
-	r.spender.user = userOf(facts)
-	r.sort(fold(r.session, &r.scope))
-}
-
-func (r *Rules) remember(q question, a *answer) {
-	if r.seen == nil || len(r.seen) >= maxRemembered {
-		r.seen = make(map[question]*answer)
-	}
-	r.seen[q] = a
-}
-
-// answer evaluates the rules on events of one kind.
-func (r *Rules) answer(ev *decoders.Event) *answer {
-	pool := r.pools[bits.TrailingZeros16(uint16(ev.Kind))]
-	r.scope.event, r.scope.inEvent = ev.Facts, true
-	matching := fold(pool, &r.scope)
-	r.scope.event, r.scope.inEvent = nil, false
-
-	var a answer
-	if ev.Kind == decoders.Columns {
-		for _, c := range matching {
-			a.masks = append(a.masks, c.rule)
-			if c.truth == fault {
-				a.verdict.Reason = c.excuse()
-			}
-		}
-		return &a
-	}
-	for _, c := range matching {
-		if c.do == &actions[limit] {
-			a.limits = append(a.limits, c.rule)
-		}
-	}
-	for _, do := range []int{deny, allow} {
-		for _, c := range matching {
-			if c.do == &actions[do] {
-				a.verdict = c.verdict(r)
-				return &a
-			}
-		}
-	}
-	a.verdict = r.unruled(ev, pool)
-	return &a
 }

@@ -47,7 +47,8 @@ type Target struct {
 	Labels   map[string]string
 	// Default is what happens to requests that no rule speaks of.
 	Default Default
-	// Unclassified is what happens to requests that were not understood.
+	// Unclassified is what happens to requests that were not understood: it may
+	// be Asking, too.
 	Unclassified Default
 }
 
@@ -58,7 +59,16 @@ type Default uint8
 const (
 	Refusing Default = iota // refuse
 	Allowing                // allow
+	Asking                  // hold it for a person
 )
+
+// String returns d as configurations and records write it.
+func (d Default) String() string {
+	if d == Allowing {
+		return "allow"
+	}
+	return "deny"
+}
 
 // A Session is one connection of one workload to one target.
 type Session struct {

@@ -43,6 +43,11 @@ type Verdict struct {
 	// Wait, with Hold, has resume called once, from any goroutine, when it can
 	// be decided anew. It does not block.
 	Wait func(resume func())
+	// Withdraw, with Hold, says that nobody waits any more, and why: it is never
+	// to be let through. It does not block. Nil: nobody has to know.
+	Withdraw func(why string)
+	// Cancelled, with Refuse: its client took it back, and is told that.
+	Cancelled bool
 	// Shadows are what rules that only watch would have decided, nil if none
 	// would have decided otherwise. Valid until the next Decide.
 	Shadows []Shadow
@@ -58,6 +63,7 @@ type Verdict struct {
 type Shadow struct {
 	Outcome Outcome
 	Rule    string
+	Columns []int // for Rewrite, of a result: which it would have masked
 }
 
 // Terms are how people may let through what a rule holds.

@@ -8,7 +8,7 @@ import (
 	"agentd.dev/decoders"
 )
 
-// verdict is what a rule that matched an event says.
+// verdict is what an allow or deny that matched an event says.
 func (c *candidate) verdict(r *Rules) Verdict {
 	if c.do == &actions[allow] {
 		return Verdict{Outcome: Forward, Rule: c.name}
@@ -67,7 +67,7 @@ func (r *Rules) allowed(kinds decoders.Kinds) string {
 	var words, names []string
 	for _, c := range r.session {
 		switch {
-		case c.do != &actions[allow] || c.on&kinds == 0:
+		case c.do != &actions[allow] || c.shadow || c.on&kinds == 0:
 		case c.message != "":
 			words = append(words, c.message)
 		default:
@@ -89,7 +89,7 @@ func (r *Rules) unclassified(ev *decoders.Event) Verdict {
 		Outcome: Refuse,
 		Rule:    "unclassified",
 		Reason:  fmt.Sprintf("This %s was not understood: %s.", ev.Kind, strings.TrimSuffix(ev.Unclassified, ".")),
-		Hint:    "Write it in a plainer form; or whoever runs agentd on this node can set `unclassified: allow` for target \"" + r.target.Name + "\".",
+		Hint:    "Write it in a plainer form; or whoever runs agentd on this node can set `unclassified: allow`, or `approve`, for target \"" + r.target.Name + "\".",
 	}
 }
 

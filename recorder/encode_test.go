@@ -28,7 +28,7 @@ func (t *Text) exactly() string {
 func roundTrip(t testing.TB, text string) *record {
 	t.Helper()
 	var turn Turn
-	log := newLog(&turn, aSession("S"))
+	log := newLog(&turn, aSession("S"), nil)
 	turn.reset()
 	log.Asked(&turn, at, statement(1, text), allowed)
 	var c chain

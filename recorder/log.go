@@ -18,7 +18,9 @@ type Log struct {
 	n        int64 // records so far
 	pending  stopwatch
 	own      uint64 // seq of the last that agentd itself asked
+	held     uint64 // seq of the last that had to wait for people
 	counts   counts
+	tell     teller
 }
 
 // counts are what the session's last record sums up.
@@ -32,8 +34,8 @@ type End struct {
 	Reason                 string
 }
 
-func newLog(t *Turn, s *policy.Session) *Log {
-	l := &Log{start: s.Start}
+func newLog(t *Turn, s *policy.Session, fields []decoders.Field) *Log {
+	l := &Log{start: s.Start, tell: teller{fields: fields}}
 	var scratch Turn
 	scratch.str("session", s.ID)
 	l.inherent = scratch.buf
@@ -59,8 +61,16 @@ func newLog(t *Turn, s *policy.Session) *Log {
 	t.str("host", s.Target.Host)
 	t.str("protocol", s.Target.Protocol)
 	t.str("scope", s.Scope)
+	target(t, &s.Target)
 	t.close()
 	return l
+}
+
+// target appends what rules can go by, and what holds where they are silent.
+func target(t *Turn, to *policy.Target) {
+	t.labels("target_labels", to.Labels)
+	t.str("default", to.Default.String())
+	t.str("not_understood", to.Unclassified.String())
 }
 
 // Secured says how TLS is on the session's legs, nil where there is none. It
@@ -110,10 +120,15 @@ func pod(t *Turn, id *policy.Identity) {
 	t.str("pod_uid", id.PodUID)
 	t.str("service_account", id.ServiceAccount)
 	t.str("owner", id.Owner)
-	if len(id.Labels) > 0 {
-		t.object("labels", func(attr func(key, value string)) {
-			for _, key := range slices.Sorted(maps.Keys(id.Labels)) {
-				attr(key, id.Labels[key])
+	t.labels("labels", id.Labels)
+}
+
+// labels appends all of them, unless there are none.
+func (t *Turn) labels(key string, all map[string]string) {
+	if len(all) > 0 {
+		t.object(key, func(attr func(key, value string)) {
+			for _, key := range slices.Sorted(maps.Keys(all)) {
+				attr(key, all[key])
 			}
 		})
 	}
@@ -131,20 +146,37 @@ func (l *Log) open(t *Turn, kind string, now time.Time) {
 // answer has effect.
 func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict) {
 	l.event(t, now, ev)
+	t.buf = append(t.buf, l.tell.wants...)
+	l.tell.wants = nil
+	l.tell.facts(t, ev)
 	switch ev.Kind {
 	case decoders.Login:
 		login(t, ev.Facts)
 	case decoders.Columns:
 		columns(t, ev.Columns, v)
 	case decoders.Request:
-		l.counts.statements++
+		if ev.Seq == l.held {
+			t.flag("again", true)
+		} else {
+			l.counts.statements++
+		}
 	}
 	t.str("unclassified", ev.Unclassified)
+	t.str("exceptional", ev.Exceptional)
 	t.str("verdict", v.Outcome.String())
 	t.str("rule", v.Rule)
 	t.str("reason", v.Reason)
 	t.str("hint", v.Hint)
+	if v.Limits != nil {
+		t.str("limited", v.Limits.Rule())
+	}
+	t.str("approval", v.Approval)
+	shadows(t, v.Shadows)
+	t.strs("alerts", v.Alerts)
 	t.close()
+	if v.Outcome == policy.Hold {
+		l.held = ev.Seq
+	}
 
 	if v.Outcome == policy.Refuse || v.Outcome == policy.Close {
 		l.counts.denied++
@@ -185,11 +217,13 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	}
 	t.int("rows", r.Rows)
 	t.int("bytes", r.Bytes)
+	t.int("affected", r.Affected)
 	t.str("tag", r.Tag)
 	t.str("code", r.Code)
 	t.str("message", r.Message)
 	t.int("masked", r.Masked)
 	maskedBy(t, r.By)
+	t.strs("over", r.Over)
 	t.flag("skipped", r.Skipped)
 	t.int("through", int64(r.Through))
 
@@ -267,6 +301,48 @@ func mask(t *Turn, index int, masks []decoders.Mask) {
 		t.str("as", m.As)
 		return
 	}
+}
+
+// shadows appends what rules that only watch would have decided.
+func shadows(t *Turn, all []policy.Shadow) {
+	if len(all) == 0 {
+		return
+	}
+	t.key("shadows", "")
+	t.buf = append(t.buf, '[')
+	for i := range all {
+		if i > 0 {
+			t.buf = append(t.buf, ',')
+		}
+		t.buf = append(t.buf, `{"verdict":"`...)
+		t.buf = append(t.buf, all[i].Outcome.String()...)
+		t.buf = append(t.buf, '"')
+		t.str("rule", all[i].Rule)
+		if len(all[i].Columns) > 0 {
+			t.key("columns", "")
+			for j, c := range all[i].Columns {
+				t.buf = append(t.buf, "[,"[min(j, 1)])
+				t.buf = strconv.AppendInt(t.buf, int64(c), 10)
+			}
+			t.buf = append(t.buf, ']')
+		}
+		t.buf = append(t.buf, '}')
+	}
+	t.buf = append(t.buf, ']')
+}
+
+// strs appends a list of strings, unless there are none.
+func (t *Turn) strs(key string, all []string) {
+	if len(all) == 0 {
+		return
+	}
+	t.key(key, "")
+	for i, s := range all {
+		t.buf = append(t.buf, "[,"[min(i, 1)], '"')
+		t.buf, _ = appendEscaped(t.buf, []byte(s))
+		t.buf = append(t.buf, '"')
+	}
+	t.buf = append(t.buf, ']')
 }
 
 // maskedBy appends what was masked, by rule or pattern.

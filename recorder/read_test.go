@@ -273,3 +273,31 @@ func TestAPodIsKnownByEverythingThatWasKnownOfIt(t *testing.T) {
 		}
 	}
 }
+
+func TestATranscriptTellsWhatDidNotDecide(t *testing.T) {
+	l := begin(t)
+	var turn Turn
+	log, err := l.Begin(&turn, aSession("S"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Asked(&turn, at, statement(1, "select 1"), policy.Verdict{
+		Outcome: policy.Forward, Rule: "default", Alerts: []string{"watch", "count"},
+		Shadows: []policy.Shadow{{Outcome: policy.Refuse, Rule: "draft"}, {Outcome: policy.Hold, Rule: "ask"}},
+	})
+	log.Asked(&turn, at, &decoders.Event{Kind: decoders.Columns, Seq: 1, Columns: []decoders.Column{{Index: 3, Name: "email"}}}, policy.Verdict{
+		Outcome: policy.Forward, Rule: "default", Shadows: []policy.Shadow{{Outcome: policy.Rewrite, Rule: "mail", Columns: []int{1, 3}}},
+	})
+	log.Told(&turn, at, outcome(1, decoders.Result{Rows: 7, Over: []string{"few", "fewer"}}))
+	log.Asked(&turn, at, statement(2, "select 2"), policy.Verdict{Outcome: policy.Hold, Rule: "ask"})
+	l.commit(t, &turn)
+	s, err := open(t, l).Session("S")
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := s.Entries[0]
+	got := fmt.Sprintln(e.Alerts, e.Shadows, e.Result.Shadows, e.Done.Over, s.Entries[1].Verdict, s.Entries[1].Shadows)
+	if want := "[watch count] [{deny draft []} {hold ask []}] [{mask mail [1 3]}] [few fewer] hold []\n"; got != want {
+		t.Errorf("got %s, want %s", got, want)
+	}
+}

@@ -31,6 +31,8 @@ type record struct {
 	Host     string    `json:"host"`
 	Protocol string    `json:"protocol"`
 	Scope    string    `json:"scope"`
+	Silence
+	Seen
 
 	ClientTLS *Secured `json:"client_tls"`
 	ServerTLS *Secured `json:"server_tls"`
@@ -42,6 +44,9 @@ type record struct {
 	As          string `json:"as"`
 
 	Text
+	recorded
+	Exceptional string `json:"exceptional"`
+	Again       bool   `json:"again"` // judged before, and held since
 	Answer
 	Columns []Column `json:"columns"`
 	Done
@@ -73,6 +78,17 @@ type Place struct {
 	Labels         map[string]string `json:"labels,omitempty"` // of the pod
 }
 
+// A Silence is what held for a session's target when it began, where rules do
+// not speak: labels are what they can go by.
+type Silence struct {
+	TargetLabels map[string]string `json:"target_labels,omitempty"`
+	// Default is allow or deny: of requests that no rule speaks of; "" in
+	// records that older versions wrote, which do not have facts either.
+	Default string `json:"default,omitempty"`
+	// NotUnderstood is the same of requests that were not understood.
+	NotUnderstood string `json:"not_understood,omitempty"`
+}
+
 // A Secured is how TLS was on one leg of a session. Of the leg to the client, the
 // certificate was agentd's.
 type Secured struct {
@@ -98,10 +114,22 @@ type Text struct {
 // An Answer is what the policy said.
 type Answer struct {
 	Unclassified string `json:"unclassified,omitempty"`
-	Verdict      string `json:"verdict,omitempty"` // allow, mask, deny, close
+	Verdict      string `json:"verdict,omitempty"` // allow, mask, deny, close, hold
 	Rule         string `json:"rule,omitempty"`
 	Reason       string `json:"reason,omitempty"`
 	Hint         string `json:"hint,omitempty"`
+	Limited      string `json:"limited,omitempty"`  // the rule that bounds what was let through
+	Approval     string `json:"approval,omitempty"` // what people were asked, or have decided
+	// Shadows are what rules in shadow mode would have decided.
+	Shadows []Shadow `json:"shadows,omitempty"`
+	Alerts  []string `json:"alerts,omitempty"` // the rules that told people
+}
+
+// A Shadow is what a rule in shadow mode would have decided.
+type Shadow struct {
+	Verdict string `json:"verdict"`
+	Rule    string `json:"rule"`
+	Columns []int  `json:"columns,omitempty"` // of a result: which it would have masked, by index
 }
 
 // A Column is a protected column of a result.
@@ -119,17 +147,21 @@ type Column struct {
 
 // A Done is what a request came to.
 type Done struct {
-	Took    time.Duration `json:"ns"`
-	Rows    int64         `json:"rows"`
-	Bytes   int64         `json:"bytes"`
-	Tag     string        `json:"tag,omitempty"`
-	Code    string        `json:"code,omitempty"`
-	Message string        `json:"message,omitempty"`
-	Masked  int64         `json:"masked,omitempty"`
+	Took  time.Duration `json:"ns"`
+	Rows  int64         `json:"rows"`
+	Bytes int64         `json:"bytes"`
+	// Affected are the rows that were inserted, updated, deleted or copied in.
+	Affected int64  `json:"affected,omitempty"`
+	Tag      string `json:"tag,omitempty"`
+	Code     string `json:"code,omitempty"`
+	Message  string `json:"message,omitempty"`
+	Masked   int64  `json:"masked,omitempty"`
 	// By is how much of that was by which rule, or of which pattern.
-	By      map[string]int64 `json:"by,omitempty"`
-	Skipped bool             `json:"skipped,omitempty"`
-	Own     bool             `json:"own,omitempty"` // of what agentd itself asked
+	By map[string]int64 `json:"by,omitempty"`
+	// Over are the limits in shadow mode that it went beyond, by rule.
+	Over    []string `json:"over,omitempty"`
+	Skipped bool     `json:"skipped,omitempty"`
+	Own     bool     `json:"own,omitempty"` // of what agentd itself asked
 	// Through is the seq of the last request that this outcome is of, if it
 	// is of several; those with an outcome or a refusal are not meant.
 	Through uint64 `json:"through,omitempty"`

@@ -20,6 +20,7 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 
+	"agentd.dev/decoders"
 	"agentd.dev/policy"
 )
 
@@ -35,6 +36,9 @@ type Options struct {
 	// Lock is the lock of Dir as HandOver gave it: the log goes on where
 	// another process has left it, with that one's sessions. Nil: take it.
 	Lock *os.File
+	// Protocols are those whose facts are recorded: of their fields, what has a
+	// value.
+	Protocols []decoders.Protocol
 }
 
 func (o Options) withDefaults() Options {
@@ -211,7 +215,17 @@ func (r *Recorder) Begin(t *Turn, s *policy.Session) (*Log, error) {
 		return nil, fmt.Errorf("%d bytes are free where %s is, and %d must stay free: "+
 			"make room, or new sessions stay refused", free, r.opts.Dir, r.opts.Reserve)
 	}
-	return newLog(t, s), nil
+	return newLog(t, s, r.opts.fields(s.Target.Protocol)), nil
+}
+
+// fields are those of a protocol.
+func (o *Options) fields(protocol string) []decoders.Field {
+	for i := range o.Protocols {
+		if o.Protocols[i].Name == protocol {
+			return o.Protocols[i].Fields
+		}
+	}
+	return nil
 }
 
 // ready returns why recording does not work, nil if it does.

@@ -31,11 +31,12 @@ type Summary struct {
 	Comm     string    `json:"comm,omitempty"`
 	Exe      string    `json:"exe,omitempty"`
 
-	Target      string   `json:"target,omitempty"`
-	Address     string   `json:"address,omitempty"`
-	Host        string   `json:"host,omitempty"` // the name the workload asked for
-	Protocol    string   `json:"protocol,omitempty"`
-	Scope       string   `json:"scope,omitempty"`
+	Target   string `json:"target,omitempty"`
+	Address  string `json:"address,omitempty"`
+	Host     string `json:"host,omitempty"` // the name the workload asked for
+	Protocol string `json:"protocol,omitempty"`
+	Scope    string `json:"scope,omitempty"`
+	Silence
 	ClientTLS   *Secured `json:"client_tls,omitempty"`
 	ServerTLS   *Secured `json:"server_tls,omitempty"`
 	User        string   `json:"user,omitempty"`
@@ -192,7 +193,7 @@ func summaryOf(r *record) *Summary {
 		ID: r.Session, State: Live, Start: r.Time,
 		Workload: r.Workload, Source: r.Source, Cgroup: r.Cgroup, Unit: r.Unit, Place: r.Place,
 		PID: r.PID, PIDStart: r.PIDStart, UID: r.UID, Comm: r.Comm, Exe: r.Exe,
-		Target: r.Target, Address: r.Address, Host: r.Host, Protocol: r.Protocol, Scope: r.Scope,
+		Target: r.Target, Address: r.Address, Host: r.Host, Protocol: r.Protocol, Scope: r.Scope, Silence: r.Silence,
 	}
 }
 

@@ -21,6 +21,10 @@ type Entry struct {
 	// brought its own.
 	Ref uint64 `json:"ref,omitempty"`
 	Text
+	// Facts are what rules could ask about it. Nil: nothing, or it was
+	// recorded by a version that keeps none; see Silence.Default.
+	Facts       *Facts `json:"facts,omitempty"`
+	Exceptional string `json:"exceptional,omitempty"` // why a login is
 	Answer
 	Columns []Column `json:"columns,omitempty"` // protected columns of the result
 	// Result is what the policy said to these columns.
@@ -161,7 +165,13 @@ func (b *transcribing) meanwhile(payload []byte) {
 // append adds an entry for what was asked. A prepared text is told once, with
 // its prepare; here it stands with every request that runs it.
 func (b *transcribing) append(r *record) *Entry {
-	e := &Entry{Seq: r.Seq, Kind: r.Type, Time: r.Time, Ref: r.Ref, Text: r.Text, Answer: r.Answer}
+	e := &Entry{Seq: r.Seq, Kind: r.Type, Time: r.Time, Ref: r.Ref, Text: r.Text, Exceptional: r.Exceptional, Answer: r.Answer}
+	e.Facts = r.facts(func(seq uint64) *Facts {
+		if earlier := b.bySeq[seq]; earlier != nil {
+			return earlier.Facts
+		}
+		return nil
+	})
 	if prepared := b.bySeq[r.Ref]; r.Ref != 0 && prepared != nil {
 		e.Text = prepared.Text
 	}

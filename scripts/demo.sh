@@ -13,6 +13,7 @@ main() {
 	a_query_is_answered
 	a_column_is_masked
 	a_drop_is_refused
+	a_deletion_waits_for_a_person
 	the_sessions_are_listed
 	a_session_is_replayed
 	the_log_is_verified
@@ -56,6 +57,39 @@ a_drop_is_refused() {
 		fail "the session goes on in another way than after an error of the server's own"
 	fi
 	held "and every answer around it is what the server gives when it fails by itself"
+}
+
+# The agent of this step is a service, in a control group that is captured
+# whenever it is there: nobody here has started it with agentctl run, which would
+# make its requests their own.
+a_deletion_waits_for_a_person() {
+	step "A DELETE that waits: it runs once, when a person has agreed to exactly that."
+	local line id
+	echo
+	echo "orders=> DELETE FROM orders WHERE id = 4;"
+	in_service "${psql[@]}" -c "DELETE FROM orders WHERE id = 4;" >"$scratch/held" 2>&1 &
+	held=$!
+	read -r line < <(ctl approvals list --watch -o json 2>/dev/null)
+	id=$(sed -n 's/^{"id":"\([^"]*\)".*/\1/p' <<<"$line")
+	[[ -n $id ]] || fail "the statement waits for a person"
+	shown ctl approvals show "$id"
+	expect 'statement DELETE FROM orders WHERE id = 4;'
+	expect 'workload  coder'
+	expect 'does      delete, on public.orders'
+	if in_service shown ctl approvals approve "$id"; then
+		fail "the agent cannot approve it itself"
+	fi
+	expect 'no workload decides|permission denied' # where the kernel can, it does not even let it ask
+	kill -0 "$held" || fail "the statement still waits"
+	shown ctl approvals approve "$id" --reason "ticket 4711"
+	expect 'Approved, for one use'
+	wait "$held" || true # what it printed is checked
+	held=''
+	cp "$scratch/held" "$out"
+	cat "$out"
+	expect '^DELETE 1$'
+	shown ctl approvals list --all
+	expect "$id .* used +coder"
 }
 
 the_sessions_are_listed() {
@@ -138,6 +172,12 @@ agent() {
 	cat "$out"
 }
 
+# in_service runs something in the captured service's control group.
+in_service() (
+	echo "$BASHPID" >"$cgroup/coder/cgroup.procs"
+	"$@"
+)
+
 ctl() {
 	"$repo/bin/agentctl" --socket "$scratch/agentd.sock" "$@"
 }
@@ -186,7 +226,7 @@ prepare() {
 	chmod 711 "$scratch"
 	out=$scratch/out
 	cgroup=$cgroups/${scratch##*/}
-	mkdir "$cgroup" "$scratch/bpf"
+	mkdir -p "$cgroup/coder" "$scratch/bpf"
 	mount -t bpf bpf "$scratch/bpf"
 	port=$(free_port)
 	psql=(psql -X -h 127.0.0.1 -p "$port" -U agent orders)
@@ -222,7 +262,7 @@ start_agentd() {
 		state: $scratch/state
 		socket: $scratch/agentd.sock
 		metrics: ""
-		capture: {root: $cgroup, pins: $scratch/bpf/agentd}
+		capture: {root: $cgroup, pins: $scratch/bpf/agentd, workloads: [{name: coder, cgroup: /${cgroup##*/}/coder}]}
 		policies: [$repo/scripts/demo/policy.yaml]
 		targets: [{name: orders, address: "127.0.0.1:$port", protocol: postgres, default: allow}]
 		record: {checkpoint: 100ms}
@@ -244,9 +284,10 @@ start_agentd() {
 # tear_down undoes what was done so far, in reverse, and may be called again.
 tear_down() {
 	trap '' INT TERM HUP
+	end "${held-}" TERM
 	end "${agentd-}" TERM
 	end "${postgres-}" QUIT
-	agentd='' postgres=''
+	agentd='' postgres='' held=''
 	[[ -n ${scratch-} && -d $scratch ]] || return 0
 	end_cgroup
 	if mountpoint -q "$scratch/bpf"; then

@@ -1,10 +1,10 @@
 package cgroup
 
 import (
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -13,8 +13,13 @@ import (
 // Own returns the directory of the cgroup this process is in. hierarchy is
 // where the whole is mounted, which a container with a cgroup namespace of its own
 // has from the host.
-func Own(hierarchy string) (string, error) {
-	text, err := os.ReadFile("/proc/self/cgroup")
+func Own(hierarchy string) (string, error) { return of(hierarchy, "self") }
+
+// Of returns the directory of the cgroup that a process is in.
+func Of(hierarchy string, pid int) (string, error) { return of(hierarchy, strconv.Itoa(pid)) }
+
+func of(hierarchy, process string) (string, error) {
+	text, err := os.ReadFile("/proc/" + process + "/cgroup")
 	if err != nil {
 		return "", err
 	}
@@ -29,7 +34,7 @@ func Own(hierarchy string) (string, error) {
 		}
 		return filepath.Join(top, strings.TrimSuffix(path, "\n")), nil
 	}
-	return "", errors.New("/proc/self/cgroup names no cgroup of the v2 hierarchy")
+	return "", fmt.Errorf("/proc/%s/cgroup names no cgroup of the v2 hierarchy", process)
 }
 
 // namespaceRoot returns the directory of the cgroup that paths in our /proc

@@ -77,6 +77,8 @@ type Peer struct {
 	PID int // 0 if it is not visible in the daemon's pid namespace
 	UID uint32
 	GID uint32
+
+	of *process // what /proc said of it when it connected
 }
 
 func (p Peer) String() string { return fmt.Sprintf("pid %d uid %d gid %d", p.PID, p.UID, p.GID) }

@@ -27,7 +27,21 @@ type Snapshot struct {
 	Capture        map[string]int64 // connections by what the kernel side did with them, as "redirected"
 	Workloads      int64            // captured now
 	Grammar        map[string]int64 // what came of statements that were new to it, and of its workers, as "studied", "died"
+	Shadows        map[string]int64 // what rules in shadow mode would have decided, by rule
+	Alerts         map[string]int64 // by rule
 	Verified       bool             // every workload was seen to be captured
+
+	ApprovalsPending int64            // requests that wait for a person now
+	Approvals        map[string]int64 // requests by what became of them, as "granted"
+	ToDecide         Histogram        // how long people took to decide, in seconds
+
+	// UsageWorkloads are those that are counted, UsageFull those that use more
+	// names than are kept, UsageUncounted sessions that there was no room for.
+	UsageWorkloads, UsageFull, UsageUncounted int64
+
+	// Of webhooks, by name: notices that came, that never will, and that wait;
+	// attempts that came to nothing; how old the oldest is that waits, in seconds.
+	HookDelivered, HookDropped, HookWaiting, HookFailures, HookLag map[string]int64
 }
 
 // A Histogram counts values by bucket.
@@ -51,7 +65,7 @@ type metric struct {
 	values func(*Snapshot) map[string]int64 // by the metric's label
 }
 
-// metrics is every metric but the histogram.
+// metrics is every metric but the histograms.
 var metrics = []metric{
 	{desc: desc("up", "1 while the daemon answers."), kind: prometheus.GaugeValue, value: func(*Snapshot) int64 { return 1 }},
 	{desc: desc("sessions_total", "Sessions since the daemon started."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Sessions }},
@@ -66,12 +80,27 @@ var metrics = []metric{
 	{desc: desc("reload_failures_total", "Changes of configuration and policies that did not come into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.ReloadFailures }},
 	{desc: desc("config_loaded_timestamp_seconds", "When the configuration and policies in force were read."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.ConfigLoaded }},
 	{desc: desc("grammar_total", "Statements that were new to the grammar (studied, busy), and ends of its workers (late, died, grown).", "event"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Grammar }},
+	{desc: desc("approvals_pending", "Requests that wait for a person."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.ApprovalsPending }},
+	{desc: desc("approvals_total", "Requests for approval, by what became of them; refused: nobody could be asked.", "outcome"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Approvals }},
+	{desc: desc("usage_workloads", "Workloads whose use of targets is counted."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.UsageWorkloads }},
+	{desc: desc("usage_full_workloads", "Workloads that use more tables, verbs and programs than are kept, so that none is known to be new."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.UsageFull }},
+	{desc: desc("usage_uncounted_sessions_total", "Sessions of workloads that there was no room to count for: rules that ask what they used apply."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.UsageUncounted }},
+	{desc: desc("webhook_delivered_total", "Notices that a webhook has taken.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookDelivered }},
+	{desc: desc("webhook_dropped_total", "Notices that a webhook never got: it refused them, they were too old, or too many.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookDropped }},
+	{desc: desc("webhook_failures_total", "Attempts to bring a notice to a webhook that came to nothing.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookFailures }},
+	{desc: desc("webhook_waiting", "Notices that wait for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookWaiting }},
+	{desc: desc("webhook_lag_seconds", "How old the oldest notice is that waits for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookLag }},
+	{desc: desc("shadows_total", "Events that a rule in shadow mode would have decided otherwise.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Shadows }},
+	{desc: desc("alerts_total", "Events that a rule with do: alert matched.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Alerts }},
 	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},
 	{desc: desc("capture_verified", "1 if every workload was seen to be captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return one(s.Verified) }},
 }
 
-// latency is the one metric that is a histogram.
-var latency = desc("added_latency_seconds", "Time from a statement's arrival at agentd until it had left again.")
+// The metrics that are histograms.
+var (
+	latency  = desc("added_latency_seconds", "Time from a statement's arrival at agentd until it had left again.")
+	toDecide = desc("approval_decision_seconds", "Time from a request for approval until people had granted or denied it.")
+)
 
 func desc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("agentd_"+name, help, labels, nil)
@@ -98,6 +127,7 @@ func (c Collector) Describe(out chan<- *prometheus.Desc) {
 		out <- m.desc
 	}
 	out <- latency
+	out <- toDecide
 }
 
 // Collect implements prometheus.Collector.
@@ -117,8 +147,13 @@ func (c Collector) Collect(out chan<- prometheus.Metric) {
 		d := desc("capture_"+event+"_total", "Connections that the kernel side has "+event+".")
 		out <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n))
 	}
-	count, buckets := s.Latency.cumulative()
-	out <- prometheus.MustNewConstHistogram(latency, count, s.Latency.Sum, buckets)
+	out <- s.Latency.metric(latency)
+	out <- s.ToDecide.metric(toDecide)
+}
+
+func (h Histogram) metric(desc *prometheus.Desc) prometheus.Metric {
+	count, buckets := h.cumulative()
+	return prometheus.MustNewConstHistogram(desc, count, h.Sum, buckets)
 }
 
 // cumulative returns how many values there are in all, and up to each bound.

@@ -20,7 +20,11 @@ var snapshot = control.Snapshot{
 	Refused:   map[string]int64{"direct": 3},
 	Capture:   map[string]int64{"redirected": 9},
 	Grammar:   map[string]int64{"studied": 7},
+	Shadows:   map[string]int64{"draft": 4},
+	Alerts:    map[string]int64{"exports": 2},
 	Workloads: 3, Verified: true,
+	ApprovalsPending: 2, Approvals: map[string]int64{"granted": 4},
+	ToDecide: control.Histogram{Bounds: []float64{60}, Counts: []int64{3, 1}, Sum: 90},
 }
 
 // shown is what snapshot looks like to Prometheus.
@@ -30,6 +34,8 @@ var shown = []string{
 	"agentd_sessions_live 2",
 	`agentd_statements_total{verdict="allow"} 5`,
 	`agentd_statements_total{verdict="deny"} 1`,
+	`agentd_shadows_total{rule="draft"} 4`,
+	`agentd_alerts_total{rule="exports"} 2`,
 	`agentd_bytes_total{dir="client"} 100`,
 	`agentd_bytes_total{dir="server"} 2000`,
 	`agentd_added_latency_seconds_bucket{le="0.001"} 3`,
@@ -44,6 +50,10 @@ var shown = []string{
 	"agentd_capture_redirected_total 9",
 	`agentd_grammar_total{event="studied"} 7`,
 	"agentd_capture_workloads 3",
+	"agentd_approvals_pending 2",
+	`agentd_approvals_total{outcome="granted"} 4`,
+	`agentd_approval_decision_seconds_bucket{le="60"} 3`,
+	"agentd_approval_decision_seconds_count 4",
 	"agentd_capture_verified 1",
 }
 

@@ -40,5 +40,7 @@ func peerOf(c net.Conn) (Peer, error) {
 	if err != nil {
 		return Peer{}, fmt.Errorf("read peer credentials: %w", err)
 	}
-	return Peer{PID: int(cred.Pid), UID: cred.Uid, GID: cred.Gid}, nil
+	peer := Peer{PID: int(cred.Pid), UID: cred.Uid, GID: cred.Gid}
+	peer.of = processOf(raw, cred)
+	return peer, nil
 }

@@ -15,13 +15,14 @@ import (
 const (
 	maxBody       = 64 << 10
 	maxHeader     = 16 << 10
-	maxConcurrent = 32
+	maxConcurrent = 48
 	headerTime    = 5 * time.Second
 	requestTime   = 60 * time.Second
 	drainTime     = 5 * time.Second
 )
 
-// A Server answers the API. All fields but Metrics must be set before Serve.
+// A Server answers the API. All fields that are exported, but Metrics,
+// must be set before Serve.
 type Server struct {
 	Log      *slog.Logger
 	Reporter Reporter
@@ -30,11 +31,18 @@ type Server struct {
 	Connections func(context.Context) ([]Connection, error)
 	Folder      string       // the log folder that sessions are read from
 	Metrics     http.Handler // answers /metrics; nil if there are none
+	Desk        Desk         // where requests for approval are
+
+	waiting chan struct{} // holds one for each that waits for a change
+	ending  chan struct{} // closed when Serve is about to return
 }
 
 // Serve answers requests on l until ctx ends, then lets those it has begun
 // finish for a few seconds, and closes l. It returns nil when ctx ended it.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	s.waiting, s.ending = make(chan struct{}, maxWaiting), make(chan struct{})
+	stop := context.AfterFunc(ctx, func() { close(s.ending) })
+	defer stop()
 	return serve(ctx, l, s.handler(), withPeer)
 }
 
@@ -82,17 +90,21 @@ type endpoint func(*http.Request, Peer) (any, error)
 // endpoints is everything the API answers, by http.ServeMux pattern.
 func (s *Server) endpoints() map[string]endpoint {
 	return map[string]endpoint{
-		"GET /v1/status":        s.status,
-		"GET /v1/workloads":     s.workloads,
-		"GET /v1/targets":       s.targets,
-		"GET /v1/connections":   s.connections,
-		"GET /v1/ca":            s.ca,
-		"GET /v1/log":           s.log,
-		"POST /v1/runs":         s.startRun,
-		"GET /v1/sessions":      s.sessions,
-		"GET /v1/sessions/{id}": s.session,
-		"GET /v1/runs/{id}":     s.run,
-		"DELETE /v1/runs/{id}":  s.endRun,
+		"GET /v1/status":                  s.status,
+		"GET /v1/workloads":               s.workloads,
+		"GET /v1/targets":                 s.targets,
+		"GET /v1/connections":             s.connections,
+		"GET /v1/ca":                      s.ca,
+		"GET /v1/log":                     s.log,
+		"POST /v1/runs":                   s.startRun,
+		"GET /v1/sessions":                s.sessions,
+		"GET /v1/sessions/{id}":           s.session,
+		"GET /v1/runs/{id}":               s.run,
+		"DELETE /v1/runs/{id}":            s.endRun,
+		"GET /v1/approvals":               s.approvals,
+		"GET /v1/approvals/{id}":          s.approval,
+		"POST /v1/approvals/{id}/approve": s.approve,
+		"POST /v1/approvals/{id}/deny":    s.deny,
 	}
 }
 

@@ -13,6 +13,7 @@ type Status struct {
 	Sessions  SessionCount     `json:"sessions"`
 	Draining  []Draining       `json:"draining,omitempty"` // daemons that this one has taken over from
 	Verdicts  map[string]int64 `json:"verdicts"`           // by the verdict's name
+	Approvals ApprovalCount    `json:"approvals"`
 	Config    Config           `json:"config"`
 	Policy    Policy           `json:"policy"`
 	Log       Log              `json:"log"`
@@ -42,6 +43,11 @@ type Capture struct {
 type SessionCount struct {
 	Live  int64 `json:"live"`
 	Total int64 `json:"total"`
+}
+
+// ApprovalCount counts requests for approval.
+type ApprovalCount struct {
+	Pending int `json:"pending"` // wait for a person now
 }
 
 // Config is the configuration in force.

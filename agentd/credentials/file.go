@@ -10,6 +10,13 @@ import (
 	"syscall"
 )
 
+// ReadSecret reads a file that holds nothing but a secret, what it is called in
+// errors, as passwords are read: not one that others could have written.
+func ReadSecret(what, path string) (string, error) {
+	text, _, err := readSecret(what, path)
+	return text, err
+}
+
 // readSecret reads a file that holds nothing but a secret, and the end of its
 // line perhaps. It follows links, as those of a Kubernetes Secret's mount. What
 // others could have written is refused; that others could read it, as mounts

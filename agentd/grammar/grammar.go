@@ -42,6 +42,7 @@ type Pool struct {
 	waiting chan struct{} // who is waiting for a worker
 	large   chan struct{} // who has one, or waits for it, with a large text: one worker fewer than there are
 	closed  chan struct{}
+	shares  shares
 
 	mu      sync.Mutex // guards studies
 	studies map[string]*study
@@ -57,9 +58,13 @@ type study struct {
 
 // Open starts the workers, and returns once the first is ready. It is an error
 // if it cannot be started: whoever needs the grammar must not go on without.
-func Open(log *slog.Logger) (*Pool, error) {
+func Open(log *slog.Logger) (*Pool, error) { return OpenWith("/proc/self/exe", log) }
+
+// OpenWith is Open for a program that cannot itself become a worker: program is
+// an agentd.
+func OpenWith(program string, log *slog.Logger) (*Pool, error) {
 	p := &Pool{
-		log: log, spawner: newSpawner(), idle: make(chan *worker, workers), waiting: make(chan struct{}, maxWaiting), large: make(chan struct{}, workers-1),
+		log: log, spawner: newSpawner(program), idle: make(chan *worker, workers), waiting: make(chan struct{}, maxWaiting), large: make(chan struct{}, workers-1),
 		closed: make(chan struct{}), studies: map[string]*study{},
 	}
 	w, err := p.spawner.start()

@@ -25,13 +25,13 @@ type started struct {
 	err    error
 }
 
-func newSpawner() *spawner {
+func newSpawner(program string) *spawner {
 	s := &spawner{asked: make(chan chan started), done: make(chan struct{})}
 	go func() {
 		defer close(s.done)
 		runtime.LockOSThread() // for ever: it ends with the goroutine
 		for answer := range s.asked {
-			w, err := launch()
+			w, err := launch(program)
 			answer <- started{w, err}
 		}
 	}()
@@ -59,9 +59,9 @@ func (s *spawner) start() (*worker, error) {
 	return a.worker, nil
 }
 
-// launch starts this program as a worker, with one end of a socket as its
+// launch starts a program as a worker, with one end of a socket as its
 // standard input.
-func launch() (*worker, error) {
+func launch(program string) (*worker, error) {
 	ends, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return nil, fmt.Errorf("make a socket: %w", err)
@@ -73,7 +73,7 @@ func launch() (*worker, error) {
 	}
 	ours := os.NewFile(uintptr(ends[0]), "grammar worker") // non-blocking, so that deadlines hold
 	cmd := &exec.Cmd{
-		Path:        "/proc/self/exe",
+		Path:        program,
 		Args:        []string{"agentd", Command},
 		Env:         []string{},
 		Dir:         "/",

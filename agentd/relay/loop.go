@@ -32,9 +32,11 @@ type Loop struct {
 	rec         *recorder.Recorder
 	epoll, wake int
 
-	mu       sync.Mutex // guards the next three
+	mu       sync.Mutex // guards the next five
 	arrivals []*session
 	studied  []studied
+	decided  []stayed
+	over     bool              // wake is no more
 	stopping *decoders.Refusal // what sessions are told; nil while running
 
 	studies sync.WaitGroup
@@ -94,9 +96,12 @@ func (l *Loop) Stop(r decoders.Refusal) {
 	l.kick()
 }
 
-// kick ends the loop's wait. A counter that cannot take more is readable all
-// the same.
+// kick ends the loop's wait; mu is held. A counter that cannot take more is
+// readable all the same.
 func (l *Loop) kick() {
+	if l.over {
+		return
+	}
 	_, _ = unix.Write(l.wake, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
@@ -105,7 +110,7 @@ func (l *Loop) Run() {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	defer unix.Close(l.epoll)
-	defer unix.Close(l.wake)
+	defer l.deafen()
 	defer l.studies.Wait()
 	events := make([]unix.EpollEvent, 256)
 	for !l.stopped() {
@@ -120,6 +125,14 @@ func (l *Loop) Run() {
 		}
 		l.settle(n == 0)
 	}
+}
+
+// deafen closes what kick wakes the loop by. People may decide later than that.
+func (l *Loop) deafen() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.over = true
+	unix.Close(l.wake)
 }
 
 // await returns how many events there are. It looks before it sleeps: under
@@ -149,6 +162,10 @@ func (l *Loop) ready(ev *unix.EpollEvent) {
 	if ev.Events&unix.EPOLLOUT != 0 && !s.held {
 		l.flush(s)
 	}
+	if ev.Events&unix.EPOLLRDHUP != 0 && l.lives(s) && s.waits(d) {
+		l.hangUp(s)
+		return
+	}
 	if ev.Events&(unix.EPOLLIN|unix.EPOLLHUP|unix.EPOLLERR) != 0 && l.lives(s) {
 		l.readable(s, d, ev.Events&unix.EPOLLERR != 0)
 	}
@@ -158,19 +175,22 @@ func (l *Loop) ready(ev *unix.EpollEvent) {
 func (l *Loop) lives(s *session) bool { return l.sessions[s.slot] == s }
 
 // arrive starts the sessions that were added, goes on with those that waited
-// for a study, and ends all if the loop is stopping.
+// for a study or for people, and ends all if the loop is stopping.
 func (l *Loop) arrive() {
 	var count [8]byte
 	_, _ = unix.Read(l.wake, count[:])
 	l.mu.Lock()
-	arrivals, studied, stopping := l.arrivals, l.studied, l.stopping
-	l.arrivals, l.studied = nil, nil
+	arrivals, studied, decided, stopping := l.arrivals, l.studied, l.decided, l.stopping
+	l.arrivals, l.studied, l.decided = nil, nil, nil
 	l.mu.Unlock()
 	for _, s := range arrivals {
 		l.start(s)
 	}
 	for _, st := range studied {
 		l.resume(st)
+	}
+	for _, st := range decided {
+		l.goOn(st)
 	}
 	if stopping == nil {
 		return

@@ -64,6 +64,14 @@ func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err erro
 			if src.discard, err = l.ask(s, d, &step); err != nil {
 				return pos, err
 			}
+			if s.waits(d) {
+				n := min(step.N, len(data)-pos)
+				s.stay.keep(data, pos, n)
+				src.rest -= n
+				pos += n
+				run = pos
+				break
+			}
 		} else if step.Event != nil {
 			l.tell(s, step.Event)
 		}
@@ -88,6 +96,9 @@ func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, 
 	l.hold(s)
 	l.asked++
 	v := s.Judge.Decide(step.Event)
+	if v.Outcome == policy.Hold && (v.Wait == nil || d == decoders.FromServer) {
+		v = policy.Verdict{Rule: v.Rule, Reason: "This needs the approval of a person, and cannot wait for it.", Hint: v.Hint}
+	}
 	var instead []byte
 	if v.Limits != nil {
 		if instead, v, err = limit(s, v); err != nil {
@@ -104,6 +115,9 @@ func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, 
 		return drop || instead != nil, err
 	case policy.Rewrite:
 		return mask(s, v.Masks, true)
+	case policy.Hold:
+		l.stay(s, step, &v)
+		return false, nil
 	}
 	l.refuse(s, d, v)
 	return true, nil
@@ -117,7 +131,7 @@ func limit(s *session, v policy.Verdict) (instead []byte, _ policy.Verdict, err 
 		return nil, v, errNoLimit
 	}
 	if instead, err = limiter.Limit(*v.Limits); err != nil {
-		return nil, policy.Verdict{Outcome: policy.Refuse, Rule: v.Limits.Rule(), Reason: "This cannot be held to its limits: " + err.Error() + ".", Hint: v.Hint}, nil
+		return nil, policy.Verdict{Outcome: policy.Refuse, Rule: v.Limits.Rule(), Reason: policy.BeyondLimits + err.Error() + ".", Hint: v.Hint}, nil
 	}
 	return instead, v, nil
 }
@@ -139,7 +153,7 @@ func mask(s *session, masks []decoders.Mask, wanted bool) (drop bool, err error)
 // refuse tells the client no. A result cannot be refused any more, only the
 // session that it belongs to.
 func (l *Loop) refuse(s *session, d decoders.Dir, v policy.Verdict) {
-	r := decoders.Refusal{Rule: v.Rule, Reason: v.Reason, Hint: v.Hint}
+	r := decoders.Refusal{Rule: v.Rule, Reason: v.Reason, Hint: v.Hint, Cancelled: v.Cancelled}
 	if v.Outcome == policy.Close || d == decoders.FromServer {
 		l.abort(s, r, d == decoders.FromServer || s.atEdge())
 		return

@@ -32,12 +32,14 @@ type rig struct {
 	done func(recorder.End)
 	// study is what the toy studies with.
 	study func()
+	// judges makes the judge of a session.
+	judges func() relay.Judge
 }
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	dir := t.TempDir()
-	r := &rig{t: t, dir: filepath.Join(dir, "log"), ran: make(chan struct{})}
+	r := &rig{t: t, dir: filepath.Join(dir, "log"), ran: make(chan struct{}), judges: func() relay.Judge { return strict{} }}
 	var err error
 	r.rec, err = recorder.Open(recorder.Options{Dir: r.dir, KeyFile: filepath.Join(dir, "key"), Node: "test", Reserve: 1})
 	if err != nil {
@@ -76,7 +78,7 @@ func (r *rig) relay(clientFD, serverFD int) <-chan recorder.End {
 	}
 	done, also := make(chan recorder.End, 1), r.done
 	ok := r.loop.Add(&relay.Session{
-		Client: clientFD, Server: serverFD, Decoder: &toy{study: r.study}, Judge: strict{}, Log: log,
+		Client: clientFD, Server: serverFD, Decoder: &toy{study: r.study}, Judge: r.judges(), Log: log,
 		Done: func(e recorder.End) {
 			if also != nil {
 				also(e)

@@ -21,6 +21,7 @@ type session struct {
 	edge bool   // atEdge at that moment
 
 	clock clock // of the requests that run
+	stay  *stay // what the client waits for, nil if for nobody
 
 	closing  bool // the client reads why its session ended; nothing else moves
 	deadline time.Time
@@ -42,12 +43,15 @@ func (s *session) atEdge() bool {
 func (s *session) interest(d decoders.Dir) uint32 {
 	leg, other := &s.legs[d], &s.legs[d.Other()]
 	var want uint32
-	stuck := len(other.out) > 0 || len(leg.out) > waitLimit || (leg.waiting || leg.study) && len(leg.in) >= waitLimit
+	stuck := len(other.out) > 0 || len(leg.out) > waitLimit || (leg.waiting || leg.study || s.waits(d)) && len(leg.in) >= waitLimit
 	if !leg.eof && (s.closing || !stuck) {
 		want |= unix.EPOLLIN
 	}
 	if len(leg.out) > 0 {
 		want |= unix.EPOLLOUT
+	}
+	if s.waits(d) {
+		want |= unix.EPOLLRDHUP // also behind what is not read
 	}
 	if want == 0 {
 		// epoll reports a hang-up whether asked or not; one that nothing
@@ -62,7 +66,7 @@ func (s *session) interest(d decoders.Dir) uint32 {
 // nothing more comes from there.
 func (s *session) said(d decoders.Dir) bool {
 	src, other := &s.legs[d], &s.legs[d.Other()]
-	return src.over() && (!src.waiting || other.over()) && len(other.out) == 0
+	return src.over() && !s.waits(d) && (!src.waiting || other.over()) && len(other.out) == 0
 }
 
 // hold makes what is sent from here on wait for the turn's commit.
@@ -98,7 +102,7 @@ func (l *Loop) readable(s *session, d decoders.Dir, gone bool) {
 		}
 	default:
 		src.eof = eof
-		if src.study { // data begins with what the study is for
+		if src.study || s.waits(d) { // data begins with what the study is for
 			src.leave(data, 0)
 			l.stir(s)
 			return
@@ -171,6 +175,7 @@ func (l *Loop) consume(s *session, d decoders.Dir, data []byte) {
 		other.waiting = false
 		d, data = d.Other(), other.in
 	}
+	l.attend(s)
 	l.stir(s)
 }
 
@@ -211,6 +216,12 @@ func (l *Loop) flush(s *session) {
 		}
 	}
 	switch c, v := s.said(decoders.FromClient), s.said(decoders.FromServer); {
+	case s.stay != nil && client.eof:
+		l.hangUp(s)
+		return
+	case s.stay != nil && v: // what is held can never run
+		l.dismiss(s, "server closed")
+		return
 	case c && v && client.shut:
 		l.end(s, "server closed")
 		return
@@ -260,6 +271,7 @@ func (l *Loop) abort(s *session, r decoders.Refusal, edge bool) {
 
 // dismiss lets the client read what is queued for it, and nothing more happen.
 func (l *Loop) dismiss(s *session, reason string) {
+	s.withdraw(reason)
 	s.closing, s.reason, s.deadline = true, reason, l.now.Add(goodbye)
 	server := &s.legs[decoders.FromServer]
 	unix.Close(server.fd)
@@ -271,6 +283,7 @@ func (l *Loop) dismiss(s *session, reason string) {
 
 // end closes both sockets and queues the session's last record.
 func (l *Loop) end(s *session, reason string) {
+	s.withdraw(reason)
 	for d := range s.legs {
 		if s.legs[d].fd >= 0 {
 			unix.Close(s.legs[d].fd)

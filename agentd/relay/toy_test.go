@@ -19,6 +19,7 @@ type toy struct {
 	knows  [2]bool // the study of the line at the front is over
 	seq    uint64
 	heard  bool // the server has said something
+	failed bool // it has said that it skips what comes
 	events [2]decoders.Event
 }
 
@@ -54,6 +55,7 @@ func (t *toy) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 	t.knows[dir] = false
 	if dir == decoders.FromServer {
 		t.heard = true
+		t.failed = string(line) == "skip\n"
 	}
 	if dir == decoders.FromClient && !t.heard && string(line) == "wait\n" {
 		return decoders.Step{Op: decoders.Wait}, nil
@@ -75,6 +77,10 @@ func (t *toy) Refuse(r decoders.Refusal) decoders.Answer {
 }
 
 func (t *toy) Abort(r decoders.Refusal) []byte { return []byte("abort: " + r.Reason + "\n") }
+
+func (t *toy) Moot() bool { return t.failed }
+
+func (t *toy) Waiting(r decoders.Refusal) []byte { return []byte("wait: " + r.Reason + "\n") }
 
 // strict refuses every line that begins with "no", and results with "secret" in
 // them.

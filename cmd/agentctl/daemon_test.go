@@ -27,6 +27,7 @@ type daemon struct {
 	folder string
 	status control.Status
 	ended  chan string // ids of runs
+	desk   control.Desk
 }
 
 // startDaemon answers on socket until stop is called, which fails if a process
@@ -43,14 +44,14 @@ func startDaemon(socket, folder string) (d *daemon, stop func() error, err error
 	if err := os.Chmod(cgroup, 0o755); err != nil {
 		return nil, nil, err
 	}
-	d = &daemon{cgroup: cgroup, folder: folder, ended: make(chan string, 16), status: sampleStatus(folder)}
+	d = &daemon{cgroup: cgroup, folder: folder, ended: make(chan string, 16), status: sampleStatus(folder), desk: newDesk()}
 	l, err := control.Listen(socket)
 	if err != nil {
 		return nil, nil, errors.Join(err, os.Remove(cgroup))
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	server := &control.Server{Log: slog.New(slog.DiscardHandler), Reporter: d, Runs: d, Connections: d.connections, Folder: folder}
+	server := &control.Server{Log: slog.New(slog.DiscardHandler), Reporter: d, Runs: d, Connections: d.connections, Folder: folder, Desk: d.desk}
 	go func() { done <- server.Serve(ctx, l) }()
 	return d, func() error {
 		cancel()
@@ -96,7 +97,11 @@ func (d *daemon) connections(context.Context) ([]control.Connection, error) {
 	}, nil
 }
 
-func (d *daemon) Status(context.Context) control.Status { return d.status }
+func (d *daemon) Status(context.Context) control.Status {
+	s := d.status
+	s.Approvals.Pending = d.desk.Counts().Pending
+	return s
+}
 
 func (d *daemon) Targets() []control.Target { return d.status.Targets }
 func (d *daemon) CA() control.CA            { return d.status.CA }
@@ -172,17 +177,23 @@ func removeCgroups(dir string) error {
 	return os.Remove(dir)
 }
 
-// serve starts a daemon for the script: serve [LOGFOLDER].
+// serve starts a daemon for the script, with something that waits for people if
+// it says so: serve [LOGFOLDER [approvals]].
 func serve(ts *testscript.TestScript, neg bool, args []string) {
-	if neg || len(args) > 1 {
-		ts.Fatalf("usage: serve [LOGFOLDER]")
+	if neg || len(args) > 2 || len(args) == 2 && args[1] != "approvals" {
+		ts.Fatalf("usage: serve [LOGFOLDER [approvals]]")
 	}
 	folder := "log"
-	if len(args) == 1 {
+	if len(args) > 0 {
 		folder = args[0]
 	}
-	_, stop, err := startDaemon(ts.Getenv("AGENTD_SOCKET"), ts.MkAbs(folder))
+	d, stop, err := startDaemon(ts.Getenv("AGENTD_SOCKET"), ts.MkAbs(folder))
 	ts.Check(err)
+	if len(args) == 2 {
+		for name, id := range d.samples() {
+			ts.Setenv(name, id)
+		}
+	}
 	ts.Defer(func() { ts.Check(stop()) })
 }
 

@@ -27,6 +27,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":   exits,
+			"as":      as,
 			"serve":   serve,
 			"record":  record,
 			"tamper":  tamper,
@@ -37,6 +38,16 @@ func TestScripts(t *testing.T) {
 		// into the scripts, to be reviewed as a diff.
 		UpdateScripts: os.Getenv("UPDATE_SCRIPTS") != "",
 	})
+}
+
+// as runs a command that must exit with a code as root whom a user has become, as
+// by sudo: as UID CODE COMMAND [ARG...].
+func as(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: as UID CODE COMMAND [ARG...]")
+	}
+	become := []string{args[1], "sh", "-c", `echo "$0" >/proc/self/loginuid && exec "$@"`, args[0]}
+	exits(ts, neg, append(become, args[2:]...))
 }
 
 // exits runs a command that must exit with a code: exits CODE COMMAND [ARG...].

@@ -76,3 +76,15 @@ func unquote(n *yaml.Node) {
 		unquote(child)
 	}
 }
+
+// line prints v as one line of JSON that is safe on a terminal.
+func (a *app) line(v any) error {
+	var text bytes.Buffer
+	enc := json.NewEncoder(&text)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(v); err != nil {
+		return fmt.Errorf("encode the answer: %w", err)
+	}
+	_, err := a.out.Write(escapeJSON(text.Bytes()))
+	return err
+}

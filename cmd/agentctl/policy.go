@@ -14,11 +14,11 @@ import (
 func newPolicy(a *app) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:     "policy",
-		Short:   "Check policy files",
-		Long:    "Policy looks at policy files by itself; agentd need not run.",
-		Example: "  agentctl policy check /etc/agentd/policies",
+		Short:   "Check policy files, and try them out",
+		Long:    "Policy looks at policy files, and at the log, by itself; agentd need not run.",
+		Example: "  agentctl policy check /etc/agentd/policies\n  agentctl policy replay --since 7d ./policies",
 	}
-	cmd.AddCommand(newPolicyCheck(a))
+	cmd.AddCommand(newPolicyCheck(a), newPolicyTest(a), newPolicyReplay(a))
 	return group(cmd)
 }
 

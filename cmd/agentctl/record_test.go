@@ -96,7 +96,8 @@ func recordReport(r *recorder.Recorder) error {
 
 	log.Asked(&t, at.Add(30*time.Millisecond), event(decoders.Request, 4, "selec 1"), policy.Verdict{Outcome: policy.Forward, Rule: "unclassified"})
 	log.Told(&t, at.Add(31*time.Millisecond), told(4, decoders.Result{Code: "42601", Message: "syntax error"}))
-	log.Asked(&t, at.Add(40*time.Millisecond), event(decoders.Request, 5, "commit"), allowed)
+	watched := policy.Verdict{Outcome: policy.Forward, Rule: "default", Shadows: []policy.Shadow{{Outcome: policy.Refuse, Rule: "draft"}}, Alerts: []string{"tell"}}
+	log.Asked(&t, at.Add(40*time.Millisecond), event(decoders.Request, 5, "commit"), watched)
 	log.Told(&t, at.Add(41*time.Millisecond), told(5, decoders.Result{Skipped: true}))
 	log.End(&t, at.Add(50*time.Millisecond), recorder.End{FromClient: 300, FromServer: 4000, Reason: "client closed"})
 	return r.Commit(&t)

@@ -143,6 +143,12 @@ func (a *app) writeAnswer(w io.Writer, what string, answer *recorder.Answer) {
 			line += "\n" + margin + "  " + oneLine(why)
 		}
 	}
+	for _, s := range answer.Shadows {
+		line += "\n" + margin + "  " + oneLine(s.Rule+", in shadow mode, would say "+s.Verdict)
+	}
+	for _, rule := range answer.Alerts {
+		line += "\n" + margin + "  " + oneLine("alert "+rule)
+	}
 	fmt.Fprintf(w, "%s%s\n", margin, line)
 }
 

@@ -21,10 +21,10 @@ func newRoot(a *app) *cobra.Command {
 	root := &cobra.Command{
 		Use:   "agentctl",
 		Short: "Ask and tell the agentd of this node",
-		Long: `agentctl shows what agentd on this node captured, decided and recorded, and
-starts programs whose connections it captures.
+		Long: `agentctl shows what agentd on this node captured, decided and recorded, decides
+what waits for a person, and starts programs whose connections it captures.
 
-Commands that are nouns only read. sessions and audit also work on the log
+Commands that are nouns only read, but for approvals. sessions and audit also work on the log
 folder itself, when agentd is down or the folder was copied from elsewhere.
 
 Exit codes: 0 done; 1 it could not be done, or the answer is no (verification
@@ -51,7 +51,7 @@ failed, a policy has errors); 2 wrong usage. run exits with its command's code.`
 	root.AddCommand(
 		newRun(a),
 		newDoctor(a), newStatus(a), newWorkloads(a), newConnections(a), newTargets(a),
-		newSessions(a), newPolicy(a), newAudit(a), newCA(a),
+		newSessions(a), newApprovals(a), newPolicy(a), newAudit(a), newCA(a),
 		newVersion(a),
 	)
 	group(root)

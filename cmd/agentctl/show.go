@@ -105,7 +105,7 @@ func (a *app) addEntry(t *table, s *recorder.Transcript, e *recorder.Entry) {
 		rows, spent = number(e.Done.Rows), brief(e.Done.Took)
 	}
 	verdict := verdict(e)
-	row := t.add(number(int64(e.Seq)), offset(s, e), e.Kind, verdict.Verdict, verdict.Rule, rows, spent, outcome(e), statement(e))
+	row := t.add(number(int64(e.Seq)), offset(s, e), e.Kind, verdict.Verdict, joined(verdict.Rule, beside(e)), rows, spent, outcome(e), statement(e))
 	row[3].style = verdictStyles[verdict.Verdict]
 	if e.Done != nil && e.Done.Code != "" {
 		row[7].style = yellow
@@ -124,6 +124,28 @@ func verdict(e *recorder.Entry) *recorder.Answer {
 		return e.Result
 	}
 	return &e.Answer
+}
+
+// beside is what rules said that did not decide, in a few words.
+func beside(e *recorder.Entry) string {
+	var said []string
+	for _, answer := range []*recorder.Answer{&e.Answer, e.Result} {
+		if answer == nil {
+			continue
+		}
+		for _, s := range answer.Shadows {
+			said = append(said, "shadow "+s.Rule+": "+s.Verdict)
+		}
+		for _, rule := range answer.Alerts {
+			said = append(said, "alert "+rule)
+		}
+	}
+	if e.Done != nil {
+		for _, rule := range e.Done.Over {
+			said = append(said, "shadow "+rule+": beyond")
+		}
+	}
+	return strings.Join(said, ", ")
 }
 
 // outcome is what an entry came to, in a few words.

@@ -79,6 +79,9 @@ func (a *app) writeStatus(s *control.Status) {
 		a.fact("", plain, "%s left in the agentd before this one, pid %d", plural(d.Sessions, "session"), d.PID)
 	}
 	a.fact("verdicts", plain, "%s", counts(s.Verdicts))
+	if n := s.Approvals.Pending; n > 0 {
+		a.fact("approvals", yellow, "%s for a person (agentctl approvals list)", waiting(n))
+	}
 
 	a.fact("config", plain, "%s", joined(s.Config.File, "loaded "+moment(s.Config.Loaded)))
 	if len(s.Config.Pending) > 0 {
@@ -172,6 +175,13 @@ func (a *app) fact(name string, st style, format string, args ...any) {
 		return
 	}
 	fmt.Fprintln(a.out, a.paint(bold, label)+a.paint(st, text))
+}
+
+func waiting(n int) string {
+	if n == 1 {
+		return "1 statement waits"
+	}
+	return plural(n, "statement") + " wait"
 }
 
 // counts lists numbers by name, in the order of the names.

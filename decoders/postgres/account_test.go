@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -230,6 +231,36 @@ func TestAServerThatDoesNotShowThatItKnowsThePasswordIsNotBelieved(t *testing.T)
 		}
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: got %v, want an error that says %q", tt.name, err, tt.want)
+		}
+	}
+}
+
+// What a client sends before agentd has logged in is asked about behind the
+// login, in its order, and runs once.
+func TestWhatIsSentBeforeTheLoginIsOverWaitsForIt(t *testing.T) {
+	accounts(t)
+	for chunk := range 4 {
+		p := startProxy(t, decoders.Want{Account: &decoders.Account{Credential: "c", User: "scram_user", Password: accountPassword}},
+			func(ev *decoders.Event) (*decoders.Refusal, []decoders.Mask) {
+				if strings.Contains(string(ev.Text), "refused") {
+					return &decoders.Refusal{Rule: "r", Reason: "no"}, nil
+				}
+				return nil, nil
+			}, chunk)
+		c := connect(t, p.addr())
+		c.send(join(startup("user", "x", "database", "postgres"), msg('Q', "select current_user", 0), msg('Q', "select 'refused'", 0),
+			parseMsg("", "select 2"), bindMsg("", ""), executeMsg(""), syncMsg()))
+		c.until('Z')
+		replies := c.ready(3)
+		if got := values(replies); !slices.Equal(got, []string{"scram_user", "2"}) {
+			t.Errorf("chunks of %d: got %q in %v", chunk, got, replies)
+		}
+		var asked []string
+		for _, s := range p.seen(decoders.Login | decoders.Request | decoders.Prepare) {
+			asked = append(asked, string(s.ev.Text))
+		}
+		if want := []string{"", "select current_user", "select 'refused'", "select 2", "select 2"}; !slices.Equal(asked, want) {
+			t.Errorf("chunks of %d: asked about %q, want %q", chunk, asked, want)
 		}
 	}
 }

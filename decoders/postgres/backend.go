@@ -66,6 +66,8 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 		return d.learn(m)
 	case scopingNames:
 		return d.learnScope(m)
+	case recalling:
+		return d.learnRecall(m)
 	}
 	if s := d.head(); s != nil && s.budget != nil {
 		if t, done, err := d.spend(s, at); done || err != nil {
@@ -138,6 +140,9 @@ func (d *decoder) answered(s *slot, m message) (turn, error) {
 		}
 		if s.hidden && !m.first {
 			return flush, nil
+		}
+		if d.parameterTypes(s, m) {
+			return d.need(m.size), nil
 		}
 		s.done = true
 		return d.shown(s, m), d.expect(s, m, describe)
@@ -369,7 +374,8 @@ func (d *decoder) bound(s *slot, m message) (turn, error) {
 }
 
 // copyIn handles CopyInResponse and CopyBothResponse. While it copies in, the
-// server ignores Sync, also one that the client sent before it knew.
+// server ignores Sync, also one that the client sent before it knew: what comes
+// then is dropped, and what came before counts for nothing.
 func (d *decoder) copyIn(s *slot, m message) error {
 	if err := d.expect(s, m, query, execute); err != nil {
 		return err
@@ -382,6 +388,8 @@ func (d *decoder) copyIn(s *slot, m message) error {
 			return nil
 		case s.kind != syncing || m.typ == 'W':
 			return fmt.Errorf("the client sent message %q while data is copied in", s.kind)
+		case s.fed: // had that data made the COPY fail, the server would not ignore it
+			return errors.New("the client sent data and Sync before it could know that data is copied in")
 		default:
 			s.void = true
 		}
@@ -473,12 +481,16 @@ func (d *decoder) ready(m message) (turn, error) {
 		}
 		t = d.ended(s)
 	}
+	d.settings.settle(status)
 	if status == 'I' {
 		d.forgetPortals()
 		if d.unsettled {
 			d.epoch++
 			d.unsettled = false
 		}
+	}
+	if d.phase == over { // the server will answer nothing more
+		return t, nil
 	}
 	if d.catalogue.stale && status != 'E' && d.queue.len() == 0 {
 		d.phase = learning
@@ -488,13 +500,17 @@ func (d *decoder) ready(m message) (turn, error) {
 		d.phase = scopingNames
 		return d.half(t), nil
 	}
+	if d.recall.since != 0 && status != 'E' && d.queue.len() == 0 {
+		d.phase = recalling
+		return d.half(t), nil
+	}
 	return t, nil
 }
 
-// outdates reports whether the catalogue may have to be asked again once s has
+// outdates reports whether the server may have to be asked something once s has
 // ended.
 func (d *decoder) outdates(s *slot) bool {
-	return d.catalogue.stale || d.scoping.stale || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
+	return d.catalogue.stale || d.scoping.stale || d.recall.since != 0 || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
 }
 
 // ended removes the slot that ReadyForQuery ends, and tells what came of it.

@@ -91,5 +91,9 @@ func (d *decoder) learn(m message) (turn, error) {
 		d.phase = scopingNames
 		return d.half(tell), nil
 	}
+	if d.recall.since != 0 {
+		d.phase = recalling
+		return d.half(tell), nil
+	}
 	return tell, nil
 }

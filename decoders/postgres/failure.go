@@ -151,6 +151,7 @@ func (d *decoder) notice(m message) (turn, error) {
 
 // fail keeps in s what the error says.
 func (d *decoder) fail(s *slot, f failure) {
+	d.settings.failed = true
 	s.result.Code = d.own(f.code)
 	if !s.reading.private {
 		s.result.Message = string(f.message)
@@ -187,7 +188,12 @@ func (d *decoder) refused(s *slot, m message) (turn, error) {
 	if !m.first {
 		return flush, nil
 	}
-	d.server.out = complaint(d.server.out[:0], "ERROR", insufficientPrivilege, s.refusal.Message(), s.refusal.Hint)
+	d.settings.failed = true
+	code, text := insufficientPrivilege, s.refusal.Message()
+	if s.refusal.Cancelled {
+		code, text = queryCanceled, "canceling statement due to user request"
+	}
+	d.server.out = complaint(d.server.out[:0], "ERROR", code, text, s.refusal.Hint)
 	d.server.step = decoders.Step{Op: decoders.Drop, N: m.size, Out: d.server.out}
 	if s.extended() {
 		d.skip()

@@ -54,6 +54,15 @@ func (d *decoder) fromClient(m message) (turn, error) {
 		return walk, nil
 	case 'H':
 		return walk, nil
+	case syncing:
+		if m.size != headerLen {
+			return walk, fmt.Errorf("message Sync of %d bytes", m.size)
+		}
+		if d.copying {
+			// The server ignores it, unless what it was sent before made the
+			// COPY fail, which nobody knows yet: it must not get it.
+			return d.clientStep(decoders.Step{Op: decoders.Drop, N: m.size}, m), nil
+		}
 	case 'X':
 		if d.queue.pending(d.limited) {
 			return d.wait(), nil
@@ -69,9 +78,6 @@ func (d *decoder) fromClient(m message) (turn, error) {
 		d.endCopy()
 		return walk, nil
 	case syncing:
-		if m.size != headerLen {
-			return walk, fmt.Errorf("message Sync of %d bytes", m.size)
-		}
 		d.sync()
 		return walk, nil
 	case bind:
@@ -130,10 +136,14 @@ func (d *decoder) push(kind byte) *slot {
 	return s
 }
 
-// copied counts a CopyData of the client.
+// copied counts a CopyData of the client, which may come before it is known
+// that a COPY is running.
 func (d *decoder) copied(size int) {
-	if s := d.head(); d.copying && s != nil {
+	switch s := d.head(); {
+	case d.copying && s != nil:
 		s.result.Bytes += int64(size)
+	case s != nil:
+		d.fed = d.queue.tail - 1
 	}
 }
 
@@ -145,16 +155,14 @@ func (d *decoder) endCopy() {
 		d.copying = false
 	case d.queue.len() > 0:
 		d.push(copyEnd)
+		d.fed = 0
 	}
 }
 
 func (d *decoder) sync() {
-	if d.copying {
-		return
-	}
 	d.skipping = false
 	d.lastSync = d.queue.tail
-	d.push(syncing)
+	d.push(syncing).fed = d.queue.pending(d.fed)
 	d.unsettle()
 }
 
@@ -178,7 +186,10 @@ func (d *decoder) request(m message) (turn, error) {
 	case execute:
 		t, err = d.execute(m)
 	case function:
-		d.moves(&reading{effect: anything})
+		unseen := reading{effect: anything}
+		d.moves(&unseen)
+		d.doubts(&unseen, d.queue.tail)
+		d.sets(&unseen, nil)
 		t = d.askAbout(m, decoders.Event{
 			Kind:         decoders.Request,
 			Unclassified: "a function is called by its OID, which says nothing of what it does",
@@ -202,9 +213,10 @@ func (d *decoder) askAbout(m message, ev decoders.Event, s *slot) turn {
 }
 
 func (d *decoder) query(m message) (turn, error) {
-	if d.want.Limits && d.queue.len() > 0 && d.queue.at(d.queue.tail-1).flushes() { // what becomes of the transaction has to be known
+	if d.want.Limits && d.queue.len() > 0 && d.queue.at(d.queue.tail-1).flushes() || d.unsure() { // what becomes of the transaction has to be known
 		return d.wait(), nil
 	}
+	open := d.opened()
 	ev := decoders.Event{Kind: decoders.Request}
 	var r reading
 	if m.size > headerLen+d.maxText+1 {
@@ -230,9 +242,11 @@ func (d *decoder) query(m message) (turn, error) {
 	}
 	ev.Loosens = d.loosening(&r)
 	d.unsettle()
+	ev.Binding = d.exactly(ev.Text, nil, &r, open)
 	s := d.push(query)
 	s.reading = r
 	if s != &d.scratch {
+		d.sets(&r, ev.Text)
 		d.affect(&r, d.queue.tail-1)
 	}
 	return d.askAbout(m, ev, s), nil
@@ -267,14 +281,13 @@ func (d *decoder) parse(m message) (turn, error) {
 	}
 	ev := decoders.Event{Kind: decoders.Prepare}
 	var r reading
-	var text []byte
+	var text, types []byte
 	if n := m.size - headerLen - len(name) - 2; n > d.maxText+maxTypes {
 		r = d.tooLong(n)
 	} else {
 		if !m.whole() {
 			return d.more(m.size), nil
 		}
-		var types []byte
 		if text, types, ok = cstring(rest); !ok {
 			return walk, errors.New("prepared text has no end")
 		}
@@ -302,7 +315,7 @@ func (d *decoder) parse(m message) (turn, error) {
 	s := d.push(parse)
 	t := d.askAbout(m, ev, s)
 	if s != &d.scratch {
-		d.prepare(s, name, text, ev.Record, r)
+		d.prepare(s, name, text, types, ev.Record, r)
 	}
 	return t, nil
 }
@@ -316,7 +329,7 @@ func (d *decoder) names(m message, most int) (turn, error) {
 }
 
 // prepare keeps what a Parse brings, for when the server accepts it.
-func (d *decoder) prepare(s *slot, name, text, record []byte, r reading) {
+func (d *decoder) prepare(s *slot, name, text, types, record []byte, r reading) {
 	d.tainted = d.tainted || len(name) > 0 && r.touches() // EXECUTE runs it, too
 	e := d.statements.reserve(name)
 	if e == nil || d.kept+len(text) > maxKept {
@@ -325,6 +338,10 @@ func (d *decoder) prepare(s *slot, name, text, record []byte, r reading) {
 	st := d.newStatement()
 	st.seq, st.reading = s.seq, r
 	st.text = append(st.text, text...)
+	if d.want.Bindings && len(types) > 2 {
+		st.types = append(st.types, types[2:]...)
+	}
+	st.set = d.settings.changed
 	st.record = st.text
 	if r.private || d.search != nil {
 		st.redacted = append(st.redacted, record...)
@@ -352,9 +369,10 @@ func (d *decoder) execute(m message) (turn, error) {
 		return walk, errors.New("message Execute is not a name and a number")
 	}
 	p, wait := resolve(d, d.portals.find(name), d.recursor)
-	if wait {
+	if wait || d.unsure() {
 		return d.wait(), nil
 	}
+	open := d.opened()
 	d.running.portal, d.running.rows = d.own(name), binary.BigEndian.Uint32(rest)
 	ev := decoders.Event{Kind: decoders.Request}
 	s := d.push(execute)
@@ -374,9 +392,12 @@ func (d *decoder) execute(m message) (turn, error) {
 		}
 		ev.Ref, ev.Text, ev.Record, ev.Unclassified = st.seq, st.text, st.record, s.reading.unclassified
 		ev.Facts, ev.Exposures = s.reading.asFacts(), s.reading.exposures
+		ev.Binding = d.exactly(st.text, p, &s.reading, open)
 	}
 	ev.Loosens = d.loosening(&s.reading)
 	if s != &d.scratch {
+		d.ran = d.queue.tail - 1
+		d.sets(&s.reading, ev.Text)
 		if p != nil {
 			p.refs++
 			s.portal = p
@@ -411,14 +432,14 @@ func (d *decoder) named(m message) (turn, error) {
 	what, name := body[0], body[1:len(body)-1]
 	var st *statement
 	var p *portal
-	if d.looking() && m.typ == describe {
+	if (d.looking() || d.want.Bindings) && m.typ == describe {
 		var wait bool
 		if what == 'S' {
-			st, wait = resolve(d, d.statements.find(name), d.renamed)
+			st, wait = d.prepared(name)
 		} else {
 			p, wait = resolve(d, d.portals.find(name), d.recursor)
 		}
-		if wait {
+		if wait && d.looking() {
 			return d.wait(), nil
 		}
 	}
@@ -443,6 +464,10 @@ func (d *decoder) named(m message) (turn, error) {
 func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 	s.both = what == 'S'
 	if !d.looking() {
+		if st != nil {
+			st.refs++
+			s.statement = st
+		}
 		return
 	}
 	s.epoch = d.epoch
@@ -476,10 +501,10 @@ func (d *decoder) bind(m message) (turn, error) {
 	if !ok {
 		return d.names(m, maxNames2)
 	}
-	if d.looking() && m.size <= maxBind && !m.whole() {
+	if (d.looking() || d.want.Bindings) && m.size <= maxBind && !m.whole() {
 		return d.more(m.size), nil
 	}
-	st, wait := resolve(d, d.statements.find(name), d.renamed)
+	st, wait := d.prepared(name)
 	if wait {
 		return d.wait(), nil
 	}
@@ -516,6 +541,7 @@ func (d *decoder) bind(m message) (turn, error) {
 		d.open(s, portalName, st)
 		s.portal.resolved, s.portal.unclear = meant.resolved, meant.unclassified
 		d.learnFormats(&s.portal.formats, m, rest)
+		d.keepValues(s.portal, m, rest)
 	}
 	if !hide {
 		return walk, nil

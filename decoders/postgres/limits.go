@@ -47,7 +47,7 @@ func (d *decoder) Limit(limits decoders.Limits) ([]byte, error) {
 	if d.client.event.Kind == decoders.Login {
 		return d.bounded(&limits)
 	}
-	if d.asked == 0 {
+	if !d.queue.pending(d.asked) {
 		return nil, nil // the server is discarding everything until Sync
 	}
 	s := d.queue.at(d.asked)

@@ -37,6 +37,10 @@ func (d *decoder) learnScope(m message) (turn, error) {
 	}
 	s.next, s.hash = nil, nil
 	d.tellAnswer(&s.question)
+	if d.recall.since != 0 {
+		d.phase = recalling
+		return d.half(tell), nil
+	}
 	return tell, nil
 }
 

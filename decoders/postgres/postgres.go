@@ -40,6 +40,7 @@ const (
 	loggingIn                 // until the first ReadyForQuery
 	learning                  // agentd asks the catalogue where protected columns are
 	scopingNames              // agentd asks what the names of relations mean
+	recalling                 // agentd asks which prepared statements SQL has made
 	running
 	over // the client said Terminate
 )
@@ -66,9 +67,13 @@ type decoder struct {
 	encoding encoding
 	learned  lesson
 	scoping  scoping
+	recall   recall
 
 	queue      queue
 	lastSync   uint64 // the slot of the client's newest Sync
+	ran        uint64 // of its newest Execute
+	settings   settings
+	cancelKey  []byte // that the server gave, or that a CancelRequest names
 	lastReady  uint64 // of its newest message that makes the server ready for the next query
 	challenged bool   // the server waits for a password message
 	unbound    bool   // the client was kept from binding its login to the server's certificate
@@ -84,7 +89,8 @@ type decoder struct {
 	skipping bool   // the server discards whatever comes before the next Sync
 	scratch  slot   // for messages that the server discards
 	skipped  span   // what it discarded since the last ReadyForQuery
-	copying  bool   // the server copies in: it ignores Sync and Flush
+	copying  bool   // the server copies in: it ignores Flush, and gets no Sync
+	fed      uint64 // the newest slot behind which there was data to copy, before it was known whether it is copied
 
 	statements     names[statement]
 	portals        names[portal]
@@ -118,6 +124,8 @@ type decoder struct {
 	client struct {
 		event       decoders.Event
 		step        decoders.Step
+		exact       exact
+		was         settings // before the newest request
 		out, record []byte
 		spans       []decoders.Span
 		censored    []byte
@@ -160,7 +168,7 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 		return d.replace(), nil
 	case loggingIn:
 		return d.authenticate(buf)
-	case learning, scopingNames:
+	case learning, scopingNames, recalling:
 		return decoders.Step{Op: decoders.Wait}, nil
 	case running:
 		return d.frontend(buf)

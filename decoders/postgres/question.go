@@ -25,8 +25,11 @@ type question struct {
 
 // askOwn drops n bytes and asks the server what is to be asked next.
 func (d *decoder) askOwn(n int) decoders.Step {
-	if d.phase == scopingNames {
+	switch d.phase {
+	case scopingNames:
 		return d.askScope(n)
+	case recalling:
+		return d.askRecall(n)
 	}
 	return d.askCatalogue(n)
 }

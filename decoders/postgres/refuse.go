@@ -13,6 +13,8 @@ const (
 	invalidAuthorization  = "28000"
 	invalidPassword       = "28P01"
 	adminShutdown         = "57P01"
+	queryCanceled         = "57014"
+	successfulCompletion  = "00000"
 )
 
 // Refuse answers the last Ask. A refused statement goes to the server as one
@@ -26,9 +28,12 @@ func (d *decoder) Refuse(r decoders.Refusal) decoders.Answer {
 	case decoders.Cancel:
 		return decoders.Answer{Close: true}
 	}
-	if d.asked == 0 {
+	if !d.queue.pending(d.asked) {
 		d.skipped.remove(d.client.event.Seq)
 		return decoders.Answer{} // the server is discarding everything until Sync
+	}
+	if d.want.Bindings && d.client.event.Kind == decoders.Request {
+		d.unsets()
 	}
 	s := d.queue.at(d.asked)
 	s.refusal = &r

@@ -34,6 +34,7 @@ type slot struct {
 	done   bool // an answer came that must precede ReadyForQuery; of Describe, the parameters
 	told   bool // its outcome was told
 	both   bool // of Describe: a statement, which is answered twice
+	fed    bool // of Sync: data was sent before it that nobody had asked for yet
 
 	seq     uint64            // of its event, 0 if it was not asked about
 	refusal *decoders.Refusal // what the client is told in place of the server's error

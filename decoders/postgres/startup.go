@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"strings"
 
 	"agentd.dev/decoders"
 )
@@ -82,6 +83,7 @@ func (d *decoder) start(buf []byte) (decoders.Step, error) {
 		return decoders.Step{Op: decoders.Drop, N: n, Back: d.server.out}, nil
 	case code == cancelRequest && n >= 8+4+4 && n <= 8+4+256:
 		d.phase = cancelling
+		d.cancelKey = bytes.Clone(buf[8:n])
 		return d.ask(n, decoders.Event{Kind: decoders.Cancel}), nil
 	case code>>16 == 3:
 		return d.logIn(buf[:n])
@@ -114,6 +116,7 @@ func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 	if d.want.Bounds {
 		d.bounds.login = bytes.Clone(msg)
 	}
+	d.settings.loggedInAs(msg, facts, d.want.Account)
 	if d.want.Account != nil {
 		return d.logInAs(d.want.Account, msg, facts, ev)
 	}
@@ -157,6 +160,7 @@ type login struct {
 	user, database, application string
 	replication                 bool
 	as, credential              string // whom agentd logs in as, and with what
+	sets                        []string
 }
 
 func (l *login) set(name, value string) {
@@ -169,8 +173,17 @@ func (l *login) set(name, value string) {
 		l.application = value
 	case "replication":
 		l.replication = !no[value]
+	case "options":
+		l.sets = appendOptions(l.sets, value)
+		return
+	}
+	if !ownParameters[name] && !strings.HasPrefix(name, "_pq_.") {
+		l.sets = append(l.sets, strings.ToLower(name))
 	}
 }
+
+// ownParameters are those of a StartupMessage that set no setting.
+var ownParameters = map[string]bool{"user": true, "database": true, "replication": true}
 
 // no is how a replication parameter says that it is none; whatever else it
 // says may be one.
@@ -184,6 +197,7 @@ var loginFields = []decoders.Field{
 	{Name: "login.as", Type: decoders.String, Kinds: decoders.Login, Doc: "the database user that the server sees: the credential's, or login.user where there is none"},
 	{Name: "login.credential", Type: decoders.String, Kinds: decoders.Login, Doc: "the credential that agentd logs in with, empty if the client does that itself"},
 	{Name: "login.replication", Type: decoders.Bool, Kinds: decoders.Login, Doc: "whether it asks for a replication connection, which is refused unless a rule allows it", Exceptional: true},
+	{Name: "login.sets", Type: decoders.Strings, Kinds: decoders.Login, Doc: `the settings that it brings, in its options too, "role" among them, "*" for one that cannot be told; what statements set is sql.sets`},
 }
 
 // Field returns the value of one of loginFields.
@@ -201,6 +215,8 @@ func (l *login) Field(name string) any {
 		return l.credential
 	case "login.replication":
 		return l.replication
+	case "login.sets":
+		return l.sets
 	}
 	return nil
 }
@@ -264,7 +280,9 @@ func (d *decoder) admit(m message) (turn, error) {
 			return d.offer(m)
 		}
 		return walk, nil
-	case 'K', 'N', 'v', 'E':
+	case 'K':
+		return d.cancelledBy(m)
+	case 'N', 'v', 'E':
 		return walk, nil
 	case 'S':
 		return d.parameter(m)
@@ -272,4 +290,19 @@ func (d *decoder) admit(m message) (turn, error) {
 		return d.ready(m)
 	}
 	return walk, fmt.Errorf("the server sent message %q during login", m.typ)
+}
+
+// maxCancelKey is the longest key, and number of a process, since version 3.2.
+const maxCancelKey = 4 + 256
+
+// cancelledBy keeps what the session's requests are cancelled by.
+func (d *decoder) cancelledBy(m message) (turn, error) {
+	if m.size > headerLen+maxCancelKey {
+		return walk, fmt.Errorf("cancel key of %d bytes", m.size)
+	}
+	if !m.whole() {
+		return d.need(m.size), nil
+	}
+	d.cancelKey = bytes.Clone(m.body())
+	return walk, nil
 }

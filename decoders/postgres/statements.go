@@ -21,7 +21,11 @@ type statement struct {
 	text, redacted []byte
 	record         []byte // text or redacted
 	kept           int    // bytes counted against maxKept
-	reading        reading
+	// types are those of its parameters as the client has said them, and
+	// described as the server has: OIDs, 0 if not said. Kept with Want.Bindings.
+	types, described []byte
+	set              string // what the session had set when it was prepared
+	reading          reading
 
 	// shape is what its results look like as the server last described
 	// them, nil if it never did; shapeEpoch when that was.
@@ -46,6 +50,11 @@ type portal struct {
 	resolved *sql.Resolved
 	unclear  string
 	formats  formats // that its results come in
+	// values are what Bind says behind its names, if bound; a part of the
+	// session's kept.
+	values []byte
+	bound  bool
+	set    string // what the session had set then: the server plans it then
 }
 
 // Names maps names to things of one kind: as the server has them, and as it
@@ -127,7 +136,7 @@ func (d *decoder) newStatement() *statement {
 		return &statement{refs: 1}
 	}
 	d.spareStatement = nil
-	*s = statement{refs: 1, text: s.text[:0], redacted: s.redacted[:0], storage: s.storage}
+	*s = statement{refs: 1, text: s.text[:0], redacted: s.redacted[:0], storage: s.storage, types: s.types[:0], described: s.described[:0]}
 	return s
 }
 
@@ -138,7 +147,7 @@ func (d *decoder) newPortal(s *statement) *portal {
 	}
 	d.sparePortal = nil
 	s.refs++
-	*p = portal{refs: 1, statement: s, formats: formats{each: p.formats.each[:0]}}
+	*p = portal{refs: 1, statement: s, formats: formats{each: p.formats.each[:0]}, values: p.values[:0]}
 	return p
 }
 
@@ -163,6 +172,10 @@ func (d *decoder) releasePortal(p *portal) {
 	p.refs--
 	if p.refs == 0 {
 		d.release(p.statement)
+		d.kept -= len(p.values)
+		if cap(p.values) > maxSpare {
+			p.values = nil
+		}
 		d.sparePortal = p
 	}
 }

@@ -207,6 +207,9 @@ func (d *decoder) parameter(m message) (turn, error) {
 			return d.replaced(m)
 		}
 	}
+	if d.want.Bindings {
+		d.settings.report(name, value)
+	}
 	switch string(name) {
 	case "client_encoding":
 		d.encoding = encoding{name: string(value), foreign: foreign[string(bytes.ToUpper(value))]}
@@ -224,6 +227,7 @@ func (d *decoder) parameter(m message) (turn, error) {
 // affect notes what a statement that is sent now may change.
 func (d *decoder) affect(r *reading, slot uint64) {
 	d.moves(r)
+	d.doubts(r, slot)
 	e := r.effect
 	if e == 0 {
 		return

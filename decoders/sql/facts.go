@@ -72,7 +72,9 @@ var Fields = []decoders.Field{
 	{Name: "sql.ddl", Type: decoders.Bool, Kinds: statements, Doc: "it makes, alters or drops something"},
 	{Name: "sql.utility", Type: decoders.Bool, Kinds: statements, Doc: "it has statements other than SELECT, INSERT, UPDATE, DELETE and MERGE"},
 	{Name: "sql.copy", Type: decoders.Strings, Kinds: statements, Doc: `where COPY reads or writes: "stdin", "stdout", "file", "program"`},
-	{Name: "sql.sets", Type: decoders.Strings, Kinds: statements, Doc: `the parameters that it sets, "role" and "session_authorization" among them, "*" for one that cannot be told`},
+	{Name: "sql.sets", Type: decoders.Strings, Kinds: statements, Doc: `the parameters that it sets, "role" and "session_authorization" among them, "*" for one that cannot be told; what a login brings is login.sets`},
+	{Name: "sql.names_read", Type: decoders.Strings, Kinds: statements, Noted: true, Doc: "the relations it reads, as it names them: with a schema or without"},
+	{Name: "sql.names_written", Type: decoders.Strings, Kinds: statements, Noted: true, Doc: "the relations it writes, makes, alters or drops, as it names them"},
 }
 
 const statements = decoders.Prepare | decoders.Request

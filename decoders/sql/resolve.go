@@ -50,6 +50,7 @@ func Resolve(f *Facts, m *Meaning, s *Scope) *Resolved {
 	}
 	values := map[string]any{
 		"sql.verbs": r.verbs.list, "sql.functions": r.functions.list, "sql.sets": r.sets.list, "sql.copy": r.copies.list,
+		"sql.names_read": r.namesRead.list, "sql.names_written": r.namesWritten.list,
 		"sql.opaque": f.Opaque || r.opaque, "sql.has_where": r.hasWhere, "sql.ddl": r.ddl, "sql.utility": r.utility,
 	}
 	if s != nil && r.Unclear == "" {
@@ -96,6 +97,7 @@ type resolver struct {
 	tables, read, written, columns, predicates distinct
 	hasWhere, ddl, utility, volatile, opaque   bool
 	loose                                      bool            // it cannot be told of some column to which table it belongs
+	namesRead, namesWritten                    distinct        // as they are written
 	moved, altered                             bool            // by the statements so far
 	made                                       map[string]bool // relations that they make; true: maybe temporary ones
 }
@@ -120,11 +122,27 @@ func (r *resolver) statement(st *Statement) {
 			r.functions.add(dotted(f.Schema, f.Name))
 		}
 	}
+	for _, t := range st.Tables {
+		r.note(t)
+	}
 	r.volatile = r.volatile || r.runs(st)
 	if r.scope != nil {
 		r.names(st)
 	}
 	r.after(st)
+}
+
+// note notes a relation as the statement names it.
+func (r *resolver) note(t Table) {
+	parts := []string{t.Table}
+	if t.Schema != "" {
+		parts = []string{t.Schema, t.Table}
+	}
+	if t.Write {
+		r.namesWritten.add(dotted(parts...))
+	} else {
+		r.namesRead.add(dotted(parts...))
+	}
 }
 
 // names resolves the names of a statement.

@@ -130,6 +130,7 @@ func TestFieldsSayWhatTheGrammarSaid(t *testing.T) {
 		"sql.predicates": []string{"public.orders.id"}, "sql.functions": []string{"count", "log", "audit.log"},
 		"sql.has_where": false, "sql.ddl": false, "sql.utility": true, "sql.volatile": true,
 		"sql.copy": []string{"program"}, "sql.sets": []string{"work_mem"},
+		"sql.names_read": []string{"orders"}, "sql.names_written": []string{"accounts"},
 	} {
 		got := r.Field(field)
 		if list, ok := want.([]string); ok && slices.Equal(got.([]string), list) {

@@ -14,6 +14,10 @@ type Session struct {
 	User       string
 	Parameters map[string]string // of the start-up
 	Turns      [][]byte          // messages; a turn is sent when that before it was answered
+	// Until, if it is not "", is what the answer to each turn that says it ends
+	// with. Of a turn that does not, nobody knows how it is answered: what comes
+	// next is sent a moment later.
+	Until string
 }
 
 // Heard is what came back after the login.

@@ -153,7 +153,18 @@ func (a *Agentd) Captured(t testing.TB, cmd *exec.Cmd) *exec.Cmd {
 // Ctl runs agentctl and returns what it printed. An error holds what it said.
 func (a *Agentd) Ctl(t testing.TB, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.Command(Binary(t, "./cmd/agentctl"), append([]string{"--socket", a.Socket}, args...)...)
+	return a.ctl(exec.Command(Binary(t, "./cmd/agentctl"), append([]string{"--socket", a.Socket}, args...)...), args)
+}
+
+// CtlBy is Ctl by somebody who has logged in as that user, and become root.
+// Whoever starts a program by Captured has not, and so is somebody else.
+func (a *Agentd) CtlBy(t testing.TB, login uint32, args ...string) (string, error) {
+	t.Helper()
+	become := []string{"-c", `echo "$0" >/proc/self/loginuid && exec "$@"`, fmt.Sprint(login), Binary(t, "./cmd/agentctl"), "--socket", a.Socket}
+	return a.ctl(exec.Command("sh", append(become, args...)...), args)
+}
+
+func (a *Agentd) ctl(cmd *exec.Cmd, args []string) (string, error) {
 	var out, said strings.Builder
 	cmd.Stdout, cmd.Stderr = &out, &said
 	if err := cmd.Run(); err != nil {

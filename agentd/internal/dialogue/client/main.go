@@ -5,12 +5,15 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"log"
+	"net"
 	"os"
 	"sync"
 	"time"
@@ -21,8 +24,10 @@ import (
 	"agentd.dev/agentd/internal/dialogue"
 )
 
-// patient is how long a session may take.
-const patient = time.Minute
+const (
+	patient = 10 * time.Second     // how long a session may take
+	moment  = 5 * time.Millisecond // how long is waited for what may not come
+)
 
 func main() {
 	log.SetFlags(0)
@@ -97,7 +102,15 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 		if _, err := c.Conn.Write(turn); err != nil {
 			return fmt.Errorf("send: %w", err)
 		}
-		if answer.Messages, err = answered(reader, due(turn)); err != nil {
+		switch {
+		case s.Until == "":
+			answer.Messages, err = answered(reader, due(turn))
+		case bytes.Contains(turn, []byte(s.Until)):
+			answer.Messages, err = until(reader, s.Until)
+		default:
+			answer.Messages, err = meanwhile(c.Conn, reader, deadline)
+		}
+		if err != nil {
 			return err
 		}
 		answer.Took = time.Since(began)
@@ -111,6 +124,40 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 func asksForData(heard []byte) (asks bool) {
 	dialogue.Walk(heard, func(kind byte, _ []byte) { asks = kind == 'G' || kind == 'W' })
 	return asks
+}
+
+// until reads until the server is ready after a row that holds text.
+func until(r io.Reader, text string) ([]byte, error) {
+	var heard []byte
+	buf := make([]byte, 64<<10)
+	for {
+		n, err := r.Read(buf)
+		heard = append(heard, buf[:n]...)
+		said, ready := false, false
+		dialogue.Walk(heard, func(kind byte, body []byte) {
+			said = said || kind == 'D' && bytes.Contains(body, []byte(text))
+			ready = ready || said && kind == 'Z'
+		})
+		if ready {
+			return heard, nil
+		}
+		if err != nil {
+			return heard, fmt.Errorf("receive: %w", err)
+		}
+	}
+}
+
+// meanwhile reads what comes in a moment.
+func meanwhile(c net.Conn, r io.Reader, deadline time.Time) ([]byte, error) {
+	defer c.SetReadDeadline(deadline)
+	if err := c.SetReadDeadline(time.Now().Add(moment)); err != nil {
+		return nil, err
+	}
+	heard, err := io.ReadAll(r)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		return heard, nil
+	}
+	return heard, cmp.Or(err, io.ErrUnexpectedEOF)
 }
 
 // due is how many ReadyForQuery a turn asks for.

@@ -1,0 +1,116 @@
+// Package replay tries rules on what was recorded: which of its verdicts they
+// would have changed.
+//
+// It decodes nothing again. A record has what the rules were asked about
+// (recorder.Facts), and what it lacks is not guessed: such events are counted
+// as not decided, with why. docs/decisions/0024-facts-in-the-record.md.
+package replay
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	"agentd.dev/decoders"
+	"agentd.dev/policy"
+	"agentd.dev/recorder"
+)
+
+// Options choose what is told of. Limits count what came before, too, as far as
+// they reach.
+type Options struct {
+	Since    time.Time
+	Session  string // the beginning of its id, "" for all
+	Workload string // "" for all
+	Progress func(done, total int64)
+	// Each, if not nil, is told of every verdict.
+	Each func(*Trial)
+}
+
+// A Trial is what the rules say to one event.
+type Trial struct {
+	Event   *recorder.Event
+	Verdict policy.Verdict
+	Change  Change // Same, unless Why
+	Why     string // it is not decided, "" if it is
+}
+
+// Run tries the rules of e, which are to be fresh ones, on the log in folder.
+func Run(ctx context.Context, folder *recorder.Folder, e *policy.Engine, protocols []decoders.Protocol, o Options) (*Report, error) {
+	r := replay{engine: e, options: o, learned: learned(protocols), sessions: map[string]*session{}, report: newReport()}
+	e.Clock(func() time.Time { return r.now })
+	r.from = o.Since
+	if !r.from.IsZero() {
+		r.from = r.from.Add(-e.Memory())
+	}
+	err := folder.Events(ctx, o.Progress, r.see)
+	r.report.finish()
+	return r.report, err
+}
+
+// A replay is one run.
+type replay struct {
+	engine   *policy.Engine
+	options  Options
+	learned  map[string]bool // fields
+	from     time.Time       // before it, nothing is judged
+	now      time.Time       // of the record that is read
+	sessions map[string]*session
+	report   *Report
+}
+
+func learned(protocols []decoders.Protocol) map[string]bool {
+	found := map[string]bool{}
+	for _, p := range protocols {
+		for _, f := range p.Fields {
+			found[f.Name] = found[f.Name] || f.Learned
+		}
+	}
+	return found
+}
+
+// see takes one record.
+func (r *replay) see(e *recorder.Event) error {
+	if e.Kind == "close" {
+		delete(r.sessions, e.Session.ID)
+		return nil
+	}
+	if e.Kind == "open" || e.Time.Before(r.from) && e.Kind != "login" {
+		return nil
+	}
+	r.now = e.Time
+	s := r.sessions[e.Session.ID]
+	if s == nil {
+		s = newSession(r, e.Session)
+		r.sessions[e.Session.ID] = s
+	}
+	if e.Kind == "outcome" {
+		r.tell(s, e)
+		return nil
+	}
+	if e.Again { // the first verdict is what rules said
+		return nil
+	}
+	t := s.judge(e)
+	if r.chosen(e) {
+		r.report.add(&t)
+		if r.options.Each != nil {
+			r.options.Each(&t)
+		}
+	}
+	return nil
+}
+
+func (r *replay) chosen(e *recorder.Event) bool {
+	return !e.Time.Before(r.options.Since) &&
+		strings.HasPrefix(e.Session.ID, r.options.Session) &&
+		(r.options.Workload == "" || r.options.Workload == e.Session.Workload)
+}
+
+// tell has the rules count what a request came to, and finds those that they
+// would have cut short.
+func (r *replay) tell(s *session, e *recorder.Event) {
+	if limit := s.told(e); limit != nil && r.chosen(e) {
+		r.report.cut(e, limit)
+	}
+}
