@@ -41,6 +41,8 @@ type guard struct {
 type program struct {
 	cel.Program
 	kinds decoders.Kinds // the events that have all its fields
+	early bool           // it asks about the login
+	clues []clue         // of which an event has one if it holds; none: nothing is known
 }
 
 // A compiler compiles one condition.
@@ -77,11 +79,16 @@ func (x *lexicon) compile(v document.Value, kinds decoders.Kinds, languages []*l
 	chosen := c.choose(parsed, r)
 	condition := &condition{reads: reads(r), learned: learned(r, chosen), guards: guards(r), programs: map[string]program{}, timed: r.timed()}
 	for _, l := range chosen {
+		d := detective{lexicon: x, language: l, own: map[string]string{}}
+		clues := d.clues(parsed.NativeRep().Expr())
 		p, ok := c.program(parsed, l)
 		if !ok {
 			return nil
 		}
-		condition.programs[l.name] = program{p, l.kinds(r, kinds)}
+		condition.programs[l.name] = program{
+			Program: p, kinds: l.kinds(r, kinds), clues: clues,
+			early: slices.ContainsFunc(r.mentions, func(m mention) bool { f, ok := l.fields[m.path]; return ok && early(f) }),
+		}
 		condition.exceptional = condition.exceptional || slices.ContainsFunc(r.mentions, func(m mention) bool { return l.fields[m.path].Exceptional })
 	}
 	if len(chosen) == 0 {

@@ -81,13 +81,6 @@ func (r *Rules) about(ev *decoders.Event) *answer {
 	return a
 }
 
-// login makes what a login says known to the rules.
-func (r *Rules) login(facts decoders.Facts) {
-	r.scope.login, r.scope.loggedIn = facts, true
-	r.spender.user = userOf(facts)
-	r.sort(fold(r.session, &r.scope))
-}
-
 func (r *Rules) remember(q question, a *answer) {
 	if r.seen == nil || len(r.seen) >= maxRemembered {
 		r.seen = make(map[question]*answer)
@@ -97,16 +90,12 @@ func (r *Rules) remember(q question, a *answer) {
 
 // answer evaluates the rules on events of one kind.
 func (r *Rules) answer(ev *decoders.Event) *answer {
-	pool := r.pools[bits.TrailingZeros16(uint16(ev.Kind))]
 	var a answer
-	r.scope.event, r.scope.inEvent = ev.Facts, true
 	r.scope.moment, r.scope.asked = r.spender.meters.now(), false
-	matching := fold(pool, &r.scope)
+	matching := r.matching(ev)
 	if r.scope.asked {
 		a.minute = minute(r.scope.moment)
 	}
-	r.scope.event, r.scope.inEvent = nil, false
-
 	var denies, asks, allows *candidate // the first of each
 	var terms []Terms
 	for i := range matching {
@@ -144,7 +133,7 @@ func (r *Rules) answer(ev *decoders.Event) *answer {
 	case allows != nil:
 		a.verdict, by = allows.verdict(r), byAllow
 	default:
-		a.verdict = r.unruled(ev, pool)
+		a.verdict = r.unruled(ev)
 	}
 	a.watch(ev.Kind, matching, by)
 	return &a

@@ -64,10 +64,7 @@ const (
 
 // String returns d as configurations and records write it.
 func (d Default) String() string {
-	if d == Allowing {
-		return "allow"
-	}
-	return "deny"
+	return [...]string{"deny", "allow", "approve"}[d]
 }
 
 // A Session is one connection of one workload to one target.

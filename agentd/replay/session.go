@@ -85,8 +85,10 @@ func Session(of *recorder.Summary) (p policy.Session, why string) {
 }
 
 func silence(word string) policy.Default {
-	if word == "allow" {
-		return policy.Allowing
+	for _, d := range []policy.Default{policy.Allowing, policy.Asking} {
+		if word == d.String() {
+			return d
+		}
 	}
 	return policy.Refusing
 }
