@@ -165,6 +165,7 @@ func (r *Rules) candidates() []candidate {
 // login makes what a login says known to the rules.
 func (r *Rules) login(facts decoders.Facts) {
 	r.scope.login, r.scope.loggedIn = facts, true
+	r.scope.forget()
 	r.spender.user = userOf(facts)
 	r.after = r.after[:0]
 	for _, i := range r.plan.early {
@@ -179,7 +180,7 @@ func (r *Rules) login(facts decoders.Facts) {
 
 // matching are the rules that match an event, until the next call.
 func (r *Rules) matching(ev *decoders.Event) []candidate {
-	r.scope.event, r.scope.inEvent = ev.Facts, true
+	r.scope.begin(ev.Facts)
 	pool := r.pool(ev.Kind)
 	r.could = pool.could(r.could, ev.Facts)
 	r.matched = r.matched[:0]
@@ -192,7 +193,7 @@ func (r *Rules) matching(ev *decoders.Event) []candidate {
 			r.matched = append(r.matched, c)
 		}
 	}
-	r.scope.event, r.scope.inEvent = nil, false
+	r.scope.end()
 	return r.matched
 }
 

@@ -65,13 +65,13 @@ const judged = decoders.Login | decoders.Prepare | decoders.Request | decoders.C
 // known.
 func (e *Engine) For(s *Session) *Rules {
 	r := &Rules{target: s.Target, seen: map[question]*answer{}, spender: e.meters.spender(s)}
-	r.scope.values = sessionValues(s)
-	r.scope.language = e.languages[0]
+	language := e.languages[0]
 	for _, l := range e.languages[1:] {
 		if l.name == s.Target.Protocol {
-			r.scope.language, r.known = l, true
+			language, r.known = l, true
 		}
 	}
+	r.scope = newScope(s, language)
 	r.plan = e.plan(&r.scope)
 	return r
 }
