@@ -30,6 +30,10 @@ type condition struct {
 	exceptional bool
 	// timed: it speaks of the time.
 	timed bool
+	// counted: it speaks of what was used before.
+	counted bool
+	// requested: it speaks of what only requests have.
+	requested bool
 }
 
 // A guard asks whether a variable of the session has one of some values.
@@ -80,7 +84,7 @@ func (x *lexicon) compile(v document.Value, kinds decoders.Kinds, languages []*l
 	r := c.read(parsed.NativeRep().Expr())
 	x.use(r)
 	chosen := c.choose(parsed, r)
-	condition := &condition{reads: reads(r), learned: learned(r, chosen), guards: guards(r), programs: map[string]program{}, timed: r.timed()}
+	condition := &condition{reads: reads(r), learned: learned(r, chosen), guards: guards(r), programs: map[string]program{}, timed: r.timed(), counted: r.counted(), requested: r.requested()}
 	for _, l := range chosen {
 		d := detective{lexicon: x, language: l, own: map[string]string{}}
 		clues := d.clues(parsed.NativeRep().Expr())
@@ -153,6 +157,9 @@ func learned(r *reading, languages []*language) []string {
 				found = append(found, name)
 			}
 		}
+	}
+	if slices.ContainsFunc(r.mentions, func(m mention) bool { return slices.Contains(ofTables, m.path) }) && !slices.Contains(found, tables) {
+		found = append(found, tables)
 	}
 	return found
 }

@@ -72,7 +72,7 @@ func (r *Rules) lenient(kind decoders.Kinds) bool {
 func (r *Rules) about(ev *decoders.Event) *answer {
 	q := question{ev.Kind, ev.Facts, ev.Unclassified != ""}
 	a, ok := r.seen[q]
-	if !ok || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
+	if !ok || a.counted || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
 		a = r.answer(ev)
 		if !q.unclear || q.facts != nil { // without facts, why it was not understood is all there is
 			r.remember(q, a)
@@ -91,11 +91,12 @@ func (r *Rules) remember(q question, a *answer) {
 // answer evaluates the rules on events of one kind.
 func (r *Rules) answer(ev *decoders.Event) *answer {
 	var a answer
-	r.scope.moment, r.scope.asked = r.spender.meters.now(), false
+	r.scope.moment, r.scope.asked, r.scope.counted = r.spender.meters.now(), false, false
 	matching := r.matching(ev)
 	if r.scope.asked {
 		a.minute = minute(r.scope.moment)
 	}
+	a.counted = r.scope.counted
 	var denies, asks, allows *candidate // the first of each
 	var terms []Terms
 	for i := range matching {

@@ -43,3 +43,11 @@ func Hands() (list [][3]string) {
 	}
 	return list
 }
+
+// Usages are the names and types of what can be asked about what was used.
+func Usages() (list [][3]string) {
+	for _, u := range usages {
+		list = append(list, [3]string{u.name, cel.FormatCELType(u.typ), u.doc})
+	}
+	return list
+}

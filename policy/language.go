@@ -95,6 +95,9 @@ func baseEnv(x *lexicon) (*cel.Env, error) {
 	for _, h := range hands {
 		options = append(options, cel.Variable(h.name, h.typ))
 	}
+	for _, u := range usages {
+		options = append(options, cel.Variable(u.name, u.typ))
+	}
 	return cel.NewEnv(options...)
 }
 
@@ -107,6 +110,9 @@ func (l *language) names() []string {
 	for _, h := range hands {
 		names = append(names, h.name)
 	}
+	for _, u := range usages {
+		names = append(names, u.name)
+	}
 	slices.Sort(names)
 	return names
 }
@@ -115,7 +121,7 @@ func (l *language) names() []string {
 // Whether a list exists was looked at before.
 func session(name string) bool {
 	list, isList := strings.CutPrefix(name, "lists.")
-	return isList && !strings.Contains(list, ".") || timely(name) ||
+	return isList && !strings.Contains(list, ".") || timely(name) || counted(name) ||
 		slices.ContainsFunc(variables, func(v variable) bool { return v.name == name })
 }
 

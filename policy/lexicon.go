@@ -35,8 +35,8 @@ type list struct {
 }
 
 // words are the names under which conditions find what is in the lexicon, and
-// the time: none of them can be a variable's name.
-var words = []string{"lists", "macros", "now"}
+// the time, and what was used: none of them can be a variable's name.
+var words = []string{"lists", "macros", "now", "usage", "first"}
 
 // named is what the lexicon may call something: it must be a name in CEL, too.
 var named = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]{0,63}$`)

@@ -89,17 +89,18 @@ func (r *rule) suits() {
 	if r.written != nil {
 		r.early(*r.written)
 		r.settled(*r.written)
+		r.asksOfRequests(*r.written)
 	}
 	if r.do == &actions[allow] && r.on == decoders.Login && (r.written == nil || r.when != nil && !r.when.exceptional) {
 		r.at.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
 	}
 }
 
-// settled reports a search of all values that depends on the time: what they are
+// settled reports a search of all values that depends on the time, or on what was used: what they are
 // searched for is settled when a session logs in.
 func (r *rule) settled(when document.Value) {
-	if r.everywhere() && r.when != nil && r.when.timed {
-		when.Problem("what all values are searched for is settled when a session logs in: name columns, or leave the time out")
+	if r.everywhere() && r.when != nil && (r.when.timed || r.when.counted) {
+		when.Problem("what all values are searched for is settled when a session logs in: name columns, or leave out the time and what was used")
 	}
 }
 

@@ -55,6 +55,8 @@ type answer struct {
 	watched watched
 	// minute, if it is not 0, is the only one that the answer is right in.
 	minute int64
+	// counted: it depends on what was used before, and is right this once.
+	counted bool
 }
 
 // judged are the kinds of events that rules decide.
@@ -84,6 +86,7 @@ func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 		r.login(before.scope.login)
 	}
 	r.spender.own, r.spender.open = before.spender.own, before.spender.open
+	r.scope.counters = before.scope.counters
 	return r
 }
 

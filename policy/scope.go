@@ -26,6 +26,7 @@ type scope struct {
 	event    decoders.Facts
 	inEvent  bool // event is what it is: its fields are known, or never will be
 	clock
+	ledger
 
 	resolved []ref.Val // what fields of the event came to, by their place in the language
 	// counting: what the evaluation costs is counted. Otherwise, one that meets
@@ -45,7 +46,10 @@ func (s *scope) ResolveName(name string) (any, bool) {
 	at, ok := s.language.slots[name]
 	switch {
 	case !ok:
-		return s.tell(name, s.inEvent)
+		if v, ok := s.tell(name, s.inEvent); ok {
+			return v, true
+		}
+		return s.look(name, s)
 	case at.variable >= 0:
 		if s.large && !s.counting {
 			return s.stop(), true

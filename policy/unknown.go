@@ -92,9 +92,11 @@ func (c *compiler) unknown(path string, r *reading) string {
 	if fields := slices.DeleteFunc(slices.Clone(candidates), func(n string) bool { return !strings.HasPrefix(n, path+".") }); len(fields) > 0 {
 		return fmt.Sprintf("%q is not a value: name one of its fields, as %s", path, document.List(fields))
 	}
-	if len(parts) > 2 {
-		path = strings.Join(parts[:2], ".")
+	depth := 2
+	if parts[0] == "usage" { // the one that is deeper
+		depth = 3
 	}
+	path = strings.Join(parts[:min(len(parts), depth)], ".")
 	who := "no protocol has a field"
 	switch {
 	case slices.Contains(words, parts[0]) || parts[0] == "target" || parts[0] == "workload" || len(parts) == 1:
