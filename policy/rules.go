@@ -57,6 +57,8 @@ type answer struct {
 	minute int64
 	// counted: it depends on what was used before, and is right this once.
 	counted bool
+	// relied: it depends on what the client claims.
+	relied bool
 }
 
 // judged are the kinds of events that rules decide.
@@ -82,6 +84,7 @@ func (e *Engine) For(s *Session) *Rules {
 // judged so far. What its login said stays known.
 func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 	r := e.For(s)
+	r.scope.standing = before.scope.standing
 	if before.scope.loggedIn {
 		r.login(before.scope.login)
 	}

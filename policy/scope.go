@@ -27,6 +27,7 @@ type scope struct {
 	inEvent  bool // event is what it is: its fields are known, or never will be
 	clock
 	ledger
+	stance
 
 	resolved []ref.Val // what fields of the event came to, by their place in the language
 	// counting: what the evaluation costs is counted. Otherwise, one that meets
@@ -53,6 +54,13 @@ func (s *scope) ResolveName(name string) (any, bool) {
 	case at.variable >= 0:
 		if s.large && !s.counting {
 			return s.stop(), true
+		}
+		if name == claimed {
+			v := s.claims()
+			if l, ok := v.(labels); ok && !s.counting && large(l) {
+				return s.stop(), true
+			}
+			return v, true
 		}
 		return s.values[at.variable], true
 	case s.resolved[at.field] == nil:
@@ -140,10 +148,11 @@ func (*scope) Parent() cel.Activation { return nil }
 
 // newScope is that of a session.
 func newScope(s *Session, l *language) scope {
-	made := scope{language: l, values: make([]any, len(variables)), resolved: make([]ref.Val, len(l.fields))}
+	made := scope{stance: stance{standing: s.Identity.Claims}, language: l, values: make([]any, len(variables)), resolved: make([]ref.Val, len(l.fields))}
 	for i, v := range variables {
-		made.values[i] = v.of(s)
-		made.large = made.large || large(types.DefaultTypeAdapter.NativeToValue(made.values[i]))
+		if made.values[i] = v.of(s); made.values[i] != nil {
+			made.large = made.large || large(types.DefaultTypeAdapter.NativeToValue(made.values[i]))
+		}
 	}
 	return made
 }
