@@ -674,3 +674,31 @@ func TestUpgradeRefusesWhatWaits(t *testing.T) {
 		t.Errorf("it has run %s times, want once", got)
 	}
 }
+
+// While it waits, a statement holds no lock, and no snapshot that keeps the
+// server from tidying up.
+func TestWhatWaitsHoldsNoLock(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, askingRules, lab.Setup{})
+	a := o.agent()
+	for i, order := range []asker.Order{
+		{SQL: "insert into ran values (0)", Simple: true},
+		{SQL: "insert into ran values ($1)", Args: []any{1}},
+		{SQL: "delete from ran where n = $1 returning n", Args: []any{7}},
+	} {
+		order.Conn = i
+		a.do(order)
+		id := a.held(i)
+		const held = "select coalesce(string_agg(locktype || ' ' || coalesce(relation::regclass::text, '') || ' ' || mode, ', '), '') from pg_locks where pid <> pg_backend_pid() and database is not null"
+		if got := o.server.SQL(t, held); got != "" {
+			t.Errorf("%s holds %s while it waits", order.SQL, got)
+		}
+		if got := o.server.SQL(t, "select count(backend_xmin) from pg_stat_activity where usename = '"+o.server.User+"'"); got != "0" {
+			t.Errorf("%s holds a snapshot while it waits", order.SQL)
+		}
+		o.approve(id)
+		if got := a.result(i); got.Code != "" || got.Message != "" {
+			t.Errorf("%s: %+v", order.SQL, got)
+		}
+	}
+}
