@@ -19,11 +19,11 @@ func TestHeldRequestsLeaveEverySessionAsItWouldBe(t *testing.T) {
 		want  decoders.Want
 		most  time.Duration
 		seeds uint64
-		parks bool
+		least int64 // how many make the server let go of something
 	}{
-		{"for no time", decoders.Want{}, 0, 100, false},
-		{"for a moment", decoders.Want{}, 4 * time.Millisecond, 200, true},
-		{"masking", decoders.Want{Columns: []decoders.ColumnName{{Schema: "public", Table: "t", Column: "note"}}}, 2 * time.Millisecond, 50, false},
+		{"for no time", decoders.Want{}, 0, 100, 0},
+		{"for a moment", decoders.Want{}, 4 * time.Millisecond, 200, 50},
+		{"masking", decoders.Want{Columns: []decoders.ColumnName{{Schema: "public", Table: "t", Column: "note"}}}, 2 * time.Millisecond, 50, 0},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			tt.want.Bindings, tt.want.Grammar = true, newGrammar()
@@ -37,8 +37,8 @@ func TestHeldRequestsLeaveEverySessionAsItWouldBe(t *testing.T) {
 					t.Fatalf("pipeline %d: %s", seed, strings.Join(names, ", "))
 				}
 			}
-			if got := p.parked.Load(); (got < int64(tt.seeds)/4) == tt.parks {
-				t.Errorf("%d requests were parked", got)
+			if got := p.parked.Load(); got < tt.least || got > 0 && len(tt.want.Columns) > 0 {
+				t.Errorf("for %d requests the server has let go of something", got)
 			}
 			for _, err := range p.failures() {
 				t.Error(err)
