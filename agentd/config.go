@@ -13,6 +13,7 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/credentials"
+	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/selection"
 	"agentd.dev/policy/document"
 )
@@ -33,12 +34,14 @@ type Config struct {
 	CA          CAConfig
 	Resolver    string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
 	Unlisted    Unlisted
-	MaskKey     string // file of the key that masks are made with, "" for one of the node's own
+	MaskKey     string              // file of the key that masks are made with, "" for one of the node's own
+	Environment []identity.Variable // of captured processes, that are recorded as claims
 	Record      RecordConfig
 	Limits      LimitsConfig
 	Approvals   ApprovalsConfig
 	Webhooks    []WebhookConfig
 	Callback    CallbackConfig
+	Drift       DriftConfig
 	// CoreDumps: agentd may leave a core, with secrets in it, when it crashes.
 	CoreDumps bool
 
@@ -145,6 +148,7 @@ func defaults() *Config {
 		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Reserve: 256 << 20},
 		Limits:    LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
 		Approvals: ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: Duration(7 * 24 * time.Hour)},
+		Drift:     DriftConfig{Learn: Duration(7 * 24 * time.Hour)},
 	}
 }
 
@@ -160,6 +164,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "targets", Read: c.Targets.read(folder)},
 		{Name: "credentials", Read: readCredentials(&c.Credentials, folder)},
 		{Name: "coreDumps", Read: flag(&c.CoreDumps)},
+		{Name: "identity", Read: mapping([]document.Key{{Name: "environment", Read: readEnvironment(&c.Environment)}})},
 		{Name: "ca", Read: c.CA.read(folder)},
 		{Name: "resolver", Read: serverAddress(&c.Resolver)},
 		{Name: "maskKey", Read: file(&c.MaskKey, folder)},
@@ -169,6 +174,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "approvals", Read: mapping(c.Approvals.keys())},
 		{Name: "webhooks", Read: readWebhooks(&c.Webhooks, folder)},
 		{Name: "callback", Read: c.Callback.read(folder)},
+		{Name: "drift", Read: mapping(c.Drift.keys())},
 	}
 }
 

@@ -29,6 +29,7 @@ func (r *Rules) decide(ev *decoders.Event, approved bool) Verdict {
 		return r.misunderstood(ev)
 	}
 	if ev.Kind == decoders.Login {
+		r.scope.introduce(ev.Claims)
 		r.login(ev.Facts)
 	}
 	a := r.about(ev)
@@ -72,8 +73,11 @@ func (r *Rules) lenient(kind decoders.Kinds) bool {
 func (r *Rules) about(ev *decoders.Event) *answer {
 	q := question{ev.Kind, ev.Facts, ev.Unclassified != ""}
 	a, ok := r.seen[q]
-	if !ok {
-		a = r.answer(ev)
+	if !ok || a.counted || a.personal(ev) || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
+		a = r.heard(ev)
+		if a.personal(ev) {
+			return a
+		}
 		if !q.unclear || q.facts != nil { // without facts, why it was not understood is all there is
 			r.remember(q, a)
 		}
@@ -98,11 +102,16 @@ func (r *Rules) remember(q question, a *answer) {
 // answer evaluates the rules on events of one kind.
 func (r *Rules) answer(ev *decoders.Event) *answer {
 	pool := r.pools[bits.TrailingZeros16(uint16(ev.Kind))]
+	var a answer
 	r.scope.event, r.scope.inEvent = ev.Facts, true
+	r.scope.moment, r.scope.asked, r.scope.counted = r.spender.meters.now(), false, false
 	matching := fold(pool, &r.scope)
+	if r.scope.asked {
+		a.minute = minute(r.scope.moment)
+	}
+	a.counted = r.scope.counted
 	r.scope.event, r.scope.inEvent = nil, false
 
-	var a answer
 	var denies, asks, allows *candidate // the first of each
 	var terms []Terms
 	for i := range matching {

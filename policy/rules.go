@@ -60,6 +60,11 @@ type answer struct {
 	names   []string // of alerts
 	shadows []Shadow // that do not depend on more than the facts
 	watched watched
+	// minute, if it is not 0, is the only one that the answer is right in.
+	minute int64
+	// counted: it depends on what was used before, and is right this once.
+	counted bool
+	relied  bool // on what the client claims
 }
 
 // judged are the kinds of events that rules decide.
@@ -71,6 +76,7 @@ const judged = decoders.Login | decoders.Prepare | decoders.Request | decoders.C
 func (e *Engine) For(s *Session) *Rules {
 	r := &Rules{target: s.Target, seen: map[question]*answer{}, spender: e.meters.spender(s)}
 	r.scope.values = sessionValues(s)
+	r.scope.standing = s.Identity.Claims
 	r.scope.language = e.languages[0]
 	for _, l := range e.languages[1:] {
 		if l.name == s.Target.Protocol {
@@ -86,10 +92,12 @@ func (e *Engine) For(s *Session) *Rules {
 // judged so far. What its login said stays known.
 func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 	r := e.For(s)
+	r.scope.standing = before.scope.standing
 	if before.scope.loggedIn {
 		r.login(before.scope.login)
 	}
 	r.spender.own, r.spender.open = before.spender.own, before.spender.open
+	r.scope.counters = before.scope.counters
 	return r
 }
 
@@ -159,7 +167,7 @@ func fold(from []candidate, s *scope) []candidate {
 	left := make([]candidate, 0, len(from))
 	for _, c := range from {
 		if c.truth == open {
-			c.truth, c.err = c.program.eval(s)
+			c.truth, c.err = c.eval(s)
 		}
 		if c.truth == no || c.truth == fault && !c.do.closed() {
 			continue

@@ -22,15 +22,27 @@ type scope struct {
 	loggedIn bool
 	event    decoders.Facts
 	inEvent  bool // event is what it is: its fields are known, or never will be
+	clock
+	ledger
+	stance
 }
 
 // ResolveName implements cel.Activation. What is not known yet is CEL's
 // unknown; what will never be known is an error.
 func (s *scope) ResolveName(name string) (any, bool) {
 	for i := range variables {
+		if name == claimed {
+			return s.claims(), true
+		}
 		if variables[i].name == name {
 			return s.values[i], true
 		}
+	}
+	if v, ok := s.tell(name, s.inEvent); ok {
+		return v, true
+	}
+	if v, ok := s.look(name, s); ok {
+		return v, true
 	}
 	f, ok := s.language.fields[name]
 	if !ok {
