@@ -11,6 +11,7 @@ import (
 
 	"agentd.dev/agentd"
 	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/selection"
 	"agentd.dev/policy"
 )
@@ -85,7 +86,8 @@ targets:
     labels: {env: prod}
   - {name: others, address: "[fd00::/8]:5432", protocol: postgres}
 unlisted: observe
-record: {segment: 1MiB, checkpoint: 250ms, reserve: 1.5GiB}
+record: {segment: 1MiB, checkpoint: 250ms, reserve: 1.5GiB, facts: all}
+identity: {environment: [task=TASK_ID, TRACEPARENT]}
 limits: {statement: 1MB, loops: 2, drain: 0s, handover: 1h}
 `)
 	if err != nil {
@@ -116,9 +118,10 @@ limits: {statement: 1MB, loops: 2, drain: 0s, handover: 1h}
 			},
 			{Name: "others", Prefix: netip.MustParsePrefix("fd00::/8"), Port: 5432, Protocol: "postgres"},
 		},
-		Unlisted: agentd.UnlistedObserve,
-		Record:   agentd.RecordConfig{Segment: 1 << 20, Checkpoint: agentd.Duration(250 * time.Millisecond), Reserve: 3 << 29},
-		Limits:   agentd.LimitsConfig{Statement: 1e6, Loops: 2, Handover: agentd.Duration(time.Hour)},
+		Unlisted:    agentd.UnlistedObserve,
+		Environment: []identity.Variable{{Key: "task", Name: "TASK_ID"}, {Key: "traceparent", Name: "TRACEPARENT"}},
+		Record:      agentd.RecordConfig{Segment: 1 << 20, Checkpoint: agentd.Duration(250 * time.Millisecond), Reserve: 3 << 29, Facts: agentd.FactsAll},
+		Limits:      agentd.LimitsConfig{Statement: 1e6, Loops: 2, Handover: agentd.Duration(time.Hour)},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
