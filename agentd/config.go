@@ -41,6 +41,7 @@ type Config struct {
 	Approvals   ApprovalsConfig
 	Webhooks    []WebhookConfig
 	Callback    CallbackConfig
+	Drift       DriftConfig
 	// CoreDumps: agentd may leave a core, with secrets in it, when it crashes.
 	CoreDumps bool
 
@@ -147,6 +148,7 @@ func defaults() *Config {
 		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Reserve: 256 << 20},
 		Limits:    LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
 		Approvals: ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: Duration(7 * 24 * time.Hour)},
+		Drift:     DriftConfig{Learn: Duration(7 * 24 * time.Hour)},
 	}
 }
 
@@ -172,6 +174,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "approvals", Read: mapping(c.Approvals.keys())},
 		{Name: "webhooks", Read: readWebhooks(&c.Webhooks, folder)},
 		{Name: "callback", Read: c.Callback.read(folder)},
+		{Name: "drift", Read: mapping(c.Drift.keys())},
 	}
 }
 

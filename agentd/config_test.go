@@ -13,6 +13,7 @@ import (
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/selection"
+	"agentd.dev/agentd/webhook"
 	"agentd.dev/policy"
 )
 
@@ -33,9 +34,11 @@ func TestConfigHasDefaults(t *testing.T) {
 	}
 	want := &agentd.Config{
 		File: path, Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
-		Capture: agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
-		Record:  agentd.RecordConfig{Segment: 64 << 20, Checkpoint: agentd.Duration(time.Second), Reserve: 256 << 20},
-		Limits:  agentd.LimitsConfig{Statement: 16 << 20, Drain: agentd.Duration(10 * time.Second), Handover: agentd.Duration(24 * time.Hour)},
+		Capture:   agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
+		Record:    agentd.RecordConfig{Segment: 64 << 20, Checkpoint: agentd.Duration(time.Second), Reserve: 256 << 20},
+		Limits:    agentd.LimitsConfig{Statement: 16 << 20, Drain: agentd.Duration(10 * time.Second), Handover: agentd.Duration(24 * time.Hour)},
+		Approvals: agentd.ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: agentd.Duration(7 * 24 * time.Hour)},
+		Drift:     agentd.DriftConfig{Learn: agentd.Duration(7 * 24 * time.Hour)},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -77,6 +80,9 @@ capture:
       whenDown: refuse
     - {namespace: others}
 policies: [policies, /etc/more.yaml]
+approvals: {perWorkload: 20, pending: 100, keep: 50, keepFor: 1h}
+drift: {learn: 1h}
+webhooks: [{name: oncall, url: "https://hooks.example/x", secret: {file: secret}, on: [approval, alert]}]
 targets:
   - name: orders-db
     address: 10.0.0.5:5432
@@ -122,6 +128,11 @@ limits: {statement: 1MB, loops: 2, drain: 0s, handover: 1h}
 		Environment: []identity.Variable{{Key: "task", Name: "TASK_ID"}, {Key: "traceparent", Name: "TRACEPARENT"}},
 		Record:      agentd.RecordConfig{Segment: 1 << 20, Checkpoint: agentd.Duration(250 * time.Millisecond), Reserve: 3 << 29, Facts: agentd.FactsAll},
 		Limits:      agentd.LimitsConfig{Statement: 1e6, Loops: 2, Handover: agentd.Duration(time.Hour)},
+		Approvals:   agentd.ApprovalsConfig{PerWorkload: 20, Pending: 100, Keep: 50, KeepFor: agentd.Duration(time.Hour)},
+		Drift:       agentd.DriftConfig{Learn: agentd.Duration(time.Hour)},
+		Webhooks: []agentd.WebhookConfig{{
+			Name: "oncall", URL: "https://hooks.example/x", Secret: filepath.Join(folder, "secret"), On: webhook.Approval | webhook.Alert,
+		}},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)

@@ -28,6 +28,7 @@ import (
 	"agentd.dev/agentd/pods/kube"
 	"agentd.dev/agentd/relay"
 	"agentd.dev/agentd/synthetic"
+	"agentd.dev/agentd/usage"
 	"agentd.dev/agentd/webhook"
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/all"
@@ -67,6 +68,7 @@ type Daemon struct {
 	webhooks *webhook.Sender
 	links    *callback.Links // to requests, in notices
 	alerts   alerts
+	usage    *usage.Store // what workloads have used
 	held     heldRequests
 
 	loops    []*relay.Loop
@@ -170,6 +172,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, func() error { d.grammar.Close(); return nil })
+	undo = append(undo, d.closeUsage)
 	if err := d.startLoops(); err != nil {
 		return err
 	}
@@ -181,6 +184,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err := d.took(from); err != nil {
 		return err
 	}
+	d.openUsage()
 	d.openDesk(from)
 	undo = append(undo, d.closeDesk)
 	for {
@@ -234,6 +238,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts.run(d.tellAlerts)
 	parts.run(d.reload)
 	parts.run(d.answerCallbacks)
+	parts.run(d.usage.Run)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	d.notified.Do(func() { // a takeover that failed is no second start

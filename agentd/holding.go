@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -94,7 +95,7 @@ func answer(s *approvals.Standing) string {
 		text += " by " + s.By
 	}
 	if s.Reason != "" {
-		text += ": " + s.Reason
+		text += ": " + strings.TrimSuffix(s.Reason, ".")
 	}
 	if s.ID != "" {
 		text += " (agentd-approval: " + s.ID + ")"

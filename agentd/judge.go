@@ -3,6 +3,7 @@ package agentd
 import (
 	"slices"
 
+	"agentd.dev/agentd/usage"
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/all"
 	"agentd.dev/policy"
@@ -23,6 +24,7 @@ type judge struct {
 	want    decoders.Want
 	login   loginKeeper
 	holder  holder
+	used    *usage.View
 
 	by    *inForce // whose rules are
 	rules *policy.Rules
@@ -36,6 +38,8 @@ type judge struct {
 func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 	j := &judge{daemon: d, session: *s, listed: s.Target.Name != unlistedName, by: by}
 	j.rules = j.by.policy.For(&j.session)
+	j.used = d.view(&j.session)
+	j.rules.Count(j.used)
 	j.want = j.rules.Want()
 	if d.config.Record.Facts == FactsAll {
 		j.want.Fields = learned(s.Target.Protocol)
@@ -59,6 +63,13 @@ func learned(protocol string) (fields []string) {
 
 // Decide implements relay.Judge.
 func (j *judge) Decide(ev *decoders.Event) policy.Verdict {
+	v := j.settle(ev)
+	j.count(ev, &v)
+	return v
+}
+
+// settle is Decide, before it is counted.
+func (j *judge) settle(ev *decoders.Event) policy.Verdict {
 	v := j.decide(ev)
 	was := j.unhold()
 	if len(v.Alerts) > 0 && was == nil { // else it was told when it began to wait
@@ -99,6 +110,7 @@ func (j *judge) decide(ev *decoders.Event) policy.Verdict {
 // Told implements relay.Judge.
 func (j *judge) Told(outcome *decoders.Event) {
 	j.rules.Told(outcome)
+	j.used.Done(&outcome.Result)
 	for _, rule := range outcome.Result.Over {
 		j.daemon.tally.shadows.add(rule)
 	}

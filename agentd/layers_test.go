@@ -33,6 +33,7 @@ var allowed = []struct {
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
 	{"agentd/watch", nil},
 	{"agentd/webhook", nil},
+	{"agentd/usage", []string{"decoders"}},
 	{"agentd/callback", []string{"agentd/approvals"}},
 	{"agentd/handover", nil},
 	{"agentd/certs", nil},

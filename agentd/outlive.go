@@ -35,6 +35,7 @@ func (d *Daemon) outlive(ctx context.Context) {
 		}
 	})
 	beside.Go(func() { _ = d.tellAlerts(judging) }) // returns nil
+	beside.Go(func() { _ = d.usage.Run(judging) })  // too
 	defer func() { end(); beside.Wait() }()
 	limit := time.NewTimer(time.Duration(d.inForce.Load().config.Limits.Handover))
 	defer limit.Stop()

@@ -195,6 +195,7 @@ func (r *reloader) enforce(by string, fresh *inForce) error {
 	}
 	r.credentials.Use(fresh.config.Credentials)
 	r.webhooks.Use(fresh.config.hooks())
+	r.usage.Learn(time.Duration(fresh.config.Drift.Learn))
 	r.inForce.Store(fresh)
 	r.hosts.Set(fresh.config.Targets.hosts(0))
 	if r.reloads.problem.Swap(nil) != nil {

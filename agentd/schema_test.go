@@ -59,6 +59,7 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"record", c.Record.keys(), root.Properties["record"]},
 		{"limits", c.Limits.keys(), root.Properties["limits"]},
 		{"approvals", c.Approvals.keys(), root.Properties["approvals"]},
+		{"drift", c.Drift.keys(), root.Properties["drift"]},
 		{"webhooks", new(WebhookConfig).keys(""), root.Properties["webhooks"].Items},
 		{"callback", c.Callback.keys(""), root.Properties["callback"]},
 		{"approvers", new(ApproverConfig).keys(""), root.Properties["callback"].Properties["approvers"].Items},

@@ -197,6 +197,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 	}
 	d.addDesk(&s)
 	d.addHooks(&s)
+	d.addUsage(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)
 	}

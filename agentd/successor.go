@@ -194,6 +194,9 @@ func (d *Daemon) handOver() bool {
 	if err := d.desk.Leave(); err != nil {
 		d.log.Error("leave the approvals to the agentd that takes over: it will not know of them", "error", err)
 	}
+	if err := d.usage.Leave(); err != nil {
+		d.log.Error("leave what was used to the agentd that takes over: it will not know of it", "error", err)
+	}
 	err := d.recorder.HandOver(func(lock *os.File) (recorder.Sink, error) {
 		if err := d.bequeath(conn, lock); err != nil {
 			return nil, err
@@ -203,6 +206,7 @@ func (d *Daemon) handOver() bool {
 	if err != nil {
 		d.log.Warn("the agentd that wanted to take over did not: going on", "pid", conn.PID, "error", err)
 		d.desk.Stay()
+		d.usage.Stay()
 		if err := d.capture.Resume(); err != nil {
 			d.log.Error("go on after another agentd did not take over", "error", err)
 		}

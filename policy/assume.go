@@ -26,7 +26,7 @@ func (r *rule) early(when document.Value) {
 	if r.do != &actions[assume] || r.when == nil {
 		return
 	}
-	if _, general := r.when.programs[""]; !general {
+	if _, general := r.when.programs[""]; !general || r.when.timed || r.when.counted {
 		when.Problem("a credential is chosen before the client says who it is: ask for target.* and workload.* only")
 	}
 }

@@ -91,7 +91,7 @@ rules:
 		{"deny", `login.user == "x"`, "deny broken-deny", "login.user is not known"},
 		{"deny", `sql.verbs[1] == "x" && target.name == "other"`, "deny default", ""},
 		{"allow", `sql.verbs[1] == "x" || target.port == 5432`, "allow broken-allow", ""},
-		{"deny", `sql.verbs.all(a, sql.verbs.all(b, sql.verbs.all(c, a + b + c != "no")))`, "deny broken-deny", "cost limit exceeded"},
+		{"deny", `sql.verbs.all(a, sql.verbs.all(b, a + b != "no"))`, "deny broken-deny", "cost limit exceeded"},
 		{"deny", `sql.normalized.matches("y")`, "deny broken-deny", "longer than"},
 	} {
 		session := orders()

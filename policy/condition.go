@@ -27,6 +27,12 @@ type condition struct {
 	programs map[string]program
 	// exceptional: it speaks of what makes a login exceptional.
 	exceptional bool
+	// timed: it speaks of the time.
+	timed bool
+	// counted: it speaks of what was used before.
+	counted bool
+	// requested: it speaks of what only requests have.
+	requested bool
 }
 
 // A guard asks whether a variable of the session has one of some values.
@@ -44,6 +50,7 @@ type program struct {
 // A compiler compiles one condition.
 type compiler struct {
 	languages []*language // the first is that of all sessions
+	lexicon   *lexicon
 	kinds     decoders.Kinds
 	at        document.Value
 	source    common.Source
@@ -52,7 +59,7 @@ type compiler struct {
 
 // compile returns the condition that v spells, for a rule on events of these
 // kinds. It is nil if v is wrong; v's report then says how.
-func compile(v document.Value, kinds decoders.Kinds, languages []*language) *condition {
+func (x *lexicon) compile(v document.Value, kinds decoders.Kinds, languages []*language) *condition {
 	text, ok := v.Text()
 	if !ok {
 		return nil
@@ -61,17 +68,18 @@ func compile(v document.Value, kinds decoders.Kinds, languages []*language) *con
 		v.Problem("an empty condition: leave `when` out for a rule that always applies")
 		return nil
 	}
-	c := &compiler{languages: languages, kinds: kinds, at: v, source: common.NewTextSource(text), reported: map[string]bool{}}
+	c := &compiler{languages: languages, lexicon: x, kinds: kinds, at: v, source: common.NewTextSource(text), reported: map[string]bool{}}
 	parsed, issues := languages[0].env.Parse(text)
 	if c.issues(issues) {
 		return nil
 	}
-	r := read(parsed.NativeRep().Expr())
-	if !c.known(parsed, r) {
+	if !c.known(parsed, c.read(parsed.NativeRep().Expr())) || !c.expand(parsed, nil) {
 		return nil
 	}
+	r := c.read(parsed.NativeRep().Expr())
+	x.use(r)
 	chosen := c.choose(parsed, r)
-	condition := &condition{reads: reads(r), learned: learned(r, chosen), guards: guards(r), programs: map[string]program{}}
+	condition := &condition{reads: reads(r), learned: learned(r, chosen), guards: guards(r), programs: map[string]program{}, timed: r.timed(), counted: r.counted(), requested: r.requested()}
 	for _, l := range chosen {
 		p, ok := c.program(parsed, l)
 		if !ok {
@@ -94,6 +102,9 @@ func (c *compiler) program(parsed *cel.Ast, l *language) (cel.Program, bool) {
 	}
 	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
 		c.at.Problem("the condition is %s, not true or false: compare it with something", article(t))
+		return nil, false
+	}
+	if !c.affordable(l, checked) {
 		return nil, false
 	}
 	p, err := l.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
@@ -135,6 +146,9 @@ func learned(r *reading, languages []*language) []string {
 			}
 		}
 	}
+	if slices.ContainsFunc(r.mentions, func(m mention) bool { return slices.Contains(ofTables, m.path) }) && !slices.Contains(found, tables) {
+		found = append(found, tables)
+	}
 	return found
 }
 
@@ -171,7 +185,9 @@ const (
 )
 
 // eval evaluates the condition. It never panics; err is set with fault.
-func (p program) eval(s *scope) (truth, error) {
+func (c *candidate) eval(s *scope) (truth, error) {
+	s.zone = c.zone
+	p := c.program
 	v, _, err := p.Eval(s)
 	switch {
 	case err != nil:

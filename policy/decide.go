@@ -73,7 +73,7 @@ func (r *Rules) lenient(kind decoders.Kinds) bool {
 func (r *Rules) about(ev *decoders.Event) *answer {
 	q := question{ev.Kind, ev.Facts, ev.Unclassified != ""}
 	a, ok := r.seen[q]
-	if !ok || a.personal(ev) {
+	if !ok || a.counted || a.personal(ev) || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
 		a = r.heard(ev)
 		if a.personal(ev) {
 			return a
@@ -102,11 +102,16 @@ func (r *Rules) remember(q question, a *answer) {
 // answer evaluates the rules on events of one kind.
 func (r *Rules) answer(ev *decoders.Event) *answer {
 	pool := r.pools[bits.TrailingZeros16(uint16(ev.Kind))]
+	var a answer
 	r.scope.event, r.scope.inEvent = ev.Facts, true
+	r.scope.moment, r.scope.asked, r.scope.counted = r.spender.meters.now(), false, false
 	matching := fold(pool, &r.scope)
+	if r.scope.asked {
+		a.minute = minute(r.scope.moment)
+	}
+	a.counted = r.scope.counted
 	r.scope.event, r.scope.inEvent = nil, false
 
-	var a answer
 	var denies, asks, allows *candidate // the first of each
 	var terms []Terms
 	for i := range matching {

@@ -23,6 +23,7 @@ type Engine struct {
 	languages []*language
 	rules     []*rule
 	reads     []int // the variables of the session that rules depend on
+	unused    []Problem
 
 	meters *meters // of limits; shared with the engine that this one follows
 
@@ -41,18 +42,25 @@ func Load(paths []string, protocols []decoders.Protocol) (*Engine, error) {
 
 // LoadKeyed is Load with a key for the masks that need one.
 func LoadKeyed(paths []string, protocols []decoders.Protocol, key Key) (*Engine, error) {
-	languages, err := newLanguages(protocols)
-	if err != nil {
-		return nil, err
-	}
-	e := &Engine{languages: languages, loaded: time.Now(), meters: newMeters(), folded: map[string][]candidate{}}
+	e := &Engine{loaded: time.Now(), meters: newMeters(), folded: map[string][]candidate{}}
 	var report document.Report
+	var sources []source
 	for _, name := range expand(paths) {
 		e.files = append(e.files, name)
 		if v, ok := document.Open(name, &report); ok {
-			e.rules = append(e.rules, readFile(v, languages, key)...)
+			sources = append(sources, readSource(v))
 		}
 	}
+	x := newLexicon(sources)
+	var err error
+	if e.languages, err = newLanguages(protocols, x); err != nil {
+		return nil, err
+	}
+	x.compileMacros(e.languages)
+	for i := range sources {
+		e.rules = append(e.rules, sources[i].readRules(key)...)
+	}
+	x.compileAll(e.rules, e.languages)
 	unique(e.rules, &report)
 	if err := report.Err(); err != nil {
 		return nil, err
@@ -64,6 +72,7 @@ func LoadKeyed(paths []string, protocols []decoders.Protocol, key Key) (*Engine,
 	}
 	slices.Sort(e.reads)
 	e.reads = slices.Compact(e.reads)
+	e.unused = x.unused()
 	return e, nil
 }
 
@@ -136,6 +145,10 @@ func (e *Engine) Rules() []Summary {
 	}
 	return all
 }
+
+// Unused are the lists and macros that no rule needs: no mistake, but worth a
+// look.
+func (e *Engine) Unused() []Problem { return slices.Clone(e.unused) }
 
 // Files are the files that were read.
 func (e *Engine) Files() []string { return slices.Clone(e.files) }

@@ -1,6 +1,10 @@
 package policy
 
-import "cel.dev/cel-go/cel"
+import (
+	"time"
+
+	"cel.dev/cel-go/cel"
+)
 
 // Forget makes the next session of any kind be like none before.
 func (e *Engine) Forget() { clear(e.folded) }
@@ -12,3 +16,22 @@ func Variables() (list [][2]string) {
 	}
 	return list
 }
+
+// Hands are the names and types of what can be asked about the time.
+func Hands() (list [][3]string) {
+	for _, h := range hands {
+		list = append(list, [3]string{h.name, cel.FormatCELType(h.typ), h.doc})
+	}
+	return list
+}
+
+// Usages are the names and types of what can be asked about what was used.
+func Usages() (list [][3]string) {
+	for _, u := range usages {
+		list = append(list, [3]string{u.name, cel.FormatCELType(u.typ), u.doc})
+	}
+	return list
+}
+
+// SetClock has the engine go by another clock.
+func (e *Engine) SetClock(now func() time.Time) { e.meters.now = now }

@@ -32,8 +32,8 @@ type language struct {
 
 // newLanguages makes the language of each protocol. The first is the one of
 // all sessions, whatever their protocol.
-func newLanguages(protocols []decoders.Protocol) ([]*language, error) {
-	env, err := baseEnv()
+func newLanguages(protocols []decoders.Protocol, x *lexicon) ([]*language, error) {
+	env, err := baseEnv(x)
 	if err != nil {
 		return nil, err
 	}
@@ -64,8 +64,8 @@ var fieldTypes = map[decoders.Type]*cel.Type{
 	decoders.Bool:    cel.BoolType,
 }
 
-func baseEnv() (*cel.Env, error) {
-	options := []cel.EnvOption{
+func baseEnv(x *lexicon) (*cel.Env, error) {
+	options := append(x.constants(),
 		cel.ParserExpressionSizeLimit(maxCondition),
 		cel.ExpressionNodeLimit(maxNodes),
 		cel.ParserRecursionLimit(maxDepth),
@@ -75,9 +75,15 @@ func baseEnv() (*cel.Env, error) {
 			cel.ValidateComprehensionNestingLimit(maxLoops),
 			cel.ValidateHomogeneousAggregateLiterals(),
 		),
-	}
+	)
 	for _, v := range variables {
 		options = append(options, cel.Variable(v.name, v.typ))
+	}
+	for _, h := range hands {
+		options = append(options, cel.Variable(h.name, h.typ))
+	}
+	for _, u := range usages {
+		options = append(options, cel.Variable(u.name, u.typ))
 	}
 	return cel.NewEnv(options...)
 }
@@ -88,13 +94,22 @@ func (l *language) names() []string {
 	for _, v := range variables {
 		names = append(names, v.name)
 	}
+	for _, h := range hands {
+		names = append(names, h.name)
+	}
+	for _, u := range usages {
+		names = append(names, u.name)
+	}
 	slices.Sort(names)
 	return names
 }
 
-// session reports whether name is a variable of every session.
+// session reports whether name is known in every session, whatever its protocol.
+// Whether a list exists was looked at before.
 func session(name string) bool {
-	return slices.ContainsFunc(variables, func(v variable) bool { return v.name == name })
+	list, isList := strings.CutPrefix(name, "lists.")
+	return isList && !strings.Contains(list, ".") || timely(name) || counted(name) ||
+		slices.ContainsFunc(variables, func(v variable) bool { return v.name == name })
 }
 
 // early reports whether a field is known from the login on.

@@ -30,11 +30,13 @@ type reading struct {
 	mentions    []mention
 	comparisons []comparison
 	own         []mention // variables of its own, as v in exists(v, ...)
+
+	lexicon *lexicon
 }
 
 // read collects what a parsed condition speaks of.
-func read(e ast.Expr) *reading {
-	var r reading
+func (c *compiler) read(e ast.Expr) *reading {
+	r := reading{lexicon: c.lexicon}
 	r.walk(e, nil, true)
 	return &r
 }
@@ -115,6 +117,11 @@ func (r *reading) compare(c ast.CallExpr, bound []string, needed bool) {
 		values = args[1:]
 	case name == operators.In && args[1].Kind() == ast.ListKind:
 		values = args[1].AsList().Elements()
+	case name == operators.In:
+		if list, id, ok := chain(args[1]); ok && len(r.lexicon.texts(list)) > 0 {
+			r.comparisons = append(r.comparisons, comparison{path: path, id: id, values: r.lexicon.texts(list), needed: needed})
+		}
+		return
 	}
 	found := comparison{path: path, needed: needed && name != operators.NotEquals}
 	for i, v := range values {

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"time"
 
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/patterns"
@@ -16,6 +17,7 @@ type rule struct {
 	name    string
 	on      decoders.Kinds // the events it judges
 	when    *condition     // nil: always
+	zone    *time.Location // of its file
 	do      *action
 	shadow  bool   // it only watches
 	message string // for deny, approve and alert: why; for allow: what it allows
@@ -32,6 +34,8 @@ type rule struct {
 	bounds     bounds   // for limit
 	terms      Terms    // for approve
 
+	at           document.Value
+	written      *document.Value // the condition
 	file         string
 	line, column int
 }
@@ -56,27 +60,13 @@ var reserved = []string{"default", "unclassified", "shutdown", "reload", "creden
 // maxNote bounds what clients are told, in bytes.
 const maxNote = 1000
 
-// readFile reads the rules of one file.
-func readFile(v document.Value, languages []*language, key Key) []*rule {
-	var rules []*rule
-	v.Map([]document.Key{{Name: "rules", Required: true, Read: func(v document.Value) {
-		v.List(func(v document.Value) {
-			if r := readRule(v, languages, key); r != nil {
-				rules = append(rules, r)
-			}
-		})
-	}}})
-	return rules
-}
-
-// readRule reads one rule. It returns what it understood of a wrong one, so
-// that the names of all are known.
-func readRule(v document.Value, languages []*language, key Key) *rule {
-	r := new(rule)
+// readRule reads one rule but for its condition. It returns what it understood
+// of a wrong one, so that the names of all are known.
+func readRule(v document.Value, key Key) *rule {
+	r := &rule{at: v}
 	r.file, r.line, r.column = v.Place()
-	var when *document.Value
 	given := map[string]document.Value{}
-	keys := ruleKeys(r, &when, key)
+	keys := ruleKeys(r, key)
 	for i := range keys {
 		read, name := keys[i].Read, keys[i].Name
 		keys[i].Read = func(v document.Value) { given[name] = v; read(v) }
@@ -91,28 +81,36 @@ func readRule(v document.Value, languages []*language, key Key) *rule {
 	if r.do == &actions[limit] && r.on != 0 {
 		r.bounds.fits(v)
 	}
-	if when != nil {
-		kinds := r.on
-		if kinds == 0 { // wrong already: judge the condition for itself
-			kinds = decoders.Login | decoders.Prepare | decoders.Request | decoders.Columns
-		}
-		r.when = compile(*when, kinds, languages)
-		r.source, _ = when.Word()
-		r.early(*when)
-		r.unproven(*when)
-	}
-	if r.do == &actions[allow] && r.on == decoders.Login && (when == nil || r.when != nil && !r.when.exceptional) {
-		v.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
-	}
 	return r
 }
 
+// suits reports a condition that does not go with the rule, once it is compiled.
+func (r *rule) suits() {
+	if r.written != nil {
+		r.early(*r.written)
+		r.unproven(*r.written)
+		r.settled(*r.written)
+		r.asksOfRequests(*r.written)
+	}
+	if r.do == &actions[allow] && r.on == decoders.Login && (r.written == nil || r.when != nil && !r.when.exceptional) {
+		r.at.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
+	}
+}
+
+// settled reports a search of all values that depends on the time, or on what was used: what they are
+// searched for is settled when a session logs in.
+func (r *rule) settled(when document.Value) {
+	if r.everywhere() && r.when != nil && (r.when.timed || r.when.counted) {
+		when.Problem("what all values are searched for is settled when a session logs in: name columns, or leave out the time and what was used")
+	}
+}
+
 // ruleKeys are the keys of a rule.
-func ruleKeys(r *rule, when **document.Value, key Key) []document.Key {
+func ruleKeys(r *rule, key Key) []document.Key {
 	return []document.Key{
 		{Name: "name", Required: true, Read: r.readName},
 		{Name: "on", Required: true, Read: r.readOn},
-		{Name: "when", Read: func(v document.Value) { *when = &v }},
+		{Name: "when", Read: func(v document.Value) { r.written = &v }},
 		{Name: "do", Required: true, Read: r.readDo},
 		{Name: "mode", Read: r.readMode},
 		{Name: "message", Read: note(&r.message)},

@@ -60,6 +60,10 @@ type answer struct {
 	names   []string // of alerts
 	shadows []Shadow // that do not depend on more than the facts
 	watched watched
+	// minute, if it is not 0, is the only one that the answer is right in.
+	minute int64
+	// counted: it depends on what was used before, and is right this once.
+	counted bool
 	relied  bool // on what the client claims
 }
 
@@ -93,6 +97,7 @@ func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 		r.login(before.scope.login)
 	}
 	r.spender.own, r.spender.open = before.spender.own, before.spender.open
+	r.scope.counters = before.scope.counters
 	return r
 }
 
@@ -162,7 +167,7 @@ func fold(from []candidate, s *scope) []candidate {
 	left := make([]candidate, 0, len(from))
 	for _, c := range from {
 		if c.truth == open {
-			c.truth, c.err = c.program.eval(s)
+			c.truth, c.err = c.eval(s)
 		}
 		if c.truth == no || c.truth == fault && !c.do.closed() {
 			continue

@@ -5,8 +5,6 @@ import (
 	"os"
 	"slices"
 	"testing"
-
-	"agentd.dev/policy/document"
 )
 
 func TestTheSchemaListsTheKeysAndWordsOfARule(t *testing.T) {
@@ -35,8 +33,7 @@ func TestTheSchemaListsTheKeysAndWordsOfARule(t *testing.T) {
 	for name := range schema.Properties {
 		got = append(got, name)
 	}
-	var when *document.Value
-	for _, key := range ruleKeys(new(rule), &when, nil) {
+	for _, key := range ruleKeys(new(rule), nil) {
 		want = append(want, key.Name)
 		if key.Required {
 			required = append(required, key.Name)
@@ -48,13 +45,29 @@ func TestTheSchemaListsTheKeysAndWordsOfARule(t *testing.T) {
 	for _, a := range actions {
 		do = append(do, a.name)
 	}
-	slices.Sort(got)
-	slices.Sort(want)
+	var top, keys []string
+	for _, key := range new(source).keys() {
+		keys = append(keys, key.Name)
+	}
+	var all struct {
+		Properties map[string]any `json:"properties"`
+	}
+	if err := json.Unmarshal(text, &all); err != nil {
+		t.Fatal(err)
+	}
+	for name := range all.Properties {
+		top = append(top, name)
+	}
+	for _, list := range [][]string{got, want, top, keys} {
+		slices.Sort(list)
+	}
 	for _, tt := range []struct {
 		name      string
 		got, want []string
 	}{
+		{"keys of a file", top, keys},
 		{"keys", got, want},
+		{"mode", schema.Properties["mode"].Enum, modes},
 		{"required", schema.Required, required},
 		{"on", schema.Properties["on"].Enum, on},
 		{"do", schema.Properties["do"].Enum, do},

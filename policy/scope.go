@@ -22,6 +22,8 @@ type scope struct {
 	loggedIn bool
 	event    decoders.Facts
 	inEvent  bool // event is what it is: its fields are known, or never will be
+	clock
+	ledger
 	stance
 }
 
@@ -35,6 +37,12 @@ func (s *scope) ResolveName(name string) (any, bool) {
 		if variables[i].name == name {
 			return s.values[i], true
 		}
+	}
+	if v, ok := s.tell(name, s.inEvent); ok {
+		return v, true
+	}
+	if v, ok := s.look(name, s); ok {
+		return v, true
 	}
 	f, ok := s.language.fields[name]
 	if !ok {

@@ -18,7 +18,9 @@ func (c *compiler) known(parsed *cel.Ast, r *reading) bool {
 		switch {
 		case m.test:
 			c.problem(parsed, m.id, testAdvice(name))
-		case found || celName(m.path):
+		case c.lexicon.owns(m.path) && !c.lexicon.has(m.path):
+			c.problem(parsed, m.id, c.unknown(m.path, r))
+		case found || celName(m.path) || c.lexicon.has(m.path):
 			continue
 		default:
 			c.problem(parsed, m.id, c.unknown(m.path, r))
@@ -47,6 +49,9 @@ func (c *compiler) known(parsed *cel.Ast, r *reading) bool {
 
 // namespace reports whether names begin with that word, as "sql" or "target".
 func (c *compiler) namespace(word string) bool {
+	if slices.Contains(words, word) {
+		return true
+	}
 	for _, l := range c.languages {
 		for _, name := range l.names() {
 			if first, _, _ := strings.Cut(name, "."); first == word {
@@ -80,18 +85,21 @@ func (c *compiler) unknown(path string, r *reading) string {
 	for _, l := range languages {
 		candidates = append(candidates, l.names()...)
 	}
+	candidates = append(candidates, c.lexicon.names...)
 	slices.Sort(candidates)
 	candidates = slices.Compact(candidates)
 	parts := strings.Split(path, ".")
 	if fields := slices.DeleteFunc(slices.Clone(candidates), func(n string) bool { return !strings.HasPrefix(n, path+".") }); len(fields) > 0 {
 		return fmt.Sprintf("%q is not a value: name one of its fields, as %s", path, document.List(fields))
 	}
-	if len(parts) > 2 {
-		path = strings.Join(parts[:2], ".")
+	depth := 2
+	if parts[0] == "usage" { // the one that is deeper
+		depth = 3
 	}
+	path = strings.Join(parts[:min(len(parts), depth)], ".")
 	who := "no protocol has a field"
 	switch {
-	case parts[0] == "target" || parts[0] == "workload" || len(parts) == 1:
+	case slices.Contains(words, parts[0]) || parts[0] == "target" || parts[0] == "workload" || len(parts) == 1:
 		who = "there is no"
 	case len(languages) == 1 || len(languages) == 2 && languages[0].name == "":
 		who = languages[len(languages)-1].name + " has no field"

@@ -35,6 +35,10 @@ type Snapshot struct {
 	Approvals        map[string]int64 // requests by what became of them, as "granted"
 	ToDecide         Histogram        // how long people took to decide, in seconds
 
+	// UsageWorkloads are those that are counted, UsageFull those that use more
+	// names than are kept, UsageUncounted sessions that there was no room for.
+	UsageWorkloads, UsageFull, UsageUncounted int64
+
 	// Of webhooks, by name: notices that came, that never will, and that wait;
 	// attempts that came to nothing; how old the oldest is that waits, in seconds.
 	HookDelivered, HookDropped, HookWaiting, HookFailures, HookLag map[string]int64
@@ -78,6 +82,9 @@ var metrics = []metric{
 	{desc: desc("grammar_total", "Statements that were new to the grammar (studied, busy), and ends of its workers (late, died, grown).", "event"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Grammar }},
 	{desc: desc("approvals_pending", "Requests that wait for a person."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.ApprovalsPending }},
 	{desc: desc("approvals_total", "Requests for approval, by what became of them; refused: nobody could be asked.", "outcome"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Approvals }},
+	{desc: desc("usage_workloads", "Workloads whose use of targets is counted."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.UsageWorkloads }},
+	{desc: desc("usage_full_workloads", "Workloads that use more tables, verbs and programs than are kept, so that none is known to be new."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.UsageFull }},
+	{desc: desc("usage_uncounted_sessions_total", "Sessions of workloads that there was no room to count for: rules that ask what they used apply."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.UsageUncounted }},
 	{desc: desc("webhook_delivered_total", "Notices that a webhook has taken.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookDelivered }},
 	{desc: desc("webhook_dropped_total", "Notices that a webhook never got: it refused them, they were too old, or too many.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookDropped }},
 	{desc: desc("webhook_failures_total", "Attempts to bring a notice to a webhook that came to nothing.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookFailures }},

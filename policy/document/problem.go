@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // A Problem is one thing wrong with a file, and what to do about it.
@@ -34,14 +35,24 @@ func (e Errors) Error() string {
 	return strings.Join(lines, "\n")
 }
 
-// A Report collects problems. Its zero value is empty.
-type Report struct{ problems Errors }
+// A Report collects problems, from any number of goroutines. Its zero value is
+// empty.
+type Report struct {
+	mu       sync.Mutex // guards problems
+	problems Errors
+}
 
 // Add notes a problem.
-func (r *Report) Add(p Problem) { r.problems = append(r.problems, p) }
+func (r *Report) Add(p Problem) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.problems = append(r.problems, p)
+}
 
 // Err returns Errors, or nil if there are none.
 func (r *Report) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if len(r.problems) == 0 {
 		return nil
 	}

@@ -152,6 +152,9 @@ func (v Value) Bool() (value, ok bool) {
 // IsList reports whether v is a sequence.
 func (v Value) IsList() bool { return v.node.Kind == yaml.SequenceNode }
 
+// IsInt reports whether v is a whole number.
+func (v Value) IsInt() bool { return v.node.Kind == yaml.ScalarNode && v.node.Tag == "!!int" }
+
 // IsMap reports whether v is a mapping.
 func (v Value) IsMap() bool { return v.node.Kind == yaml.MappingNode }
 
