@@ -51,6 +51,7 @@ func (e *Engine) Explain(s *Session, login, ev *decoders.Event) []Look {
 			l.language = language
 		}
 	}
+	l.moment = e.meters.now()
 	l.standing = s.Identity.Claims
 	l.introduce(login.Claims)
 	l.now = newLabels(l.standing.with(ev.Claims))
@@ -123,7 +124,7 @@ func (l *listener) look(r *rule, ev *decoders.Event) Look {
 		look.Why = fmt.Sprintf("its condition asks for what a %s does not have", ev.Kind)
 		return look
 	}
-	l.saw = nil
+	l.saw, l.zone = nil, r.zone
 	v, _, err := c.program.Eval(l)
 	look.Saw = l.saw
 	switch {

@@ -57,6 +57,8 @@ func (s *session) doubt(e *recorder.Event, v *policy.Verdict, f *facts) string {
 		return "a rule asks for " + f.lacking + ", which was not recorded with it"
 	case s.login != nil && s.login.lacking != "":
 		return "a rule asks for " + s.login.lacking + ", which was not recorded of the login"
+	case s.counters.lacking != "":
+		return "a rule asks for " + s.counters.lacking + ", which is not known of the time before the record"
 	case e.ClaimsCut && s.replay.engine.Relies():
 		return "a rule asks for claims, which are not recorded of a statement with literals that are to stay out of records"
 	case s.of.Unsaid:

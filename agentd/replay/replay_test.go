@@ -242,6 +242,29 @@ func TestLimitsAreCountedAsTheyWere(t *testing.T) {
 	}
 }
 
+// What was used in a minute, an hour or a day is known once the record is as long.
+func TestCountersAreOfWhatWasRecorded(t *testing.T) {
+	t.Parallel()
+	const busy = "  - {name: busy, on: request, do: deny, when: 'usage.minute.statements >= 2', message: Wait.}\n"
+	l := record(t, nothing)
+	s := l.session("agent", "ada")
+	s.says("select 1", 1)
+	l.now = l.now.Add(2 * time.Minute)
+	for range 4 {
+		s.says("select 1", 1)
+	}
+	s.end()
+	want := "3 of 6 the same; newly-denied 2 request allow/default>deny/busy; undecided 1: a rule asks for usage.minute.statements, which is not known of the time before the record"
+	if got := told(l.replay(busy, replay.Options{})); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	const first = "  - {name: first, on: request, do: deny, when: 'first.verb', message: Wait.}\n"
+	want = "1 of 6 the same; undecided 5: a rule asks for first.verb, which is not known of the time before the record"
+	if got := told(l.replay(first, replay.Options{})); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 func TestARecordWithoutFactsIsNotDecided(t *testing.T) {
 	t.Parallel()
 	if _, why := replay.Session(&recorder.Summary{ID: "S"}); why == "" {

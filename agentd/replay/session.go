@@ -19,6 +19,7 @@ type session struct {
 	want   decoders.Want // of the rules
 	login  *facts
 
+	counters *counters
 	policy   policy.Session
 	entrance decoders.Event // the login
 
@@ -46,6 +47,8 @@ func (s *session) begin() {
 		s.policy.Target.Default = silence(d)
 	}
 	s.rules = s.replay.engine.For(&s.policy)
+	s.counters = s.newCounters()
+	s.rules.Count(s.counters)
 	s.want = s.rules.Want()
 	name, _, err := s.rules.Credential()
 	switch {
@@ -130,6 +133,7 @@ func (s *session) judge(e *recorder.Event) Trial {
 		t.Why = s.unknown
 		return t
 	}
+	s.counters.lacking = ""
 	t.Verdict = s.rules.Decide(&ev)
 	t.Assumed = f != nil && f.assumed
 	if t.Why = s.doubt(e, &t.Verdict, f); t.Why != "" {
@@ -202,6 +206,7 @@ func (s *session) told(e *recorder.Event) *decoders.Limit {
 		return nil
 	}
 	d := &e.Done
+	s.counters.Done(&decoders.Result{Rows: d.Rows, Bytes: d.Bytes, Affected: d.Affected})
 	s.rules.Told(&decoders.Event{Kind: decoders.Outcome, Seq: e.Seq, Result: decoders.Result{
 		Rows: d.Rows, Bytes: d.Bytes, Affected: d.Affected, Code: d.Code, Skipped: d.Skipped, Through: d.Through,
 	}})
