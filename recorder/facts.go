@@ -207,6 +207,12 @@ func cloneExposures(all []decoders.Exposure) []decoders.Exposure {
 	return kept
 }
 
+// loosens appends what a request would do to the limits of its session.
+func loosens(t *Turn, l *decoders.Loosens) {
+	t.str("loosens_time", l.Time)
+	t.str("loosens_writes", l.Writes)
+}
+
 // claims appends what the client says of why it asks.
 func claims(t *Turn, ev *decoders.Event) {
 	if len(ev.Claims) == 0 || ev.Ref != 0 { // of a Ref, the record of that has them
@@ -262,6 +268,7 @@ func (l *Log) Wants(w *decoders.Want) {
 		t.key("searches", "")
 		t.strings(w.Searches)
 	}
+	t.flag("bounds", w.Bounds)
 	if l.tell.wants = t.buf; len(t.buf) > maxText {
 		l.tell.wants = []byte(`,"unsaid":true`)
 	}

@@ -167,6 +167,7 @@ const (
 	short    = "  - {name: short, on: request, do: limit, rows: 5}\n"
 	tables   = "  - {name: no-secrets, on: request, do: deny, when: '\"public.secrets\" in sql.tables', message: No.}\n"
 	emails   = "  - {name: emails, on: result, do: mask, columns: [public.customers.email]}\n"
+	noWrites = "  - {name: reads, on: login, do: limit, writes: deny}\n"
 	patterns = "  - {name: cards, on: result, do: mask, find: [card]}\n"
 )
 
@@ -181,6 +182,7 @@ func TestAReplayTellsWhatIsDecidedOtherwise(t *testing.T) {
 		{"a smaller limit", nothing, short, "5 of 5 the same; newly-cut 2 outcome allow/>deny/short"},
 		{"a field that was not learned", nothing, tables, "1 of 5 the same; undecided 4: a rule asks for sql.tables, which was not recorded with it"},
 		{"a column that was not watched", nothing, emails, "1 of 5 the same; undecided 4: it may use public.customers.email, for which nobody looked when it was recorded"},
+		{"a session that may not write", nothing, noWrites, "1 of 5 the same; undecided 3: whether it changes the limits of its session was not looked at when it was recorded; undecided 1: whether it writes is for the server to say, which would have been told that nothing may"},
 		{"a search", nothing, patterns, "5 of 5 the same; "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

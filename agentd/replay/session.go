@@ -22,6 +22,9 @@ type session struct {
 	counters *counters
 	policy   policy.Session
 	entrance decoders.Event // the login
+	// bounds are the limits that the rules would have set for the session, and
+	// none did.
+	bounds decoders.Limits
 
 	unknown string // why nothing of it can be decided, "" if it can
 	ended   bool   // the rules would have let it come no further
@@ -168,6 +171,7 @@ func (s *session) granted(e *recorder.Event) {
 func (s *session) event(e *recorder.Event) (decoders.Event, *facts) {
 	ev := decoders.Event{Seq: e.Seq, Ref: e.Ref, Unclassified: e.Unclassified, Exceptional: e.Exceptional}
 	ev.Kind = 1 << slices.Index(decoders.Names[:], e.Kind)
+	ev.Loosens = decoders.Loosens(e.Loosens)
 	for key, value := range e.Claims {
 		ev.Claims = append(ev.Claims, decoders.Claim{Key: key, Value: value})
 	}
@@ -194,6 +198,12 @@ func (s *session) follow(e *recorder.Event, t *Trial) {
 	case no && !wasNo && e.Kind == "prepare":
 		s.refused[e.Seq] = true
 	}
+	if t.Verdict.Limits != nil && e.Kind == "login" {
+		if e.Limited == "" {
+			s.bounds = *t.Verdict.Limits
+		}
+		return
+	}
 	if t.Verdict.Limits != nil && !wasNo {
 		s.limits[e.Seq] = allowance{*t.Verdict.Limits, e.Text}
 	}
@@ -214,7 +224,13 @@ func (s *session) told(e *recorder.Event) *decoders.Limit {
 	for seq := e.Seq; seq <= max(e.Seq, d.Through) && len(s.limits) > 0; seq++ {
 		delete(s.limits, seq)
 	}
-	if !ok || d.Code != "" || d.Skipped {
+	if d.Code != "" || d.Skipped {
+		return nil
+	}
+	if l := &s.bounds.Time; l.Set() && d.Took.Milliseconds() > l.Max && !d.Own {
+		return l
+	}
+	if !ok {
 		return nil
 	}
 	e.Text = a.text
