@@ -76,6 +76,14 @@ func Open(file string, log *slog.Logger) *Store {
 	return s
 }
 
+// Since returns a Store that is kept in no file and knows of what it is told from
+// now on, by a clock: for what was recorded.
+func Since(now func() time.Time) *Store {
+	s := newStore("", slog.New(slog.DiscardHandler), now)
+	s.blind = now().Unix()
+	return s
+}
+
 func newStore(file string, log *slog.Logger, now func() time.Time) *Store {
 	s := &Store{now: now, log: log, file: file, profiles: map[string]*profile{}, accounts: map[place]*account{}}
 	s.Learn(defaultWait)
