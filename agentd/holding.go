@@ -3,6 +3,7 @@ package agentd
 import (
 	"cmp"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -93,7 +94,7 @@ func answer(s *approvals.Standing) string {
 		text += " by " + s.By
 	}
 	if s.Reason != "" {
-		text += ": " + s.Reason
+		text += ": " + strings.TrimSuffix(s.Reason, ".")
 	}
 	if s.ID != "" {
 		text += " (agentd-approval: " + s.ID + ")"

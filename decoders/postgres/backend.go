@@ -481,8 +481,8 @@ func (d *decoder) ready(m message) (turn, error) {
 		}
 		t = d.ended(s)
 	}
+	d.settings.settle(status)
 	if status == 'I' {
-		d.settings.settle()
 		d.forgetPortals()
 		if d.unsettled {
 			d.epoch++

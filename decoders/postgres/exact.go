@@ -71,6 +71,8 @@ func (e *exact) Digest() [sha256.Size]byte {
 		h.part(text)
 	}
 	if p := e.portal; p != nil {
+		h.part(p.statement.set)
+		h.part(p.set)
 		h.part(p.statement.types)
 		h.part(p.values)
 		h.part(binary.BigEndian.AppendUint32(nil, e.rows))
@@ -222,7 +224,7 @@ func (d *decoder) keepValues(p *portal, m message, rest []byte) {
 		return
 	}
 	p.values = append(p.values, rest...)
-	p.bound = true
+	p.bound, p.set = true, d.settings.changed
 	d.kept += len(rest)
 }
 

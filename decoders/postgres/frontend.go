@@ -338,6 +338,7 @@ func (d *decoder) prepare(s *slot, name, text, types, record []byte, r reading) 
 	if d.want.Bindings && len(types) > 2 {
 		st.types = append(st.types, types[2:]...)
 	}
+	st.set = d.settings.changed
 	st.record = st.text
 	if r.private || d.search != nil {
 		st.redacted = append(st.redacted, record...)

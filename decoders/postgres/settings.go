@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"maps"
 	"slices"
+	"strings"
 
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/sql"
@@ -23,11 +24,13 @@ type settings struct {
 	reported map[string]string // by the server
 	// changed stands for what statements have set, "" if they have set nothing;
 	// before what it was when the transaction began, if one has set something
-	// since.
+	// since: then it is tentative.
 	changed, before string
-	tentative       bool // something was set since the transaction began
-	lasts           bool // by something that stays set if it commits
-	requests        int  // since then
+	tentative       bool
+	lasts           bool // something stays set if it commits
+	sticks          bool // something may stay even if it does not
+	aborted         bool // it has failed, and can only be undone
+	requests        int  // since it began
 	failed          bool // one of them has
 }
 
@@ -100,45 +103,49 @@ func (d *decoder) sets(r *reading, text []byte) {
 	if s.tentative && r.effect&settles != 0 { // all or a part of it may be undone
 		s.unique()
 	}
-	switch how, local := setting(r); how {
-	case nothing:
-	case anythingAtAll:
-		s.begin()
-		s.lasts = true
-		s.unique()
-	case sets:
-		s.begin()
-		s.lasts = s.lasts || !local
-		h := summer{sha256.New()}
-		h.part(s.changed)
-		h.part(d.exactText(text, r))
-		s.changed = "set " + string(h.Sum(nil))
+	how, local := setting(r)
+	if how == nothing {
+		return
 	}
+	if !s.tentative {
+		s.tentative, s.before = true, s.changed
+	}
+	s.aborted = false // what ends it may set this behind it
+	s.lasts = s.lasts || !local
+	if how == anythingAtAll {
+		s.sticks = s.sticks || d.status == 'I' || r.effect&(renames|settles) != 0 // it may commit by itself
+		s.unique()
+		return
+	}
+	h := summer{sha256.New()}
+	h.part(s.changed)
+	h.part(d.exactText(text, r))
+	s.changed = "set " + string(h.Sum(nil))
 }
 
 // unsets takes back what a request that was refused would have set.
 func (d *decoder) unsets() {
 	s, was := &d.settings, &d.client.was
-	s.changed, s.before, s.tentative, s.lasts = was.changed, was.before, was.tentative, was.lasts
+	s.changed, s.before, s.tentative, s.lasts, s.sticks = was.changed, was.before, was.tentative, was.lasts, was.sticks
 }
 
-// begin keeps what the settings were before the transaction changed them.
-func (s *settings) begin() {
-	if !s.tentative {
-		s.tentative, s.before = true, s.changed
+// settle is told when the server is ready for the next query, with the status of
+// the transaction.
+func (s *settings) settle(status byte) {
+	if status != 'I' {
+		s.aborted = status == 'E'
+		return
 	}
-}
-
-// settle is told when no transaction is open any more.
-func (s *settings) settle() {
 	switch {
-	case !s.tentative:
-	case !s.lasts, s.failed && s.requests == 1: // nothing of it is left
+	case !s.tentative, s.sticks && s.requests == 1:
+	case s.sticks:
+		s.unique()
+	case !s.lasts, s.aborted, s.failed && s.requests == 1: // nothing of it is left
 		s.changed = s.before
 	case s.requests > 1: // it may have been undone
 		s.unique()
 	}
-	s.tentative, s.lasts, s.failed, s.requests = false, false, false, 0
+	s.tentative, s.lasts, s.sticks, s.aborted, s.failed, s.requests = false, false, false, false, false, 0
 }
 
 // How much a statement sets.
@@ -173,5 +180,5 @@ func setsAny(m *sql.Meaning) bool {
 
 // startsLocal reports whether a SET ends with its transaction.
 func startsLocal(normalized string) bool {
-	return len(normalized) > 10 && normalized[:10] == "set local "
+	return strings.HasPrefix(normalized, "set local ") || strings.HasPrefix(normalized, "set transaction ")
 }
