@@ -29,6 +29,7 @@ func (r *Rules) decide(ev *decoders.Event, approved bool) Verdict {
 		return r.misunderstood(ev)
 	}
 	if ev.Kind == decoders.Login {
+		r.scope.introduce(ev.Claims)
 		r.login(ev.Facts)
 	}
 	a := r.about(ev)
@@ -39,6 +40,11 @@ func (r *Rules) decide(ev *decoders.Event, approved bool) Verdict {
 	v.Shadows = a.shadows
 	if v.Outcome == Hold && (approved || ev.Kind == decoders.Prepare) {
 		v = Verdict{Outcome: Forward, Rule: v.Rule, Shadows: v.Shadows}
+	}
+	if ev.Loosens != (decoders.Loosens{}) && v.Outcome != Refuse {
+		if no, refused := r.loosened(&ev.Loosens); refused {
+			return a.alert(ev, no)
+		}
 	}
 	if len(ev.Exposures) > 0 && v.Outcome != Refuse {
 		if no, refused := r.exposed(ev.Exposures); refused {
@@ -51,6 +57,7 @@ func (r *Rules) decide(ev *decoders.Event, approved bool) Verdict {
 	}
 	if ev.Kind == decoders.Login && v.Outcome == Forward {
 		v.Masks = r.everything()
+		r.bind(a, &v)
 	}
 	return a.alert(ev, v)
 }
@@ -72,8 +79,11 @@ func (r *Rules) lenient(kind decoders.Kinds) bool {
 func (r *Rules) about(ev *decoders.Event) *answer {
 	q := question{ev.Kind, ev.Facts, ev.Unclassified != ""}
 	a, ok := r.seen[q]
-	if !ok || a.counted || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
-		a = r.answer(ev)
+	if !ok || a.counted || a.personal(ev) || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
+		a = r.heard(ev)
+		if a.personal(ev) {
+			return a
+		}
 		if !q.unclear || q.facts != nil { // without facts, why it was not understood is all there is
 			r.remember(q, a)
 		}

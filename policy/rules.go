@@ -30,6 +30,7 @@ type Rules struct {
 	key      []byte
 	spender  spender
 	limits   decoders.Limits // of the verdict
+	bounds   decoders.Limits // of the session, by its login
 	// shadows, columns and alerts are room for those of the verdict.
 	shadows []Shadow
 	columns []int
@@ -64,6 +65,7 @@ type answer struct {
 	minute int64
 	// counted: it depends on what was used before, and is right this once.
 	counted bool
+	relied  bool // on what the client claims
 }
 
 // judged are the kinds of events that rules decide.
@@ -75,6 +77,7 @@ const judged = decoders.Login | decoders.Prepare | decoders.Request | decoders.C
 func (e *Engine) For(s *Session) *Rules {
 	r := &Rules{target: s.Target, seen: map[question]*answer{}, spender: e.meters.spender(s)}
 	r.scope.values = sessionValues(s)
+	r.scope.standing = s.Identity.Claims
 	r.scope.language = e.languages[0]
 	for _, l := range e.languages[1:] {
 		if l.name == s.Target.Protocol {
@@ -90,8 +93,10 @@ func (e *Engine) For(s *Session) *Rules {
 // judged so far. What its login said stays known.
 func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 	r := e.For(s)
+	r.scope.standing = before.scope.standing
 	if before.scope.loggedIn {
 		r.login(before.scope.login)
+		r.rebind(before.scope.login)
 	}
 	r.spender.own, r.spender.open = before.spender.own, before.spender.open
 	r.scope.counters = before.scope.counters
@@ -206,7 +211,8 @@ func (r *Rules) Want() decoders.Want {
 		if c.everywhere() && !c.shadow {
 			w.Searches = append(w.Searches, c.says())
 		}
-		w.Limits = w.Limits || c.do == &actions[limit] && !c.shadow
+		w.Limits = w.Limits || c.do == &actions[limit] && c.on != decoders.Login && !c.shadow
+		w.Bounds = w.Bounds || c.do == &actions[limit] && c.on == decoders.Login && !c.shadow
 		w.Bindings = w.Bindings || c.do == &actions[approve] && !c.shadow
 	}
 	slices.Sort(w.Fields)

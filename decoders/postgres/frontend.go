@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
 )
 
 const (
@@ -70,7 +71,7 @@ func (d *decoder) fromClient(m message) (turn, error) {
 		d.phase = over
 		return d.clientStep(decoders.Step{Op: decoders.Pass, N: m.size}, m), nil
 	}
-	if d.queue.len() >= maxSlots-1 || m.typ != 'c' && m.typ != 'f' && d.queue.pending(d.limited) { // a Bind may take two
+	if d.queue.len() >= maxSlots-1 || m.typ != 'c' && m.typ != 'f' && (d.queue.pending(d.limited) || d.orderly()) { // a Bind may take two
 		return d.wait(), nil
 	}
 	switch m.typ {
@@ -193,6 +194,7 @@ func (d *decoder) request(m message) (turn, error) {
 		t = d.askAbout(m, decoders.Event{
 			Kind:         decoders.Request,
 			Unclassified: "a function is called by its OID, which says nothing of what it does",
+			Loosens:      d.loosening(&reading{}),
 		}, d.push(function))
 	}
 	return t, err
@@ -238,7 +240,9 @@ func (d *decoder) query(m message) (turn, error) {
 		}
 		ev.Text, ev.Record, ev.Unclassified = text, d.record(text, &r), r.unclassified
 		ev.Facts, ev.Exposures = r.asFacts(), r.exposures
+		ev.Claims = sql.Claims(text)
 	}
+	ev.Loosens = d.loosening(&r)
 	d.unsettle()
 	ev.Binding = d.exactly(ev.Text, nil, &r, open)
 	s := d.push(query)
@@ -305,9 +309,11 @@ func (d *decoder) parse(m message) (turn, error) {
 			}
 			ev.Text, ev.Record, ev.Facts = text, d.record(text, &r), r.asFacts()
 			ev.Exposures = r.exposures
+			ev.Claims = sql.Claims(text)
 		}
 	}
 	ev.Unclassified = r.unclassified
+	ev.Loosens = d.loosening(&r)
 	d.parsing = d.own(name)
 	s := d.push(parse)
 	t := d.askAbout(m, ev, s)
@@ -333,7 +339,7 @@ func (d *decoder) prepare(s *slot, name, text, types, record []byte, r reading) 
 		return // running it will be unclassified
 	}
 	st := d.newStatement()
-	st.seq, st.reading = s.seq, r
+	st.seq, st.reading, st.claims = s.seq, r, sql.Claims(text)
 	st.text = append(st.text, text...)
 	if d.want.Bindings && len(types) > 2 {
 		st.types = append(st.types, types[2:]...)
@@ -389,8 +395,10 @@ func (d *decoder) execute(m message) (turn, error) {
 		}
 		ev.Ref, ev.Text, ev.Record, ev.Unclassified = st.seq, st.text, st.record, s.reading.unclassified
 		ev.Facts, ev.Exposures = s.reading.asFacts(), s.reading.exposures
+		ev.Claims = st.claims
 		ev.Binding = d.exactly(st.text, p, &s.reading, open)
 	}
+	ev.Loosens = d.loosening(&s.reading)
 	if s != &d.scratch {
 		d.ran = d.queue.tail - 1
 		d.sets(&s.reading, ev.Text)

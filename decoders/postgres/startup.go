@@ -105,6 +105,9 @@ func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 	}
 	facts.as = facts.user
 	ev := decoders.Event{Kind: decoders.Login, Facts: facts}
+	if trace, ok := decoders.TraceOf(facts.application); ok {
+		ev.Claims = []decoders.Claim{{Key: decoders.Trace, Value: trace}}
+	}
 	if facts.replication {
 		if d.masking() {
 			return decoders.Step{}, errors.New("a replication connection carries whole tables, and columns of this database are masked")
@@ -112,6 +115,9 @@ func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 		d.replication = true
 		d.scoping.wanted, d.scoping.stale = false, false // it may not even be able to say
 		ev.Exceptional = "A replication connection carries whole tables, which is not looked into."
+	}
+	if d.want.Bounds {
+		d.bounds.login = bytes.Clone(msg)
 	}
 	d.settings.loggedInAs(msg, facts, d.want.Account)
 	if d.want.Account != nil {
