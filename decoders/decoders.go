@@ -109,6 +109,15 @@ type Parter interface {
 	Parting() string
 }
 
+// An Ender is a Decoder that can tell what an answer came to that was not over
+// when its session ended.
+type Ender interface {
+	Decoder
+	// Ended returns, once there is no next Next, the Outcome so far of the request
+	// whose answer had begun; nil if there is none.
+	Ended() *Event
+}
+
 // A Masker is a Decoder that can replace values in what a server returns.
 type Masker interface {
 	Decoder

@@ -282,9 +282,15 @@ func (l *Loop) dismiss(s *session, reason string) {
 	}
 }
 
-// end closes both sockets and queues the session's last record.
+// end closes both sockets and queues the session's last record. Whoever hangs up
+// in the midst of an answer has had what came of it.
 func (l *Loop) end(s *session, reason string) {
 	s.withdraw(reason)
+	if e, ok := s.Decoder.(decoders.Ender); ok {
+		if ev := e.Ended(); ev != nil {
+			s.Judge.Told(ev)
+		}
+	}
 	for d := range s.legs {
 		if s.legs[d].fd >= 0 {
 			unix.Close(s.legs[d].fd)

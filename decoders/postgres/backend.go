@@ -421,6 +421,7 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 	if rows, ok := bytes.CutPrefix(tag, []byte("COPY ")); ok {
 		if n, err := strconv.ParseInt(string(rows), 10, 64); err == nil {
 			s.result.Rows += n
+			s.copied = 0
 		}
 	}
 	s.result.Affected += s.changed(tag)
@@ -449,6 +450,20 @@ func (d *decoder) outcome(s *slot) turn {
 		return walk
 	}
 	return tell
+}
+
+// Ended implements decoders.Ender.
+func (d *decoder) Ended() *decoders.Event {
+	if d.queue.len() == 0 {
+		return nil
+	}
+	s := d.queue.at(d.queue.head)
+	s.result.Rows += s.copied
+	s.copied = 0
+	if r := &s.result; s.seq == 0 || s.told || r.Rows == 0 && r.Bytes == 0 && r.Affected == 0 {
+		return nil
+	}
+	return &decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: d.resultOf(s)}
 }
 
 // resultOf returns what came of a request, to be told: it outlives the slot.
