@@ -41,6 +41,11 @@ func (r *Rules) decide(ev *decoders.Event, approved bool) Verdict {
 	if v.Outcome == Hold && (approved || ev.Kind == decoders.Prepare) {
 		v = Verdict{Outcome: Forward, Rule: v.Rule, Shadows: v.Shadows}
 	}
+	if ev.Loosens != (decoders.Loosens{}) && v.Outcome != Refuse {
+		if no, refused := r.loosened(&ev.Loosens); refused {
+			return a.alert(ev, no)
+		}
+	}
 	if len(ev.Exposures) > 0 && v.Outcome != Refuse {
 		if no, refused := r.exposed(ev.Exposures); refused {
 			return a.alert(ev, no)
@@ -52,6 +57,7 @@ func (r *Rules) decide(ev *decoders.Event, approved bool) Verdict {
 	}
 	if ev.Kind == decoders.Login && v.Outcome == Forward {
 		v.Masks = r.everything()
+		r.bind(a, &v)
 	}
 	return a.alert(ev, v)
 }

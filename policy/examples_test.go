@@ -127,6 +127,52 @@ func TestExamplesJudgeWhatStatementsTouch(t *testing.T) {
 	}
 }
 
+func TestExamplesBoundSessions(t *testing.T) {
+	e := example(t, "../deploy/policies/limits.yaml")
+	for access, writes := range map[string]string{"read-only": "nothing-is-written", "": ""} {
+		session := orders()
+		session.Target.Labels = map[string]string{"access": access}
+		rules := e.For(session)
+		v := rules.Decide(&decoders.Event{Kind: decoders.Login, Seq: 1})
+		if v.Outcome != policy.Forward || v.Limits == nil || v.Limits.Time.Rule != "no-long-statements" || v.Limits.Time.Max != 30_000 || v.Limits.Writes.Rule != writes {
+			t.Errorf("access %q: got %s %+v, want 30 seconds, and writes by %q", access, v.Outcome, v.Limits, writes)
+		}
+		for how, want := range map[decoders.Loosens]string{
+			{Time: "could change that"}:   "no-long-statements",
+			{Writes: "could change that"}: writes,
+			{}:                            "",
+		} {
+			ev := request(understood(t, "set x = 1"))
+			ev.Loosens = how
+			v := rules.Decide(ev)
+			if refused := v.Outcome == policy.Refuse; refused != (want != "") || refused && v.Rule != want {
+				t.Errorf("access %q, %+v: got %s by %q, want %q", access, how, v.Outcome, v.Rule, want)
+			}
+		}
+	}
+}
+
+// A session of which the rules become tighter cannot be told to its server.
+func TestTighterBoundsAreSeen(t *testing.T) {
+	before := example(t, "../deploy/policies/limits.yaml").For(orders())
+	before.Decide(&decoders.Event{Kind: decoders.Login, Seq: 1})
+	for text, want := range map[string]bool{
+		"{name: a, on: login, do: limit, time: 30s}":               false,
+		"{name: a, on: login, do: limit, time: 1m}":                false,
+		"{name: a, on: login, do: limit, time: 29s}":               true,
+		"{name: a, on: login, do: limit, time: 30s, writes: deny}": true,
+		"{name: a, on: request, do: deny, message: Nothing goes.}": false,
+	} {
+		e, err := policy.Load([]string{file(t, "rules: ["+text+"]")}, protocols)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := e.Renew(orders(), before).Tighter(before); got != want {
+			t.Errorf("%s: got %v, want %v", text, got, want)
+		}
+	}
+}
+
 func TestWantNamesTheFieldsThatTakeLearning(t *testing.T) {
 	for file, want := range map[string]string{
 		"tables-and-functions": "sql.columns sql.tables_written sql.volatile",
@@ -289,8 +335,8 @@ func TestEveryExampleIsTested(t *testing.T) {
 
 func TestExamplesAreOneSet(t *testing.T) {
 	rules, err := policy.Check([]string{"../deploy/policies"}, all.Protocols)
-	if err != nil || len(rules) != 36 {
-		t.Errorf("got %d rules, %v, want 36", len(rules), err)
+	if err != nil || len(rules) != 38 {
+		t.Errorf("got %d rules, %v, want 38", len(rules), err)
 	}
 }
 

@@ -28,6 +28,7 @@ type Rules struct {
 	key      []byte
 	spender  spender
 	limits   decoders.Limits // of the verdict
+	bounds   decoders.Limits // of the session, by its login
 	// shadows, columns and alerts are room for those of the verdict.
 	shadows []Shadow
 	columns []int
@@ -87,6 +88,7 @@ func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 	r.scope.standing = before.scope.standing
 	if before.scope.loggedIn {
 		r.login(before.scope.login)
+		r.rebind(before.scope.login)
 	}
 	r.spender.own, r.spender.open = before.spender.own, before.spender.open
 	r.scope.counters = before.scope.counters
@@ -105,7 +107,8 @@ func (r *Rules) Want() decoders.Want {
 		if c.everywhere() && !c.shadow {
 			w.Searches = append(w.Searches, c.says())
 		}
-		w.Limits = w.Limits || c.do == &actions[limit] && !c.shadow
+		w.Limits = w.Limits || c.do == &actions[limit] && c.on != decoders.Login && !c.shadow
+		w.Bounds = w.Bounds || c.do == &actions[limit] && c.on == decoders.Login && !c.shadow
 		w.Bindings = w.Bindings || c.do == &actions[approve] && !c.shadow
 	}
 	slices.Sort(w.Fields)

@@ -20,7 +20,8 @@ type session struct {
 	mark [2]int // how long each out was when held was set
 	edge bool   // atEdge at that moment
 
-	stay *stay // what the client waits for, nil if for nobody
+	clock clock // of the requests that run
+	stay  *stay // what the client waits for, nil if for nobody
 
 	closing  bool // the client reads why its session ended; nothing else moves
 	deadline time.Time
