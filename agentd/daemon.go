@@ -178,7 +178,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	}
 	undo = append(undo, d.stopLoops)
 
-	if err := d.recorder.Note("start", "agentd "+Version+" started", first.sums.attrs()...); err != nil {
+	if err := d.recorder.Note("start", "agentd "+Version+" started", first.attrs()...); err != nil {
 		return fmt.Errorf("record the start: %w", err)
 	}
 	if err := d.took(from); err != nil {

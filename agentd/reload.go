@@ -186,7 +186,7 @@ func (r *reloader) enforce(by string, fresh *inForce) error {
 		return err
 	}
 	later := pending(r.Daemon.config, fresh.config)
-	attrs := append([]any{"by", by, "changed", changed(old.sums, fresh.sums)}, fresh.sums.attrs()...)
+	attrs := append([]any{"by", by, "changed", changed(old.sums, fresh.sums)}, fresh.attrs()...)
 	if len(later) > 0 {
 		attrs = append(attrs, "at the next start", strings.Join(later, ", "))
 	}
@@ -236,6 +236,17 @@ func changed(old, now sums) string {
 	}
 	slices.Sort(names)
 	return strings.Join(names, ", ")
+}
+
+// attrs are the sums of the files, and the time zones that their rules go by, as
+// attributes of a note.
+func (f *inForce) attrs() []any {
+	attrs := f.sums.attrs()
+	zones := f.policy.Zones()
+	for _, name := range slices.Sorted(maps.Keys(zones)) {
+		attrs = append(attrs, "timezone "+name, zones[name])
+	}
+	return attrs
 }
 
 // attrs are sums as attributes of a note.

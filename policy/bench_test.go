@@ -2,9 +2,11 @@ package policy_test
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"agentd.dev/decoders"
 	"agentd.dev/policy"
@@ -92,6 +94,26 @@ func BenchmarkDecideAmongManyRules(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkAThousandRulesAgainstTen takes turns, so that it says how much longer a
+// statement takes that was not seen before, whatever else the machine does.
+func BenchmarkAThousandRulesAgainstTen(b *testing.B) {
+	sides := [2]*policy.Rules{load(b, many(10)).For(orders()), load(b, many(1000)).For(orders())}
+	var ratios []float64
+	for b.Loop() {
+		var took [2]time.Duration
+		for side, r := range sides {
+			began := time.Now()
+			for range 20 {
+				r.Decide(request(verbs("select", "verb3")))
+			}
+			took[side] = time.Since(began)
+		}
+		ratios = append(ratios, float64(took[1])/float64(took[0]))
+	}
+	slices.Sort(ratios)
+	b.ReportMetric(ratios[len(ratios)/2], "times")
 }
 
 // many are n rules of which ten can match a statement of one verb of verb0 to

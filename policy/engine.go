@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -24,6 +25,7 @@ type Engine struct {
 	rules     []*rule
 	reads     []int // the variables of the session that rules depend on
 	unused    []Problem
+	zones     map[string]string
 
 	meters *meters // of limits; shared with the engine that this one follows
 
@@ -42,13 +44,17 @@ func Load(paths []string, protocols []decoders.Protocol) (*Engine, error) {
 
 // LoadKeyed is Load with a key for the masks that need one.
 func LoadKeyed(paths []string, protocols []decoders.Protocol, key Key) (*Engine, error) {
-	e := &Engine{loaded: time.Now(), meters: newMeters(), folded: map[string]*plan{}}
+	e := &Engine{loaded: time.Now(), zones: map[string]string{}, meters: newMeters(), folded: map[string]*plan{}}
 	var report document.Report
 	var sources []source
 	for _, name := range expand(paths) {
 		e.files = append(e.files, name)
 		if v, ok := document.Open(name, &report); ok {
-			sources = append(sources, readSource(v))
+			s := readSource(v)
+			if s.zone != time.UTC {
+				e.zones[name] = s.zone.String()
+			}
+			sources = append(sources, s)
 		}
 	}
 	x := newLexicon(sources)
@@ -155,6 +161,10 @@ func (e *Engine) Unused() []Problem { return slices.Clone(e.unused) }
 
 // Files are the files that were read.
 func (e *Engine) Files() []string { return slices.Clone(e.files) }
+
+// Zones are the time zones that the rules of files go by, by the file's name;
+// what is not there goes by UTC.
+func (e *Engine) Zones() map[string]string { return maps.Clone(e.zones) }
 
 // Loaded is when they were.
 func (e *Engine) Loaded() time.Time { return e.loaded }

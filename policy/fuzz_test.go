@@ -1,9 +1,11 @@
 package policy_test
 
 import (
+	"encoding/json"
 	"os"
 	"path/filepath"
 	"testing"
+	"unicode/utf8"
 
 	"agentd.dev/decoders"
 	"agentd.dev/policy"
@@ -16,6 +18,10 @@ func FuzzLoad(f *testing.F) {
 		"rules: [{name: a, on: request, do: deny, message: m, when: 'sql.verbs[0] == \"x\"'}]",
 		"rules:\n- name: a\n  on: login\n  do: deny\n  message: m\n  when: >\n    login.user\n    == 'x' ||\n\n    usr\n",
 		"rules: [{name: a, on: request, do: deny, message: m, when: \"\\u0041 == \\\"\"}]",
+		ddl, nights,
+		"lists: {a: [x, y], n: [1]}\nmacros: {m: 'sql.verbs.exists(v, v in lists.a)', n: macros.m}\nrules: [{name: a, on: request, do: alert, when: macros.n, mode: shadow}]",
+		"macros: {a: macros.b, b: macros.a}", "timezone: Europe/Berlin\nlists: {a: []}",
+		"rules: [{name: a, on: request, do: limit, rows: 1, by: session}, {name: b, on: result, do: alert, columns: [users.email]}]",
 	} {
 		f.Add([]byte(seed))
 	}
@@ -46,6 +52,47 @@ func FuzzLoad(f *testing.F) {
 		} {
 			if v := r.Decide(ev); v.Outcome != policy.Forward && v.Rule == "" {
 				t.Fatalf("refused by nothing: %+v", v)
+			}
+		}
+	})
+}
+
+// Any condition compiles or is refused at its place; what compiles comes to the
+// same with the index of clues and without.
+func FuzzCondition(f *testing.F) {
+	for _, seed := range []string{
+		`sql.verbs.exists(v, v in lists.l)`, `macros.m || now.hour > 8`, `"a" in sql.verbs && sql.normalized.startsWith("a")`,
+		`sql.verbs.all(a, sql.verbs.all(b, a + b != "no"))`, `target.labels["env"] in ["prod"] ? sql.opaque : login.user == "x"`,
+		`sql.verbs.map(v, {"k": v})[0].k == "select"`, `usage.minute.rows > 5`, `macros.m && macros.m`, `lists.l[0] == "a"`,
+		`sql.normalized.matches("^a(b|c)*$")`, `has(lists.l)`, `claimed.task == ""`,
+	} {
+		f.Add(seed)
+	}
+	path := filepath.Join(f.TempDir(), "rules.yaml")
+	f.Fuzz(func(t *testing.T, condition string) {
+		quoted, err := json.Marshal(condition)
+		if err != nil || !utf8.ValidString(condition) {
+			return
+		}
+		text := "lists: {l: [a, b]}\nmacros: {m: 'sql.verbs.exists(v, v in lists.l)'}\nrules: [{name: r, on: request, do: deny, message: No., when: " + string(quoted) + "}]"
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e, err := policy.Load([]string{path}, protocols)
+		if err != nil {
+			if _, ok := err.(policy.Errors); !ok {
+				t.Fatalf("got %T %v, want Errors", err, err)
+			}
+			return
+		}
+		indexed, plain := e.For(orders()), e.For(orders())
+		plain.Unindex()
+		for _, ev := range []*decoders.Event{
+			login("agent"), request(verbs("a")), request(verbs("select", "ab")), request(nil), {Kind: decoders.Prepare, Facts: verbs("b")},
+		} {
+			got, want := indexed.Decide(ev), plain.Decide(ev)
+			if got.Outcome != want.Outcome || got.Rule != want.Rule {
+				t.Fatalf("%s: got %s by %s, want %s by %s", condition, got.Outcome, got.Rule, want.Outcome, want.Rule)
 			}
 		}
 	})
