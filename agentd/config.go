@@ -13,6 +13,7 @@ import (
 
 	"agentd.dev/agentd/capture"
 	"agentd.dev/agentd/credentials"
+	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/selection"
 	"agentd.dev/policy/document"
 )
@@ -33,7 +34,8 @@ type Config struct {
 	CA          CAConfig
 	Resolver    string // address of the DNS server that is asked for the hosts of targets, "" for those of /etc/resolv.conf
 	Unlisted    Unlisted
-	MaskKey     string // file of the key that masks are made with, "" for one of the node's own
+	MaskKey     string              // file of the key that masks are made with, "" for one of the node's own
+	Environment []identity.Variable // of captured processes, that are recorded as claims
 	Record      RecordConfig
 	Limits      LimitsConfig
 	Approvals   ApprovalsConfig
@@ -162,6 +164,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "targets", Read: c.Targets.read(folder)},
 		{Name: "credentials", Read: readCredentials(&c.Credentials, folder)},
 		{Name: "coreDumps", Read: flag(&c.CoreDumps)},
+		{Name: "identity", Read: mapping([]document.Key{{Name: "environment", Read: readEnvironment(&c.Environment)}})},
 		{Name: "ca", Read: c.CA.read(folder)},
 		{Name: "resolver", Read: serverAddress(&c.Resolver)},
 		{Name: "maskKey", Read: file(&c.MaskKey, folder)},

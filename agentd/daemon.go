@@ -162,7 +162,7 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		return err
 	}
 	undo = append(undo, endContainers)
-	d.sources = identity.Sources(d.capture.Names, d.containerOf())
+	d.sources = append(identity.Sources(d.capture.Names, d.containerOf()), identity.Environ{Variables: config.Environment})
 	d.runs = &runs{root: d.capture.Root(), capture: d.capture, down: config.Capture.WhenDown, log: log, live: map[string]*run{}}
 	undo = append(undo, func() error { return d.runs.close(d.theirs) })
 	if err := d.runs.adopt(from); err != nil {

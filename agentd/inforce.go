@@ -79,6 +79,7 @@ var fixed = []struct {
 	{"capture.nri", func(c *Config) any { return c.Capture.NRI }},
 	{"resolver", func(c *Config) any { return c.Resolver }},
 	{"record", func(c *Config) any { return c.Record }},
+	{"identity.environment", func(c *Config) any { return c.Environment }},
 	{"coreDumps", func(c *Config) any { return c.CoreDumps }},
 	{"limits.loops", func(c *Config) any { return c.Limits.Loops }},
 	{"approvals", func(c *Config) any { return c.Approvals }},

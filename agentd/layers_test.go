@@ -27,7 +27,7 @@ var allowed = []struct {
 	{"agentd/pods", []string{"agentd/cgroup"}},
 	{"agentd/credentials", []string{"decoders"}},
 	{"agentd/approvals", []string{"policy"}},
-	{"agentd/identity", []string{"policy", "agentd/cgroup", "agentd/pods"}},
+	{"agentd/identity", []string{"decoders", "policy", "agentd/cgroup", "agentd/pods"}},
 	{"agentd/capture", []string{"bpf", "agentd/identity", "agentd/cgroup"}},
 	{"agentd/pods/...", []string{"agentd/pods", "agentd/cgroup"}},
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},

@@ -28,6 +28,9 @@ rules:
   - {name: short, on: request, do: limit, rows: 200}
   - {name: few, on: request, do: limit, affected: 2}
   - {name: budget, on: request, do: limit, statements: 60, by: session}
+  - {name: ask-first, on: request, do: approve, when: '"lower" in sql.functions', message: Ask first., expires: 10s}
+  - {name: watched, on: request, do: deny, mode: shadow, when: '"select" in sql.verbs', message: No.}
+  - {name: noticed, on: request, do: alert, when: '"delete" in sql.verbs'}
   - {name: rows-in-all, on: request, do: limit, rows: 500, by: session, when: '"generate_series" in sql.functions'}
 `
 
@@ -62,6 +65,10 @@ create table own (id int);
 create table other (id int);
 drop table own;
 truncate customers;
+select lower('X');
+begin;
+select lower('X');
+rollback;
 selec 1;
 select 1 +;
 select U&"\0061" from t;
@@ -145,4 +152,97 @@ func replayed(t *testing.T, agentd *lab.Agentd, args ...string) *replay.Report {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	return r
+}
+
+// errands are what a workload does that a policy is to be made of.
+const errands = `
+select id, name from customers where id = 1;
+select count(*), max(lower(name)) from customers c join notes n on n.customer = c.id;
+insert into notes values (1, 'hello');
+insert into notes select id, 'again' from customers;
+update notes set text = upper(text) where customer = 1;
+begin;
+delete from notes where customer = 2;
+set local work_mem = '8MB';
+commit;
+copy notes to stdout;
+prepare p as select * from notes where customer = $1;
+execute p (1);
+create table scratch (id int);
+drop table scratch;
+select relname from pg_class limit 1;
+selec 1;
+`
+
+func TestASuggestedPolicyAllowsWhatWasDoneAndNoMore(t *testing.T) {
+	t.Parallel()
+	for _, facts := range []string{"wanted", "all"} {
+		t.Run("facts "+facts, func(t *testing.T) {
+			t.Parallel()
+			server := lab.Postgres(t)
+			server.SQL(t, customers+"create table notes (customer int, text text); alter table notes owner to agent; create table secrets (s text);")
+			agentd := lab.StartAgentd(t, lab.Setup{Policy: "rules: []\n", Target: server, Config: "record: {facts: " + facts + "}\n"})
+			output(t, agentd.Captured(t, psql(server, errands)))
+			agentd.Process.Stop(syscall.SIGTERM)
+
+			out, err := agentd.Ctl(t, "policy", "suggest", "--workload", "lab", "--dir", agentd.Log)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			draft := filepath.Join(t.TempDir(), "draft.yaml")
+			if err := os.WriteFile(draft, []byte(out), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if out, err := agentd.Ctl(t, "policy", "check", draft); err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			r := replayed(t, agentd, "--default", "deny", "--schema", "public", draft)
+			if r.Same != r.Judged || r.Judged < 15 || r.Assumed > 0 != (facts == "wanted") {
+				t.Errorf("of %d verdicts %d are the same, %d assume a schema: %+v, %+v\n%s", r.Judged, r.Same, r.Assumed, r.Groups, r.Doubts, out)
+			}
+			explained(t, agentd, draft)
+			next := lab.StartAgentd(t, lab.Setup{Policy: out, Config: fmt.Sprintf("targets: [{name: orders, address: %q, protocol: postgres, default: deny}]\n", server.Addr)})
+			for text, refused := range map[string]bool{
+				"select name from customers;": false, "delete from notes where customer = 3;": false,
+				"select * from secrets;": true, "delete from customers;": true, "drop table notes;": true,
+				"select pg_sleep(0) from notes;": true, "set role agent;": true,
+			} {
+				if got := output(t, next.Captured(t, psql(server, text))); strings.Contains(got, "(agentd, rule default)") != refused {
+					t.Errorf("%s printed %q, want a refusal: %v", text, got, refused)
+				}
+			}
+		})
+	}
+}
+
+// explained checks what is explained of a recorded DELETE and of one that
+// somebody might send.
+func explained(t *testing.T, agentd *lab.Agentd, draft string) {
+	t.Helper()
+	sessions, err := agentd.Ctl(t, "sessions", "list", "--dir", agentd.Log, "-o", "json")
+	var list []struct{ ID string }
+	if e := json.Unmarshal([]byte(sessions), &list); err != nil || e != nil || len(list) != 1 {
+		t.Fatalf("%v, %v\n%s", err, e, sessions)
+	}
+	all, err := agentd.Ctl(t, "policy", "explain", "--dir", agentd.Log, "--session", list[0].ID, "--default", "deny", draft)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, all)
+	}
+	seq := ""
+	for line := range strings.Lines(all) {
+		if strings.Contains(line, "delete from notes") {
+			seq = strings.Fields(line)[0]
+		}
+	}
+	for _, args := range [][]string{
+		{"--dir", agentd.Log, "--session", list[0].ID + "#" + seq},
+		{"--sql", "delete from notes where customer = 2", "--as", "lab", "--target", "orders", "--user", "agent", "--agentd", agentd.Program()},
+	} {
+		out, err := agentd.Ctl(t, append(append([]string{"policy", "explain", "--default", "deny"}, args...), draft)...)
+		for _, want := range []string{"lab-orders-delete", "does not match", "sql.verbs = [\"delete\"]"} {
+			if err != nil || !strings.Contains(out, want) {
+				t.Errorf("%q: %v, want %q in\n%s", args, err, want, out)
+			}
+		}
+	}
 }

@@ -209,6 +209,11 @@ type Event struct {
 	// a verdict may be remembered by it. Nil if there are none.
 	Facts Facts
 
+	// Claims are what the client says of why it asks, apart from Facts, since
+	// they differ where those are the same. A Request with Ref has those of
+	// its Prepare.
+	Claims []Claim
+
 	// Binding is, for a Request, what exactly would be done, so that somebody
 	// can agree to that and nothing else. Nil where that cannot be told: then
 	// nobody can. Valid as long as the event.

@@ -29,6 +29,7 @@ func (r *Rules) decide(ev *decoders.Event, approved bool) Verdict {
 		return r.misunderstood(ev)
 	}
 	if ev.Kind == decoders.Login {
+		r.scope.introduce(ev.Claims)
 		r.login(ev.Facts)
 	}
 	a := r.about(ev)
@@ -78,8 +79,11 @@ func (r *Rules) lenient(kind decoders.Kinds) bool {
 func (r *Rules) about(ev *decoders.Event) *answer {
 	q := question{ev.Kind, ev.Facts, ev.Unclassified != ""}
 	a, ok := r.seen[q]
-	if !ok || a.counted || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
-		a = r.answer(ev)
+	if !ok || a.counted || a.personal(ev) || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
+		a = r.heard(ev)
+		if a.personal(ev) {
+			return a
+		}
 		if !q.unclear || q.facts != nil { // without facts, why it was not understood is all there is
 			r.remember(q, a)
 		}

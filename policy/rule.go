@@ -88,6 +88,7 @@ func readRule(v document.Value, key Key) *rule {
 func (r *rule) suits() {
 	if r.written != nil {
 		r.early(*r.written)
+		r.unproven(*r.written)
 		r.settled(*r.written)
 		r.asksOfRequests(*r.written)
 	}

@@ -65,6 +65,7 @@ type answer struct {
 	minute int64
 	// counted: it depends on what was used before, and is right this once.
 	counted bool
+	relied  bool // on what the client claims
 }
 
 // judged are the kinds of events that rules decide.
@@ -76,6 +77,7 @@ const judged = decoders.Login | decoders.Prepare | decoders.Request | decoders.C
 func (e *Engine) For(s *Session) *Rules {
 	r := &Rules{target: s.Target, seen: map[question]*answer{}, spender: e.meters.spender(s)}
 	r.scope.values = sessionValues(s)
+	r.scope.standing = s.Identity.Claims
 	r.scope.language = e.languages[0]
 	for _, l := range e.languages[1:] {
 		if l.name == s.Target.Protocol {
@@ -91,6 +93,7 @@ func (e *Engine) For(s *Session) *Rules {
 // judged so far. What its login said stays known.
 func (e *Engine) Renew(s *Session, before *Rules) *Rules {
 	r := e.For(s)
+	r.scope.standing = before.scope.standing
 	if before.scope.loggedIn {
 		r.login(before.scope.login)
 		r.rebind(before.scope.login)

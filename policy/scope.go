@@ -24,12 +24,16 @@ type scope struct {
 	inEvent  bool // event is what it is: its fields are known, or never will be
 	clock
 	ledger
+	stance
 }
 
 // ResolveName implements cel.Activation. What is not known yet is CEL's
 // unknown; what will never be known is an error.
 func (s *scope) ResolveName(name string) (any, bool) {
 	for i := range variables {
+		if name == claimed {
+			return s.claims(), true
+		}
 		if variables[i].name == name {
 			return s.values[i], true
 		}

@@ -24,6 +24,10 @@ type Identity struct {
 	Namespace, Pod, PodUID, ServiceAccount string
 	Owner                                  string            // what made the pod, as "ReplicaSet/web-5d9"
 	Labels                                 map[string]string // of the pod; never changed
+
+	// Claims are what its environment says of why it runs: anybody could have
+	// made them up. Never changed.
+	Claims map[string]string
 }
 
 // A Process is one process, told apart from a later one with the same pid by
@@ -64,8 +68,11 @@ const (
 
 // String returns d as configurations and records write it.
 func (d Default) String() string {
-	if d == Allowing {
+	switch d {
+	case Allowing:
 		return "allow"
+	case Asking:
+		return "approve"
 	}
 	return "deny"
 }

@@ -33,6 +33,7 @@ var variables = []variable{
 	{"workload.service_account", cel.StringType, func(s *Session) any { return s.Identity.ServiceAccount }},
 	{"workload.owner", cel.StringType, func(s *Session) any { return s.Identity.Owner }},
 	{"workload.labels", cel.MapType(cel.StringType, cel.StringType), func(s *Session) any { return newLabels(s.Identity.Labels) }},
+	{claimed, cel.MapType(cel.StringType, cel.StringType), func(s *Session) any { return nil }}, // see scope.claims
 	{"workload.exe", cel.StringType, func(s *Session) any { return s.Identity.Process.Exe }},
 }
 

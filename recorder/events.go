@@ -20,6 +20,8 @@ type Event struct {
 	Facts       *Facts
 	Exceptional string // why a login is
 	Again       bool   // it was held before, and told then
+	Claims      map[string]string
+	ClaimsCut   bool // there were others
 	Answer
 	Columns []Column // of a result
 	Done    Done     // of an outcome
@@ -31,7 +33,14 @@ type Session struct {
 	Summary
 	Seen
 	facts map[uint64]*Facts
-	texts map[uint64]Text // of prepares
+	texts map[uint64]asked // of prepares
+}
+
+// Asked is what a prepare brought, for the requests that run it.
+type asked struct {
+	text   Text
+	claims map[string]string
+	cut    bool
 }
 
 // Kept reports whether the session's records have facts.
@@ -87,7 +96,7 @@ func (t *telling) add(payload []byte) error {
 		return nil // Verify names it
 	}
 	if r.Type == "open" {
-		t.sessions[r.Session] = &Session{Summary: *summaryOf(r), facts: map[uint64]*Facts{}, texts: map[uint64]Text{}}
+		t.sessions[r.Session] = &Session{Summary: *summaryOf(r), facts: map[uint64]*Facts{}, texts: map[uint64]asked{}}
 	}
 	s := t.sessions[r.Session]
 	if s == nil {
@@ -96,7 +105,7 @@ func (t *telling) add(payload []byte) error {
 	s.update(r)
 	e := &Event{
 		Kind: r.Type, Time: r.Time, Session: s, Seq: r.Seq, Ref: r.Ref, Text: r.Text,
-		Exceptional: r.Exceptional, Again: r.Again, Answer: r.Answer, Columns: r.Columns, Done: r.Done,
+		Exceptional: r.Exceptional, Again: r.Again, Claims: r.Claims, ClaimsCut: r.ClaimsCut, Answer: r.Answer, Columns: r.Columns, Done: r.Done,
 	}
 	switch r.Type {
 	case "tls":
@@ -125,8 +134,9 @@ func (t *telling) asked(r *record, e *Event) {
 	}
 	switch {
 	case r.Type == "prepare":
-		s.texts[r.Seq] = r.Text
+		s.texts[r.Seq] = asked{r.Text, r.Claims, r.ClaimsCut}
 	case r.Ref != 0:
-		e.Text = s.texts[r.Ref]
+		p := s.texts[r.Ref]
+		e.Text, e.Claims, e.ClaimsCut = p.text, p.claims, p.cut
 	}
 }

@@ -207,6 +207,25 @@ func cloneExposures(all []decoders.Exposure) []decoders.Exposure {
 	return kept
 }
 
+// claims appends what the client says of why it asks. Where its text is not
+// recorded as it was sent, because something in it is to stay out of records,
+// claims could be just that: of those, only what is sure to be the id of a trace
+// is kept.
+func claims(t *Turn, ev *decoders.Event) {
+	if len(ev.Claims) == 0 || ev.Ref != 0 { // of a Ref, the record of that has them
+		return
+	}
+	whole := ev.Kind == decoders.Login || len(ev.Record) == len(ev.Text) && len(ev.Text) > 0 && &ev.Record[0] == &ev.Text[0]
+	t.object("claims", func(attr func(key, value string)) {
+		for _, c := range ev.Claims {
+			if _, trace := decoders.TraceOf("00-" + c.Value + "-1000000000000000-00"); whole || c.Key == decoders.Trace && trace {
+				attr(c.Key, c.Value)
+			}
+		}
+	})
+	t.flag("claims_cut", !whole)
+}
+
 // ownKey skips what a login's record says in keys of its own, see login.
 func ownKey(facts decoders.Facts) func(name string, value any) bool {
 	credential, _ := facts.Field("login.credential").(string)

@@ -190,3 +190,69 @@ func FuzzFacts(f *testing.F) {
 		}
 	})
 }
+
+func TestClaimsAreRecordedUnlessTheTextIsNot(t *testing.T) {
+	const trace = "4bf92f3577b34da6a3ce929d0e0e4736"
+	open, private := asks(decoders.Prepare, 1, 0, nil), asks(decoders.Request, 2, 0, nil)
+	open.Record = open.Text
+	open.Claims = []decoders.Claim{{Key: "task", Value: "T \"17\""}}
+	private.Record = []byte("redacted")
+	private.Claims = []decoders.Claim{{Key: "task", Value: "secret"}, {Key: decoders.Trace, Value: trace}}
+	again := asks(decoders.Request, 3, 1, nil)
+	again.Claims = open.Claims
+	s, all := recordOf(t, open, private, again)
+	var got []map[string]string
+	for _, e := range s.Entries {
+		got = append(got, e.Claims)
+	}
+	task := map[string]string{"task": "T \"17\""}
+	if want := []map[string]string{task, {decoders.Trace: trace}, task}; !reflect.DeepEqual(got, want) {
+		t.Errorf("got %v, want %v", got, want)
+	}
+	if bytes.Contains(all, []byte("secret")) {
+		t.Error("what a record leaves out of a text stands in its claims")
+	}
+}
+
+func TestSessionsAreFoundByWhatTheyClaim(t *testing.T) {
+	l := begin(t)
+	for i, claim := range []string{"one", "two", "three"} {
+		var turn Turn
+		p := aSession(fmt.Sprint("S", i))
+		if i == 0 {
+			p.Identity.Claims = map[string]string{"task": claim}
+		}
+		log, err := l.Begin(&turn, p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kind := decoders.Login
+		if i == 2 {
+			kind = decoders.Request
+		}
+		ev := asks(kind, 1, 0, nil)
+		ev.Record = ev.Text
+		if i > 0 {
+			ev.Claims = []decoders.Claim{{Key: "task", Value: claim}}
+		}
+		log.Asked(&turn, at, ev, allowed)
+		l.commit(t, &turn)
+	}
+	folder, err := OpenFolder(l.opts.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for claim, want := range map[string]string{"task=one": "S0", "task=two": "S1", "task=three": "S2", "task=four": "", "task=": "", "trace=one": ""} {
+		list, err := folder.Sessions(Filter{Claim: claim})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		for _, s := range list {
+			got += s.ID
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", claim, got, want)
+		}
+	}
+}

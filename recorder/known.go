@@ -58,6 +58,7 @@ type recorded struct {
 	Like      uint64     `json:"like"`
 	Cut       []string   `json:"cut"`
 	Exposures []Exposure `json:"exposures"`
+	ClaimsCut bool       `json:"claims_cut"`
 }
 
 // factFields are the fields of a facts object.

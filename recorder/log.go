@@ -62,6 +62,7 @@ func newLog(t *Turn, s *policy.Session, fields []decoders.Field) *Log {
 	t.str("protocol", s.Target.Protocol)
 	t.str("scope", s.Scope)
 	target(t, &s.Target)
+	t.labels("claims", id.Claims)
 	t.close()
 	return l
 }
@@ -149,6 +150,7 @@ func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict
 	t.buf = append(t.buf, l.tell.wants...)
 	l.tell.wants = nil
 	l.tell.facts(t, ev)
+	claims(t, ev)
 	switch ev.Kind {
 	case decoders.Login:
 		login(t, ev.Facts)

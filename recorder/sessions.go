@@ -1,7 +1,10 @@
 package recorder
 
 import (
+	"bytes"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -37,13 +40,16 @@ type Summary struct {
 	Protocol string `json:"protocol,omitempty"`
 	Scope    string `json:"scope,omitempty"`
 	Silence
-	ClientTLS   *Secured `json:"client_tls,omitempty"`
-	ServerTLS   *Secured `json:"server_tls,omitempty"`
-	User        string   `json:"user,omitempty"`
-	Database    string   `json:"database,omitempty"`
-	Application string   `json:"application,omitempty"`
-	Credential  string   `json:"credential,omitempty"` // that agentd logged in with in the client's place
-	As          string   `json:"as,omitempty"`         // and the user that is of it
+	// Claims are what was said of why the session is: by its environment, and
+	// with the login.
+	Claims      map[string]string `json:"claims,omitempty"`
+	ClientTLS   *Secured          `json:"client_tls,omitempty"`
+	ServerTLS   *Secured          `json:"server_tls,omitempty"`
+	User        string            `json:"user,omitempty"`
+	Database    string            `json:"database,omitempty"`
+	Application string            `json:"application,omitempty"`
+	Credential  string            `json:"credential,omitempty"` // that agentd logged in with in the client's place
+	As          string            `json:"as,omitempty"`         // and the user that is of it
 
 	Statements int64 `json:"statements"`
 	Denied     int64 `json:"denied"`
@@ -59,6 +65,8 @@ type Summary struct {
 type Filter struct {
 	Workload, Target, User, Database, State string
 	Namespace, Pod                          string
+	// Claim is KEY=VALUE: it, or something that it asked, claims that.
+	Claim string
 
 	Since, Until time.Time // by the session's start
 	Limit        int       // the latest only
@@ -71,7 +79,7 @@ func (d *Folder) Sessions(f Filter) ([]Summary, error) {
 	if err != nil {
 		return nil, err
 	}
-	list := listing{filter: f, byID: map[string]*Summary{}}
+	list := listing{filter: f, byID: map[string]*Summary{}, claimed: map[string]bool{}}
 	err = d.each(list.add)
 	if !live {
 		list.interrupt()
@@ -87,8 +95,9 @@ func (d *Folder) Sessions(f Filter) ([]Summary, error) {
 // A listing gathers summaries. Its first pass reads the first, the login and
 // the last record of each session; its second counts for those without a last.
 type listing struct {
-	filter Filter
-	byID   map[string]*Summary
+	filter  Filter
+	byID    map[string]*Summary
+	claimed map[string]bool // sessions of which something claims what the filter wants
 }
 
 func (l *listing) add(payload []byte) error {
@@ -99,7 +108,9 @@ func (l *listing) add(payload []byte) error {
 		return nil
 	case "start", "open", "tls", "login", "close", "interrupted", "resumed":
 	default:
-		return nil
+		if l.filter.Claim == "" || !bytes.Contains(payload, []byte(`,"claims":{`)) {
+			return nil
+		}
 	}
 	r, err := parseRecord(payload)
 	if err != nil {
@@ -121,8 +132,18 @@ func (l *listing) add(payload []byte) error {
 	if s == nil {
 		return nil
 	}
+	if l.filter.claims(r.Claims) {
+		l.claimed[r.Session] = true
+	}
 	s.update(r)
 	return nil
+}
+
+// claims reports whether claims have what the filter wants.
+func (f *Filter) claims(claims map[string]string) bool {
+	key, value, _ := strings.Cut(f.Claim, "=")
+	said, ok := claims[key]
+	return ok && said == value
 }
 
 // interrupt notes that what is going on does not go on.
@@ -160,7 +181,7 @@ func (l *listing) count(payload []byte) error {
 func (l *listing) result() []Summary {
 	var all []Summary
 	for _, s := range l.byID {
-		if l.filter.chooses(s) {
+		if l.filter.chooses(s) && (l.filter.Claim == "" || l.claimed[s.ID] || l.filter.claims(s.Claims)) {
 			all = append(all, *s)
 		}
 	}
@@ -193,7 +214,7 @@ func summaryOf(r *record) *Summary {
 		ID: r.Session, State: Live, Start: r.Time,
 		Workload: r.Workload, Source: r.Source, Cgroup: r.Cgroup, Unit: r.Unit, Place: r.Place,
 		PID: r.PID, PIDStart: r.PIDStart, UID: r.UID, Comm: r.Comm, Exe: r.Exe,
-		Target: r.Target, Address: r.Address, Host: r.Host, Protocol: r.Protocol, Scope: r.Scope, Silence: r.Silence,
+		Target: r.Target, Address: r.Address, Host: r.Host, Protocol: r.Protocol, Scope: r.Scope, Silence: r.Silence, Claims: r.Claims,
 	}
 }
 
@@ -207,12 +228,23 @@ func (s *Summary) update(r *record) {
 	case "login":
 		s.User, s.Database, s.Application = r.User, r.Database, r.Application
 		s.Credential, s.As = r.Credential, r.As
+		s.claim(r.Claims)
 	case "close":
 		s.State, s.End, s.Outcome = Ended, r.Time, r.Reason
 		s.Statements, s.Denied, s.Failed = r.Statements, r.Denied, r.Failed
 		s.Rows, s.Bytes, s.Masked = r.Rows, r.Done.Bytes, r.Done.Masked
 		s.FromClient, s.FromServer = r.FromClient, r.FromServer
 	}
+}
+
+// claim adds what a login claims. What is there already goes before it.
+func (s *Summary) claim(claims map[string]string) {
+	if len(claims) == 0 {
+		return
+	}
+	all := maps.Clone(claims)
+	maps.Copy(all, s.Claims)
+	s.Claims = all
 }
 
 // goOn notes whether a session goes on whose agentd is not the one that records.

@@ -25,6 +25,8 @@ type Entry struct {
 	// recorded by a version that keeps none; see Silence.Default.
 	Facts       *Facts `json:"facts,omitempty"`
 	Exceptional string `json:"exceptional,omitempty"` // why a login is
+	// Claims are what the client said of why it asks: nobody has verified it.
+	Claims map[string]string `json:"claims,omitempty"`
 	Answer
 	Columns []Column `json:"columns,omitempty"` // protected columns of the result
 	// Result is what the policy said to these columns.
@@ -165,7 +167,7 @@ func (b *transcribing) meanwhile(payload []byte) {
 // append adds an entry for what was asked. A prepared text is told once, with
 // its prepare; here it stands with every request that runs it.
 func (b *transcribing) append(r *record) *Entry {
-	e := &Entry{Seq: r.Seq, Kind: r.Type, Time: r.Time, Ref: r.Ref, Text: r.Text, Exceptional: r.Exceptional, Answer: r.Answer}
+	e := &Entry{Seq: r.Seq, Kind: r.Type, Time: r.Time, Ref: r.Ref, Text: r.Text, Exceptional: r.Exceptional, Claims: r.Claims, Answer: r.Answer}
 	e.Facts = r.facts(func(seq uint64) *Facts {
 		if earlier := b.bySeq[seq]; earlier != nil {
 			return earlier.Facts
@@ -173,7 +175,7 @@ func (b *transcribing) append(r *record) *Entry {
 		return nil
 	})
 	if prepared := b.bySeq[r.Ref]; r.Ref != 0 && prepared != nil {
-		e.Text = prepared.Text
+		e.Text, e.Claims = prepared.Text, prepared.Claims
 	}
 	b.Entries = append(b.Entries, e)
 	if r.Seq != 0 {

@@ -178,6 +178,7 @@ func (f *SessionFilter) texts() map[string]*string {
 		"state":     &f.State,
 		"namespace": &f.Namespace,
 		"pod":       &f.Pod,
+		"claim":     &f.Claim,
 	}
 }
 

@@ -15,6 +15,7 @@ type facts struct {
 	*recorder.Facts
 	session   *session
 	exposures []decoders.Exposure
+	assumed   bool   // it was asked for what is assumed
 	lacking   string // the first that was asked and is not there
 }
 
@@ -36,6 +37,12 @@ func (f *facts) Field(name string) any {
 	if v := f.Facts.Field(name); v != nil {
 		return v
 	}
+	if !slices.Contains(f.session.of.Learned, name) {
+		if list, ok := assumed(f.Facts, name, f.session.replay.options.Schema); ok {
+			f.assumed = true
+			return list
+		}
+	}
 	if f.lacking == "" && (f.Lacks(name) || f.session.replay.learned[name] && !slices.Contains(f.session.of.Learned, name)) {
 		f.lacking = name
 	}
@@ -50,6 +57,8 @@ func (s *session) doubt(e *recorder.Event, v *policy.Verdict, f *facts) string {
 		return "a rule asks for " + f.lacking + ", which was not recorded with it"
 	case s.login != nil && s.login.lacking != "":
 		return "a rule asks for " + s.login.lacking + ", which was not recorded of the login"
+	case e.ClaimsCut && s.replay.engine.Relies():
+		return "a rule asks for claims, which are not recorded of a statement with literals that are to stay out of records"
 	case s.of.Unsaid:
 		return "what its decoder looked for was too long to be recorded"
 	case e.Unclassified != "" && (len(s.want.Searches) > 0) != (len(s.of.Searches) > 0):

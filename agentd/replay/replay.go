@@ -22,6 +22,12 @@ type Options struct {
 	Since    time.Time
 	Session  string // the beginning of its id, "" for all
 	Workload string // "" for all
+	// Schema, if not "", is where relations are taken to be of which it is not
+	// recorded and that are named without one.
+	Schema string
+	// Default, if not "", is what targets do with requests that no rule speaks
+	// of, allow or deny, in place of what they did.
+	Default  string
 	Progress func(done, total int64)
 	// Each, if not nil, is told of every verdict.
 	Each func(*Trial)
@@ -32,7 +38,16 @@ type Trial struct {
 	Event   *recorder.Event
 	Verdict policy.Verdict
 	Change  Change // Same, unless Why
+	Assumed bool   // it depends on where tables are taken to be
 	Why     string // it is not decided, "" if it is
+
+	session *session
+	asked   decoders.Event
+}
+
+// Explain tells what each rule has to do with it.
+func (t *Trial) Explain() []policy.Look {
+	return t.session.replay.engine.Explain(&t.session.policy, &t.session.entrance, &t.asked)
 }
 
 // Run tries the rules of e, which are to be fresh ones, on the log in folder.
@@ -88,7 +103,8 @@ func (r *replay) see(e *recorder.Event) error {
 		r.tell(s, e)
 		return nil
 	}
-	if e.Again { // the first verdict is what rules said
+	if e.Again { // what rules said is the verdict before
+		s.granted(e)
 		return nil
 	}
 	t := s.judge(e)

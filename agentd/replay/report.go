@@ -112,6 +112,7 @@ type Report struct {
 	ByAgentd  int64   `json:"by_agentd"` // that agentd itself decided, before any rule
 	Unreached int64   `json:"unreached"` // that come after what is newly denied
 	Undecided int64   `json:"undecided"`
+	Assumed   int64   `json:"assumed"` // that depend on where tables are taken to be
 	Doubts    []Doubt `json:"doubts"`
 	// Searched are requests in whose results something would be looked for;
 	// whether it is found cannot be told.
@@ -179,6 +180,9 @@ func (r *Report) Count(name string) (n int64) {
 
 func (r *Report) add(t *Trial) {
 	r.see(t.Event)
+	if t.Assumed {
+		r.Assumed++
+	}
 	switch {
 	case t.Why != "":
 		r.doubt(t)

@@ -19,6 +19,9 @@ type session struct {
 	want   decoders.Want // of the rules
 	login  *facts
 
+	policy   policy.Session
+	entrance decoders.Event // the login
+
 	unknown string // why nothing of it can be decided, "" if it can
 	ended   bool   // the rules would have let it come no further
 	facts   map[*recorder.Facts]*facts
@@ -38,9 +41,11 @@ func newSession(r *replay, of *recorder.Session) *session {
 
 // begin finds the rules of the session: it is known by now how TLS is on it.
 func (s *session) begin() {
-	p, why := Session(&s.of.Summary)
-	s.unknown = why
-	s.rules = s.replay.engine.For(&p)
+	s.policy, s.unknown = Session(&s.of.Summary)
+	if d := s.replay.options.Default; d != "" {
+		s.policy.Target.Default = silence(d)
+	}
+	s.rules = s.replay.engine.For(&s.policy)
 	s.want = s.rules.Want()
 	name, _, err := s.rules.Credential()
 	switch {
@@ -70,7 +75,7 @@ func Session(of *recorder.Summary) (p policy.Session, why string) {
 			Process:   policy.Process{PID: of.PID, Start: of.PIDStart, UID: of.UID, Comm: of.Comm, Exe: of.Exe},
 			Container: of.Container, ContainerID: of.ContainerID, Image: of.Image,
 			Namespace: of.Namespace, Pod: of.Pod, PodUID: of.PodUID, ServiceAccount: of.ServiceAccount,
-			Owner: of.Owner, Labels: of.Labels,
+			Owner: of.Owner, Labels: of.Labels, Claims: of.Claims,
 		},
 		Target: policy.Target{
 			Name: of.Target, Host: of.Host, Protocol: of.Protocol, Labels: of.TargetLabels,
@@ -85,8 +90,11 @@ func Session(of *recorder.Summary) (p policy.Session, why string) {
 }
 
 func silence(word string) policy.Default {
-	if word == "allow" {
+	switch word {
+	case "allow":
 		return policy.Allowing
+	case "approve":
+		return policy.Asking
 	}
 	return policy.Refusing
 }
@@ -109,7 +117,8 @@ func (s *session) judge(e *recorder.Event) Trial {
 	if s.rules == nil {
 		s.begin()
 	}
-	t := Trial{Event: e}
+	ev, f := s.event(e)
+	t := Trial{Event: e, session: s, asked: ev}
 	switch {
 	case slices.Contains(own, e.Rule):
 		t.Change = ByAgentd
@@ -121,13 +130,16 @@ func (s *session) judge(e *recorder.Event) Trial {
 		t.Why = s.unknown
 		return t
 	}
-	ev, f := s.event(e)
 	t.Verdict = s.rules.Decide(&ev)
+	t.Assumed = f != nil && f.assumed
 	if t.Why = s.doubt(e, &t.Verdict, f); t.Why != "" {
 		if e.Kind == "login" {
 			s.unknown = t.Why
 		}
 		return t
+	}
+	if t.Verdict.Outcome == policy.Hold && e.Verdict == "allow" {
+		t.Verdict.Limits = s.rules.Approved(&ev).Limits
 	}
 	if t.Verdict.Limits != nil && strings.HasPrefix(e.Reason, policy.BeyondLimits) {
 		t.Verdict = policy.Verdict{Outcome: policy.Refuse, Rule: t.Verdict.Limits.Rule(), Reason: e.Reason}
@@ -137,10 +149,24 @@ func (s *session) judge(e *recorder.Event) Trial {
 	return t
 }
 
+// granted has the rules count what people let through that was held.
+func (s *session) granted(e *recorder.Event) {
+	if s.rules == nil || s.unknown != "" || s.ended || e.Verdict != "allow" {
+		return
+	}
+	ev, _ := s.event(e)
+	if v := s.rules.Approved(&ev); v.Limits != nil {
+		s.limits[e.Seq] = allowance{*v.Limits, e.Text}
+	}
+}
+
 // event is what the rules are asked.
 func (s *session) event(e *recorder.Event) (decoders.Event, *facts) {
 	ev := decoders.Event{Seq: e.Seq, Ref: e.Ref, Unclassified: e.Unclassified, Exceptional: e.Exceptional}
 	ev.Kind = 1 << slices.Index(decoders.Names[:], e.Kind)
+	for key, value := range e.Claims {
+		ev.Claims = append(ev.Claims, decoders.Claim{Key: key, Value: value})
+	}
 	for _, c := range e.Columns {
 		ev.Columns = append(ev.Columns, decoders.Column{Index: c.Index, Schema: c.Schema, Table: c.Table, Name: c.Column, Derived: c.Derived})
 	}
@@ -149,7 +175,7 @@ func (s *session) event(e *recorder.Event) (decoders.Event, *facts) {
 		ev.Facts, ev.Exposures = f, f.exposures
 	}
 	if e.Kind == "login" {
-		s.login = f
+		s.login, s.entrance = f, ev
 	}
 	return ev, f
 }

@@ -206,14 +206,14 @@ func (r *reader) target(v document.Value, t *policy.Target) {
 		}},
 		{Name: "labels", Read: pairs(&t.Labels)},
 		{Name: "default", Read: silence(&t.Default)},
-		{Name: "unclassified", Read: silence(&t.Unclassified)},
+		{Name: "unclassified", Read: silence(&t.Unclassified, "approve")},
 	})
 }
 
-func silence(to *policy.Default) func(document.Value) {
+func silence(to *policy.Default, also ...string) func(document.Value) {
 	return func(v document.Value) {
-		if i, ok := v.Choice([]string{"deny", "allow"}); ok {
-			*to = []policy.Default{policy.Refusing, policy.Allowing}[i]
+		if i, ok := v.Choice(append([]string{"deny", "allow"}, also...)); ok {
+			*to = []policy.Default{policy.Refusing, policy.Allowing, policy.Asking}[i]
 		}
 	}
 }
@@ -273,17 +273,7 @@ func (c *Case) settle(given, fields *document.Value, protocols []decoders.Protoc
 	g := &c.Given
 	i := slices.IndexFunc(protocols, func(p decoders.Protocol) bool { return p.Name == g.Session.Target.Protocol })
 	c.protocol = &protocols[max(i, 0)]
-	defaults := map[string]any{}
-	for i := range c.protocol.Fields {
-		if f := &c.protocol.Fields[i]; f.Kinds == decoders.Login {
-			defaults[f.Name] = zero[f.Type]
-		}
-	}
-	maps.Copy(defaults, g.Login)
-	if _, has := g.Login["login.as"]; !has && defaults["login.as"] != nil {
-		defaults["login.as"] = defaults["login.user"]
-	}
-	g.Login = defaults
+	g.Login = Login(c.protocol, g.Login)
 	if fields != nil {
 		fields.Pairs(func(key, value document.Value) {
 			name, _ := key.Word()
@@ -310,6 +300,22 @@ func (c *Case) settle(given, fields *document.Value, protocols []decoders.Protoc
 	case g.Text != "" && c.protocol.Name != "postgres":
 		given.Problem(`"sql" is of protocol postgres: give "facts"`)
 	}
+}
+
+// Login is what a login of a protocol says, as far as it is given: the rest is
+// as it is of most.
+func Login(protocol *decoders.Protocol, given map[string]any) map[string]any {
+	all := map[string]any{}
+	for i := range protocol.Fields {
+		if f := &protocol.Fields[i]; f.Kinds == decoders.Login {
+			all[f.Name] = zero[f.Type]
+		}
+	}
+	maps.Copy(all, given)
+	if _, has := given["login.as"]; !has && all["login.as"] != nil {
+		all["login.as"] = all["login.user"]
+	}
+	return all
 }
 
 var zero = map[decoders.Type]any{decoders.String: "", decoders.Strings: []string{}, decoders.Int: int64(0), decoders.Bool: false}

@@ -96,7 +96,7 @@ func assume(scope *sql.Scope, m *sql.Meaning) (assumed []string) {
 	for _, st := range m.Statements {
 		for _, t := range st.Tables {
 			switch {
-			case t.Schema != "" || scope.Relations[t.Table] != "" || t.Write:
+			case t.Schema != "" || scope.Relations[t.Table] != "" || t.Write && st.DDL:
 			case strings.HasPrefix(t.Table, "pg_"):
 				scope.Relations[t.Table] = "pg_catalog"
 			default:
@@ -122,6 +122,7 @@ type Situation struct {
 type Answer struct {
 	Kind    decoders.Kinds // that the verdict is on: a login that is refused comes first
 	Verdict policy.Verdict
+	Login   decoders.Event
 	Event   decoders.Event
 	Facts   map[string]any // all that the event has
 	Assumed []string
@@ -136,6 +137,7 @@ func (r *Reader) Judge(_ context.Context, e *policy.Engine, s *Situation, protoc
 func (r *Reader) judge(rules *policy.Rules, s *Situation, protocol *decoders.Protocol) Answer {
 	login := &facts{values: s.Login}
 	a := Answer{Kind: decoders.Login, Facts: s.Login, Event: decoders.Event{Kind: decoders.Login, Seq: 1, Facts: login, Exceptional: exceptional(login, protocol)}}
+	a.Login = a.Event
 	a.Verdict = rules.Decide(&a.Event)
 	if s.Kind == decoders.Login {
 		return a
@@ -145,7 +147,7 @@ func (r *Reader) judge(rules *policy.Rules, s *Situation, protocol *decoders.Pro
 		return a
 	}
 	of := &facts{values: s.Facts}
-	a = Answer{Kind: s.Kind, Event: decoders.Event{Kind: s.Kind, Seq: 2, Text: []byte(s.Text), Record: []byte(s.Text), Columns: s.Columns}}
+	a = Answer{Kind: s.Kind, Login: a.Login, Event: decoders.Event{Kind: s.Kind, Seq: 2, Text: []byte(s.Text), Record: []byte(s.Text), Columns: s.Columns}}
 	if s.Text != "" {
 		read := r.Read(s.Text)
 		of.under = read.Facts

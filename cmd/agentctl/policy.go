@@ -18,7 +18,7 @@ func newPolicy(a *app) *cobra.Command {
 		Long:    "Policy looks at policy files, and at the log, by itself; agentd need not run.",
 		Example: "  agentctl policy check /etc/agentd/policies\n  agentctl policy replay --since 7d ./policies",
 	}
-	cmd.AddCommand(newPolicyCheck(a), newPolicyTest(a), newPolicyReplay(a))
+	cmd.AddCommand(newPolicyCheck(a), newPolicyTest(a), newPolicyExplain(a), newPolicyReplay(a), newPolicySuggest(a))
 	return group(cmd)
 }
 

@@ -43,6 +43,9 @@ newly-held, newly-cut, newly-masked, newly-allowed, newly-shown, undecided.`,
 			if o.Since, err = parseSince(since, time.Now()); err != nil {
 				return &exitError{usage, err}
 			}
+			if o.Default != "" && o.Default != "allow" && o.Default != "deny" {
+				return &exitError{usage, fmt.Errorf("--default %q: give allow or deny", o.Default)}
+			}
 			for _, name := range failOn {
 				if !slices.Contains(replay.Changes, name) && name != undecided {
 					return &exitError{usage, fmt.Errorf("--fail-on %q: give some of %s, %s", name, strings.Join(replay.Changes, ", "), undecided)}
@@ -68,6 +71,8 @@ newly-held, newly-cut, newly-masked, newly-allowed, newly-shown, undecided.`,
 	flags.StringVar(&since, "since", "", "only what was asked since then: a duration, as 7d, or a time")
 	flags.StringVar(&o.Session, "session", "", "only this session: its id, or the beginning of it")
 	flags.StringVar(&o.Workload, "workload", "", "only this workload or run")
+	flags.StringVar(&o.Schema, "schema", "", "take names without a schema to be in this one, where the record does not say")
+	flags.StringVar(&o.Default, "default", "", "allow or deny: as if targets did that with what no rule speaks of")
 	flags.StringSliceVar(&failOn, "fail-on", nil, "exit with 1 on such a change, as newly-denied,newly-held")
 	return cmd
 }
@@ -145,6 +150,9 @@ func (a *app) writeReplay(r *replay.Report) {
 	}
 	if r.Undecided > 0 {
 		a.fact("undecided", yellow, "%d", r.Undecided)
+	}
+	if r.Assumed > 0 {
+		a.fact("assumed", yellow, "the schema of tables that %s named without one", plural(r.Assumed, "event"))
 	}
 	if r.Unreached > 0 {
 		a.fact("unreached", plain, "%s after what would be refused", plural(r.Unreached, "event"))

@@ -55,6 +55,9 @@ much, and how many statements were refused or failed.
 			if f.Limit < 0 {
 				return &exitError{usage, fmt.Errorf("--limit %d: give 0 for all, or how many", f.Limit)}
 			}
+			if key, _, ok := strings.Cut(f.Claim, "="); f.Claim != "" && (!ok || key == "") {
+				return &exitError{usage, fmt.Errorf("--claim %q: give KEY=VALUE, as task=T-17", f.Claim)}
+			}
 			if namespace, name, ok := strings.Cut(f.Pod, "/"); ok {
 				if f.Namespace != "" && f.Namespace != namespace {
 					return &exitError{usage, fmt.Errorf("--pod %s is not in --namespace %s: give one of them", f.Pod, f.Namespace)}
@@ -69,6 +72,7 @@ much, and how many statements were refused or failed.
 	flags.StringVar(&f.Namespace, "namespace", "", "only sessions from pods in this namespace")
 	flags.StringVar(&f.Pod, "pod", "", "only sessions from this pod: NAME, or NAMESPACE/NAME")
 	flags.StringVar(&f.Target, "target", "", "only sessions to this target")
+	flags.StringVar(&f.Claim, "claim", "", "only sessions that claim this of themselves, or of a statement: KEY=VALUE, as task=T-17")
 	flags.StringVar(&since, "since", "", "only sessions that started since then")
 	flags.BoolVar(&f.Denied, "denied", false, "only sessions in which something was refused")
 	flags.IntVar(&f.Limit, "limit", 50, "only the latest so many; 0 for all")

@@ -7,6 +7,7 @@ import (
 	"fmt"
 
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
 )
 
 const (
@@ -239,6 +240,7 @@ func (d *decoder) query(m message) (turn, error) {
 		}
 		ev.Text, ev.Record, ev.Unclassified = text, d.record(text, &r), r.unclassified
 		ev.Facts, ev.Exposures = r.asFacts(), r.exposures
+		ev.Claims = sql.Claims(text)
 	}
 	ev.Loosens = d.loosening(&r)
 	d.unsettle()
@@ -307,6 +309,7 @@ func (d *decoder) parse(m message) (turn, error) {
 			}
 			ev.Text, ev.Record, ev.Facts = text, d.record(text, &r), r.asFacts()
 			ev.Exposures = r.exposures
+			ev.Claims = sql.Claims(text)
 		}
 	}
 	ev.Unclassified = r.unclassified
@@ -336,7 +339,7 @@ func (d *decoder) prepare(s *slot, name, text, types, record []byte, r reading) 
 		return // running it will be unclassified
 	}
 	st := d.newStatement()
-	st.seq, st.reading = s.seq, r
+	st.seq, st.reading, st.claims = s.seq, r, sql.Claims(text)
 	st.text = append(st.text, text...)
 	if d.want.Bindings && len(types) > 2 {
 		st.types = append(st.types, types[2:]...)
@@ -392,6 +395,7 @@ func (d *decoder) execute(m message) (turn, error) {
 		}
 		ev.Ref, ev.Text, ev.Record, ev.Unclassified = st.seq, st.text, st.record, s.reading.unclassified
 		ev.Facts, ev.Exposures = s.reading.asFacts(), s.reading.exposures
+		ev.Claims = st.claims
 		ev.Binding = d.exactly(st.text, p, &s.reading, open)
 	}
 	ev.Loosens = d.loosening(&s.reading)

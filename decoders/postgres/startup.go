@@ -105,6 +105,9 @@ func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 	}
 	facts.as = facts.user
 	ev := decoders.Event{Kind: decoders.Login, Facts: facts}
+	if trace, ok := decoders.TraceOf(facts.application); ok {
+		ev.Claims = []decoders.Claim{{Key: decoders.Trace, Value: trace}}
+	}
 	if facts.replication {
 		if d.masking() {
 			return decoders.Step{}, errors.New("a replication connection carries whole tables, and columns of this database are masked")

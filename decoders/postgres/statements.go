@@ -1,6 +1,9 @@
 package postgres
 
-import "agentd.dev/decoders/sql"
+import (
+	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
+)
 
 const (
 	// maxNames bounds the named statements and portals a session may have,
@@ -21,6 +24,7 @@ type statement struct {
 	text, redacted []byte
 	record         []byte // text or redacted
 	kept           int    // bytes counted against maxKept
+	claims         []decoders.Claim
 	// types are those of its parameters as the client has said them, and
 	// described as the server has: OIDs, 0 if not said. Kept with Want.Bindings.
 	types, described []byte

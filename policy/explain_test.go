@@ -1,0 +1,38 @@
+package policy_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"agentd.dev/decoders"
+)
+
+func TestEveryRuleTellsWhatItHasToDoWithAnEvent(t *testing.T) {
+	e := load(t, `
+rules:
+  - {name: no-drop, on: request, do: deny, when: '"drop" in sql.verbs', message: No.}
+  - {name: ada, on: request, do: allow, when: 'login.user == "ada" && "drop" in sql.verbs'}
+  - {name: others, on: request, do: deny, when: 'workload.name == "other"', message: No.}
+  - {name: emails, on: result, do: mask, columns: [users.email]}
+  - {name: always, on: request, do: alert}
+  - {name: watched, on: request, do: deny, mode: shadow, when: 'claimed.task == "T-17"', message: No.}
+`)
+	ev := request(verbs("drop"))
+	ev.Claims = []decoders.Claim{{Key: "task", Value: "T-17"}}
+	var got []string
+	for _, l := range e.Explain(orders(), login("ada"), ev) {
+		got = append(got, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s %s", l.Rule, l.Mode, l.Result, l.Why, l.Saw)))
+	}
+	want := []string{
+		`no-drop enforce matches:  [{sql.verbs ["drop"]}]`,
+		`ada enforce matches:  [{login.user "ada"} {sql.verbs ["drop"]}]`,
+		`others enforce is for others: workload.name is "reporter", not ["other"] []`,
+		`emails enforce is for others: it is on result, and this is a request []`,
+		`always enforce matches: it has no condition []`,
+		`watched shadow matches:  [{claimed ["task":"T-17"]}]`,
+	}
+	if strings.Join(got, "\n") != strings.Join(want, "\n") {
+		t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+	}
+}
