@@ -55,6 +55,9 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 	case 'S':
 		return d.parameter(m)
 	case 'N':
+		if t, done := d.remarked(m); done {
+			return t, nil
+		}
 		return d.notice(m)
 	case 'A':
 		return d.notification(m)
