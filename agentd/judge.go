@@ -130,8 +130,9 @@ func (j *judge) renew(now *inForce) {
 		j.close("Targets that agentd's configuration does not name are refused now.")
 		return
 	}
-	j.rules = now.policy.Renew(&j.session, j.rules)
-	if !sees(j.want, j.rules.Want()) {
+	before := j.rules
+	j.rules = now.policy.Renew(&j.session, before)
+	if !sees(j.want, j.rules.Want()) || j.rules.Tighter(before) {
 		j.close("The rules have changed in a way that this session cannot follow.")
 	}
 }
@@ -143,7 +144,7 @@ func (j *judge) close(reason string) {
 // sees reports whether a decoder that looks for what had says sees all that
 // want asks for.
 func sees(had, want decoders.Want) bool {
-	return want.Kinds&^had.Kinds == 0 &&
+	return want.Kinds&^had.Kinds == 0 && (had.Bounds || !want.Bounds) &&
 		!slices.ContainsFunc(want.Fields, func(f string) bool { return !slices.Contains(had.Fields, f) }) &&
 		!slices.ContainsFunc(want.Columns, func(c decoders.ColumnName) bool { return !slices.Contains(had.Columns, c) }) &&
 		!slices.ContainsFunc(want.Searches, func(s string) bool { return !slices.Contains(had.Searches, s) })

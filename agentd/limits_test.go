@@ -68,6 +68,9 @@ func TestAStatementThatChangesTooManyRowsChangesNone(t *testing.T) {
 		{"several in a query", `delete from customers where id = 1 \; delete from customers where id = 2;`, "1,2,3", true},
 		{"after a savepoint", "begin; delete from customers where id = 1; savepoint s; delete from customers; rollback to s; commit;", "2,3", true},
 		{"a prepared statement", "prepare p as delete from customers; execute p;", "1,2,3", true},
+		{"a table made of a query", "create table copy as select * from customers; select count(*) from copy;", "1,2,3", true},
+		{"a query into a table", "select * into copy from customers; table copy;", "1,2,3", true},
+		{"a cursor", "begin; declare c cursor for select * from customers; fetch all c; move backward all c; fetch 2 c; close c; commit;", "1,2,3", false},
 		{"a deferred constraint", "begin; commit; delete from customers where id = 3;", "1,2", false},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -93,6 +96,13 @@ func TestWhatCannotBeCountedIsRefusedWhereChangesAreLimited(t *testing.T) {
 	for _, text := range []string{
 		"do $$ begin delete from customers; end $$;",
 		"truncate customers;",
+		"drop table customers;",
+		"drop table if exists nothing, customers cascade;",
+		"drop schema public cascade;",
+		"drop owned by current_user;",
+		"create materialized view m as select 1; refresh materialized view m;",
+		"explain analyze create table copy as select * from customers;",
+		`begin \; create table copy as select * from customers \; commit;`,
 		"with gone as (delete from customers returning id) select count(*) from gone;",
 		"with a as (select 1), gone as materialized (delete from customers returning id) insert into customers select 9, 'x', 'y';",
 		"with gone as (delete from customers returning id) insert into customers values (9, 'x', 'y');",

@@ -224,6 +224,9 @@ type Event struct {
 	// Exposures are, for Prepare and Request, the ways in which it could show
 	// values of protected columns that masks of its results do not close.
 	Exposures []Exposure
+	// Loosens is, for Prepare and Request, what it would do to the limits of
+	// its session. Empty unless Want.Bounds.
+	Loosens Loosens
 }
 
 // An Exposure is a way in which a request could show protected values though its
@@ -421,8 +424,8 @@ type Want struct {
 	// is said as the answer to the login.
 	Searches []string
 	MaxText  int // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
-	// Limits: requests may be limited.
-	Limits bool
+	// Limits: requests may be limited. Bounds: sessions may be.
+	Limits, Bounds bool
 	// Bindings: people may be asked about requests, so that what it takes to say
 	// what one would do is kept. Without it, events may have no Binding.
 	Bindings bool

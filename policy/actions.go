@@ -50,9 +50,9 @@ var actions = [...]action{
 	},
 	limit: {
 		name: "limit",
-		on:   decoders.Prepare | decoders.Request,
-		keys: map[string]bool{"rows": false, "bytes": false, "affected": false, "statements": false, "per": false, "by": false, "message": false, "hint": false},
-		why:  "it bounds the rows, bytes and affected rows of a request, or all these and statements of a time, per session, workload or user",
+		on:   decoders.Login | decoders.Prepare | decoders.Request,
+		keys: map[string]bool{"time": false, "writes": false, "rows": false, "bytes": false, "affected": false, "statements": false, "per": false, "by": false, "message": false, "hint": false},
+		why:  "it bounds the rows, bytes and affected rows of a request, or all these and statements of a time, per session, workload or user; at the login, the time of each statement and whether any may write",
 	},
 	approve: {
 		name: "approve",
@@ -81,7 +81,9 @@ func (a *action) misplaced(kinds decoders.Kinds) string {
 		return "assume is for logins: write `on: login`"
 	case name == "result":
 		return "results can only be masked, or alerted to: write `do: mask`, or judge the request"
-	case a == &actions[limit], a == &actions[approve]:
+	case a == &actions[limit]:
+		return "limit is for requests and logins: write `on: request`, or `on: login` for time and writes"
+	case a == &actions[approve]:
 		return a.name + " is for requests: write `on: request`"
 	default:
 		return "a " + name + " that no rule denies is let through: write a deny with the opposite condition"

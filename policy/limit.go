@@ -17,6 +17,10 @@ type bounds struct {
 	// session.
 	per time.Duration
 	by  by
+
+	// Of every request of a session, by its login.
+	time   time.Duration
+	writes bool // none may write
 }
 
 // BeyondLimits is how the reason begins where a request is refused because its
@@ -66,9 +70,30 @@ func (b *bounds) readBy(v document.Value) {
 	}
 }
 
+func (b *bounds) readTime(v document.Value) {
+	var d document.Duration
+	document.ReadDuration(&d, time.Millisecond, 24*time.Hour)(v)
+	b.time = time.Duration(d)
+}
+
+func (b *bounds) readWrites(v document.Value) {
+	_, b.writes = v.Choice([]string{"deny"})
+}
+
 // fits reports what of the bounds does not go together.
-func (b *bounds) fits(v document.Value) {
+func (b *bounds) fits(v document.Value, login, shadow bool) {
+	requests := b.rows != 0 || b.bytes != 0 || b.affected != 0 || b.statements != 0 || b.per != 0 || b.by != byRequest
 	switch {
+	case login && requests:
+		v.Problem("rows, bytes, affected and statements are of requests: write them in a rule `on: request`")
+	case login && b.time == 0 && !b.writes:
+		v.Problem("limits nothing: give time or writes")
+	case login && shadow:
+		v.Problem("time and writes cannot be tried out: only the server knows what would go beyond them")
+	case login:
+		return
+	case b.time != 0 || b.writes:
+		v.Problem("time and writes hold for a session: write them in a rule `on: login`")
 	case b.rows == 0 && b.bytes == 0 && b.affected == 0 && b.statements == 0:
 		v.Problem("limits nothing: give rows, bytes, affected or statements")
 	case b.by != byRequest && b.by != bySession && b.per == 0:

@@ -78,8 +78,8 @@ func readRule(v document.Value, key Key) *rule {
 	if by, ok := given["by"]; ok && r.do != nil {
 		r.readBy(by)
 	}
-	if r.do == &actions[limit] && r.on != 0 {
-		r.bounds.fits(v)
+	if r.do == &actions[limit] && r.on&r.do.on != 0 {
+		r.bounds.fits(v, r.on == decoders.Login, r.shadow)
 	}
 	return r
 }
@@ -91,6 +91,7 @@ func (r *rule) suits() {
 		r.unproven(*r.written)
 		r.settled(*r.written)
 		r.asksOfRequests(*r.written)
+		r.unproven(*r.written)
 	}
 	if r.do == &actions[allow] && r.on == decoders.Login && (r.written == nil || r.when != nil && !r.when.exceptional) {
 		r.at.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")
@@ -125,6 +126,8 @@ func ruleKeys(r *rule, key Key) []document.Key {
 		{Name: "bytes", Read: r.bounds.readBytes},
 		{Name: "affected", Read: count(&r.bounds.affected)},
 		{Name: "statements", Read: count(&r.bounds.statements)},
+		{Name: "time", Read: r.bounds.readTime},
+		{Name: "writes", Read: r.bounds.readWrites},
 		{Name: "per", Read: r.bounds.readPer},
 		{Name: "by", Read: func(document.Value) {}}, // once it is known for what
 		{Name: "need", Read: r.terms.readNeed},
@@ -233,7 +236,7 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 	}
 	for _, key := range []string{
 		"message", "hint", "columns", "find", "with", "predicates", "functions", "credential",
-		"rows", "bytes", "affected", "statements", "per", "by", "need", "for", "expires", "inTransaction",
+		"rows", "bytes", "affected", "statements", "time", "writes", "per", "by", "need", "for", "expires", "inTransaction",
 	} {
 		value, present := given[key]
 		switch wanted, known := r.do.keys[key]; {

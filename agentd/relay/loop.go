@@ -297,11 +297,16 @@ func (l *Loop) unrecorded(s *session, err error) {
 	}, s.edge)
 }
 
-// expire ends sessions whose client takes too long to read its goodbye.
+// expire ends sessions whose client takes too long to read its goodbye, and
+// those with a request that goes on beyond all limits.
 func (l *Loop) expire() {
 	for _, s := range l.sessions {
-		if s != nil && s.closing && l.now.After(s.deadline) {
+		switch {
+		case s == nil:
+		case s.closing && l.now.After(s.deadline):
 			l.end(s, s.reason)
+		case !s.closing && s.clock.over(l.now):
+			l.abort(s, s.clock.refusal(), s.atEdge())
 		}
 	}
 }

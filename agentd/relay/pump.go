@@ -105,6 +105,7 @@ func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, 
 			return true, err
 		}
 	}
+	s.clock.asked(step.Event, &v, l.now)
 	s.Log.Asked(&l.turn, l.now, step.Event, v)
 	l.Stats.Verdicts[v.Outcome].Add(1)
 	if s.parked && v.Outcome == policy.Forward {
@@ -175,6 +176,7 @@ func (l *Loop) tell(s *session, ev *decoders.Event) {
 	case decoders.Own:
 		l.hold(s)
 	case decoders.Outcome:
+		s.clock.told(ev, l.now)
 		s.Judge.Told(ev)
 	}
 	s.Log.Told(&l.turn, l.now, ev)

@@ -72,20 +72,7 @@ func startup(dst, msg []byte, a *decoders.Account, facts *login) []byte {
 		set["application_name"] = labelled(a.Label, facts.application)
 	}
 	maps.Copy(set, a.Parameters)
-	from := len(dst)
-	dst = append(dst, 0, 0, 0, 0)
-	dst = append(dst, msg[4:8]...)
-	for p := range parameters(msg) {
-		if _, ours := set[strings.ToLower(string(p.name))]; !ours {
-			dst = append(append(append(append(dst, p.name...), 0), p.value...), 0)
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(set)) {
-		dst = append(append(append(append(dst, name...), 0), plain(set[name])...), 0)
-	}
-	dst = append(dst, 0)
-	binary.BigEndian.PutUint32(dst[from:], uint32(len(dst)-from))
-	return dst
+	return preset(dst, msg, set)
 }
 
 // labelled is an application_name: a label and what the client calls itself,

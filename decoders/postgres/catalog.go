@@ -25,6 +25,9 @@ type catalogue struct {
 // loggedIn handles the first ReadyForQuery. If columns are protected, it waits
 // until it is known which those are in this database.
 func (d *decoder) loggedIn(m message, status byte) (turn, error) {
+	if err := d.assured(); err != nil {
+		return walk, err
+	}
 	if !d.masking() && !d.scoping.wanted {
 		d.phase = running
 		return walk, nil

@@ -1,6 +1,7 @@
 package postgres
 
 import (
+	"bytes"
 	"fmt"
 
 	"agentd.dev/decoders"
@@ -20,7 +21,17 @@ func (d *decoder) failed(m message) (turn, error) {
 		}
 		body = d.server.censored[headerLen:]
 	}
-	t, err := d.failure(m, parseFailure(body))
+	f := parseFailure(body)
+	if s := d.head(); s != nil && s.refusal == nil && d.bounds.names(f) != "" && m.size <= maxError {
+		if !m.first {
+			return flush, nil
+		}
+		rule := d.bounds.names(f)
+		body, changed = bytes.Clone(body), true
+		d.server.censored = credited(d.server.censored[:0], body, rule)
+		f = parseFailure(d.server.censored[headerLen:])
+	}
+	t, err := d.failure(m, f)
 	if err != nil || !changed || t != walk && t != tell {
 		return t, err
 	}

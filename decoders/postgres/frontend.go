@@ -71,7 +71,7 @@ func (d *decoder) fromClient(m message) (turn, error) {
 		d.phase = over
 		return d.clientStep(decoders.Step{Op: decoders.Pass, N: m.size}, m), nil
 	}
-	if d.queue.len() >= maxSlots-1 || m.typ != 'c' && m.typ != 'f' && d.queue.pending(d.limited) { // a Bind may take two
+	if d.queue.len() >= maxSlots-1 || m.typ != 'c' && m.typ != 'f' && (d.queue.pending(d.limited) || d.orderly()) { // a Bind may take two
 		return d.wait(), nil
 	}
 	switch m.typ {
@@ -195,6 +195,7 @@ func (d *decoder) request(m message) (turn, error) {
 		t = d.askAbout(m, decoders.Event{
 			Kind:         decoders.Request,
 			Unclassified: "a function is called by its OID, which says nothing of what it does",
+			Loosens:      d.loosening(&reading{}),
 		}, d.push(function))
 	}
 	return t, err
@@ -242,6 +243,7 @@ func (d *decoder) query(m message) (turn, error) {
 		ev.Facts, ev.Exposures = r.asFacts(), r.exposures
 		ev.Claims = sql.Claims(text)
 	}
+	ev.Loosens = d.loosening(&r)
 	d.unsettle()
 	ev.Binding = d.exactly(ev.Text, nil, &r, open)
 	s := d.push(query)
@@ -312,6 +314,7 @@ func (d *decoder) parse(m message) (turn, error) {
 		}
 	}
 	ev.Unclassified = r.unclassified
+	ev.Loosens = d.loosening(&r)
 	d.parsing = d.own(name)
 	s := d.push(parse)
 	t := d.askAbout(m, ev, s)
@@ -396,6 +399,7 @@ func (d *decoder) execute(m message) (turn, error) {
 		ev.Claims = st.claims
 		ev.Binding = d.exactly(st.text, p, &s.reading, open)
 	}
+	ev.Loosens = d.loosening(&s.reading)
 	if s != &d.scratch {
 		d.ran = d.queue.tail - 1
 		d.sets(&s.reading, ev.Text)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
 	"github.com/jackc/pgproto3/v2"
 )
 
@@ -43,6 +44,9 @@ const (
 
 // Limit implements decoders.Limiter.
 func (d *decoder) Limit(limits decoders.Limits) ([]byte, error) {
+	if d.client.event.Kind == decoders.Login {
+		return d.bounded(&limits)
+	}
 	if !d.queue.pending(d.asked) {
 		return nil, nil // the server is discarding everything until Sync
 	}
@@ -88,7 +92,8 @@ func (d *decoder) Limit(limits decoders.Limits) ([]byte, error) {
 // write without being counted.
 var (
 	writes    = []string{"insert", "update", "delete", "merge", "copy"}
-	uncounted = []string{"do", "call", "truncate"}
+	uncounted = []string{"do", "call", "truncate", "refresh"}
+	destroys  = []string{"drop table", "drop materialized view", "drop foreign table", "drop schema", "drop owned", "drop database", "drop extension"}
 	ends      = []string{"begin", "start", "commit", "end", "rollback", "abort", "prepare transaction"}
 )
 
@@ -107,12 +112,14 @@ func (s *slot) uncountable(limits *decoders.Limits) error {
 	case f == nil || s.reading.unclassified != "":
 		return errors.New("how many rows a statement changes that was not understood cannot be limited")
 	case anyOf(f.Verbs, uncounted):
-		return errors.New("how many rows DO, CALL and TRUNCATE change cannot be limited")
-	case slices.Contains(f.Verbs, "explain") && (anyOf(f.Verbs, writes) || slices.Contains(f.Verbs, "execute")) && strings.Contains(f.Normalized, "analy"):
+		return errors.New("how many rows DO, CALL, TRUNCATE and REFRESH change cannot be limited")
+	case anyOf(f.Commands, destroys):
+		return errors.New("how many rows are lost with what is dropped cannot be limited")
+	case slices.Contains(f.Verbs, "explain") && (anyOf(f.Verbs, writes) || anyOf(f.Verbs, []string{"execute", "create"}) || s.makes()) && strings.Contains(f.Normalized, "analy"):
 		return errors.New("how many rows EXPLAIN ANALYZE changes cannot be limited: leave out ANALYZE")
 	case anyOf(f.Verbs, writes) && writesWithin(f.Normalized):
 		return errors.New("how many rows a WITH or COPY changes besides its last part cannot be limited: write it as statements of their own")
-	case s.kind == query && f.Statements > 1 && anyOf(f.Verbs, writes) && anyOf(f.Verbs, ends):
+	case s.kind == query && f.Statements > 1 && (anyOf(f.Verbs, writes) || s.makes()) && anyOf(f.Verbs, ends):
 		return errors.New("send BEGIN, COMMIT and what is between as queries of their own: rows that are changed are limited here")
 	}
 	return nil
@@ -161,7 +168,15 @@ func (d *decoder) wraps(s *slot) bool {
 	if f == nil || s.reading.unclassified != "" || d.status != 'I' || d.queue.len() > 1 || d.client.event.Text == nil || anyOf(f.Verbs, ends) {
 		return false
 	}
-	return anyOf(f.Verbs, writes) || slices.Contains(f.Verbs, "execute")
+	return anyOf(f.Verbs, writes) || slices.Contains(f.Verbs, "execute") || s.makes()
+}
+
+// makes reports whether the statement fills a table that it makes. The server
+// then counts the rows as those of a SELECT.
+func (s *slot) makes() bool {
+	r := &s.reading
+	return r.facts != nil && slices.Contains(r.facts.Commands, "select into") ||
+		r.meaning != nil && slices.ContainsFunc(r.meaning.Statements, func(st sql.Statement) bool { return st.Kind == "CreateTableAsStmt" })
 }
 
 // affected returns how many rows a command tag says were changed.
@@ -338,6 +353,10 @@ func (d *decoder) finished(s *slot, m message) (t turn, done bool, err error) {
 // changed returns how many rows a statement changed, as its tag says.
 func (s *slot) changed(tag []byte) int64 {
 	if rows, ok := bytes.CutPrefix(tag, []byte("COPY ")); ok && s.reading.facts != nil && slices.Contains(s.reading.facts.Commands, "copy from") {
+		n, _ := strconv.ParseInt(string(rows), 10, 64)
+		return n
+	}
+	if rows, ok := bytes.CutPrefix(tag, []byte("SELECT ")); ok && s.makes() {
 		n, _ := strconv.ParseInt(string(rows), 10, 64)
 		return n
 	}

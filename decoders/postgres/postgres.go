@@ -56,6 +56,7 @@ type decoder struct {
 
 	askedTLS, askedGSS bool // the client has asked for encryption, and was answered
 	account            account
+	bounds             bounds
 
 	analyzer *sql.Analyzer
 	watch    []decoders.ColumnName // what analyzer looks for

@@ -116,6 +116,9 @@ func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 		d.scoping.wanted, d.scoping.stale = false, false // it may not even be able to say
 		ev.Exceptional = "A replication connection carries whole tables, which is not looked into."
 	}
+	if d.want.Bounds {
+		d.bounds.login = bytes.Clone(msg)
+	}
 	d.settings.loggedInAs(msg, facts, d.want.Account)
 	if d.want.Account != nil {
 		return d.logInAs(d.want.Account, msg, facts, ev)

@@ -22,6 +22,7 @@ type reading struct {
 	effect       effect
 
 	exposures []decoders.Exposure
+	loosens   decoders.Loosens
 	lineage   *lineage // nil if only the words are known
 }
 
@@ -103,6 +104,7 @@ func (d *decoder) digest(facts *sql.Facts, meaning *sql.Meaning) reading {
 	if meaning != nil && r.unclassified == "" {
 		r.unclassified = unclear(meaning)
 	}
+	r.loosens = d.loosens(facts, meaning)
 	for _, verb := range facts.Verbs {
 		e, ok := effects[verb]
 		if !ok {
@@ -213,6 +215,8 @@ func (d *decoder) parameter(m message) (turn, error) {
 		d.encoding = encoding{name: string(value), foreign: foreign[string(bytes.ToUpper(value))]}
 	case "server_version":
 		d.major = major(value)
+	case writeSetting:
+		return walk, d.bounds.kept(value)
 	case "search_path": // told since version 18
 		d.epoch++
 		d.scoping.stale = d.scoping.wanted
