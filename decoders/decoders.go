@@ -263,6 +263,9 @@ const (
 	// Calls: a function of which nothing is known is called. It may read or keep
 	// anything.
 	Calls
+	// Guesses: it writes what the client says where it fails if that is among
+	// values, or is not, and so tells whether a guess is right.
+	Guesses
 )
 
 // A Binding says what exactly a request would do.

@@ -39,7 +39,7 @@ var actions = [...]action{
 	mask: {
 		name: "mask",
 		on:   decoders.Columns,
-		keys: map[string]bool{"columns": false, "find": false, "with": false, "predicates": false, "functions": false},
+		keys: map[string]bool{"columns": false, "find": false, "with": false, "predicates": false, "guesses": false, "functions": false},
 		why:  "its columns, or what it finds in them or in all, are replaced, and nobody is told",
 	},
 	assume: {

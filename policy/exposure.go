@@ -9,12 +9,16 @@ import (
 	"agentd.dev/policy/document"
 )
 
-// predicates are what a mask rule says of statements that decide by its columns.
-var predicates = []string{"deny", "allow"}
+// leaves are what a mask rule says of statements by which values of its columns
+// can be found out.
+var leaves = []string{"deny", "allow"}
 
-func (r *rule) readPredicates(v document.Value) {
-	if i, ok := v.Choice(predicates); ok {
-		r.predicates = i == 1
+// leave reads one of them.
+func leave(to *bool) func(document.Value) {
+	return func(v document.Value) {
+		if i, ok := v.Choice(leaves); ok {
+			*to = i == 1
+		}
 	}
 }
 
@@ -70,7 +74,8 @@ func strangers(exposures []decoders.Exposure, masks []*rule) (names []string) {
 func (r *rule) exposed(exposures []decoders.Exposure, trusted func(function string) bool) (*decoders.Exposure, decoders.Column) {
 	for i := range exposures {
 		e := &exposures[i]
-		if e.Risk == decoders.Calls && trusted(e.Function) || e.Risk == decoders.Decides && r.predicates {
+		if e.Risk == decoders.Calls && trusted(e.Function) || e.Risk == decoders.Decides && r.predicates ||
+			e.Risk == decoders.Guesses && r.guesses {
 			continue
 		}
 		for _, c := range e.Columns {
@@ -96,6 +101,8 @@ func (r *rule) refusal(e *decoders.Exposure, c decoders.Column, strange []string
 	switch e.Risk {
 	case decoders.Decides:
 		v.Hint = "Choose, join, group and sort by other columns; or whoever runs agentd on this node can write `predicates: allow` in the rule."
+	case decoders.Guesses:
+		v.Hint = "Leave the column out, or write DEFAULT or NULL to it; or whoever runs agentd on this node can write `guesses: allow` in the rule."
 	case decoders.Calls:
 		v.Hint = fmt.Sprintf("Do without the function; or, if it neither reads tables nor keeps what it is given, whoever runs agentd on this node can write `functions: [%s]` in the rule.", strings.Join(strange, ", "))
 	default:

@@ -13,6 +13,7 @@ rules:
   - {name: mail, on: result, do: mask, columns: [users.email, users.phone], functions: [audit.note, hush]}
   - {name: phone, on: result, do: mask, columns: [users.phone], predicates: deny}
   - {name: place, on: result, do: mask, columns: [users.city], predicates: allow}
+  - {name: key, on: result, do: mask, columns: [users.code], guesses: allow}
   - {name: batch, on: result, when: login.user == "batch", do: mask, columns: [users.name]}
   - {name: no-drops, on: request, when: '"drop" in sql.verbs', do: deny, message: No.}
   - {name: reads, on: request, when: '"select" in sql.verbs', do: allow}
@@ -33,6 +34,9 @@ func TestWhatWouldShowMaskedColumnsIsRefused(t *testing.T) {
 		{"a predicate", "agent", "select", decoders.Exposure{Risk: decoders.Decides, What: "it decides", Columns: user("email")}, "mail", "public.users.email, which is masked: it decides."},
 		{"the first rule that minds", "agent", "select", decoders.Exposure{Risk: decoders.Decides, Columns: user("phone")}, "mail", "predicates: allow"},
 		{"a predicate that is allowed", "agent", "select", decoders.Exposure{Risk: decoders.Decides, Columns: user("city")}, "reads", ""},
+		{"a guess", "agent", "insert", decoders.Exposure{Risk: decoders.Guesses, What: "it writes them", Columns: user("city")}, "place", "guesses: allow"},
+		{"a guess that is allowed", "agent", "select", decoders.Exposure{Risk: decoders.Guesses, Columns: user("code")}, "reads", ""},
+		{"a predicate where guesses are allowed", "agent", "select", decoders.Exposure{Risk: decoders.Decides, Columns: user("code")}, "key", "predicates: allow"},
 		{"a move of such a column", "agent", "select", decoders.Exposure{Columns: user("city")}, "place", "Leave the masked columns out"},
 		{"a column that is not masked for this login", "agent", "select", decoders.Exposure{Columns: user("name")}, "reads", ""},
 		{"a column that is", "batch", "select", decoders.Exposure{Columns: user("name")}, "batch", ""},

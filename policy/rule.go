@@ -29,10 +29,13 @@ type rule struct {
 	as      string                // what records call that
 	// predicates, for mask: statements may decide by the columns.
 	predicates bool
-	functions  []string // for mask: that are harmless, name or schema.name
-	login      string   // for assume: the credential
-	bounds     bounds   // for limit
-	terms      Terms    // for approve
+	// guesses, for mask: statements may write where failing tells whether a
+	// value is there.
+	guesses   bool
+	functions []string // for mask: that are harmless, name or schema.name
+	login     string   // for assume: the credential
+	bounds    bounds   // for limit
+	terms     Terms    // for approve
 
 	at           document.Value
 	written      *document.Value // the condition
@@ -119,7 +122,8 @@ func ruleKeys(r *rule, key Key) []document.Key {
 		{Name: "columns", Read: r.readColumns},
 		{Name: "find", Read: r.readFind},
 		{Name: "with", Read: r.readWith(key)},
-		{Name: "predicates", Read: r.readPredicates},
+		{Name: "predicates", Read: leave(&r.predicates)},
+		{Name: "guesses", Read: leave(&r.guesses)},
 		{Name: "functions", Read: r.readFunctions},
 		{Name: "credential", Read: r.readCredential},
 		{Name: "rows", Read: count(&r.bounds.rows)},
@@ -235,7 +239,7 @@ func (r *rule) fits(v document.Value, given map[string]document.Value) {
 		given["on"].Problem("%s", r.do.misplaced(r.on))
 	}
 	for _, key := range []string{
-		"message", "hint", "columns", "find", "with", "predicates", "functions", "credential",
+		"message", "hint", "columns", "find", "with", "predicates", "guesses", "functions", "credential",
 		"rows", "bytes", "affected", "statements", "time", "writes", "per", "by", "need", "for", "expires", "inTransaction",
 	} {
 		value, present := given[key]

@@ -159,7 +159,7 @@ func (t *Turn) strings(list []string) (valid bool) {
 }
 
 // risks are what records call kinds of exposures.
-var risks = [...]string{decoders.Carries: "carries", decoders.Decides: "decides", decoders.Calls: "calls"}
+var risks = [...]string{decoders.Carries: "carries", decoders.Decides: "decides", decoders.Calls: "calls", decoders.Guesses: "guesses"}
 
 // exposures appends the ways in which a request could show protected values. It
 // is false, and nothing appended, if they find no room.

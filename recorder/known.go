@@ -23,7 +23,7 @@ type Facts struct {
 // An Exposure is a way in which a request could show protected values, as a
 // decoders.Exposure.
 type Exposure struct {
-	Risk     string   `json:"risk"` // carries, decides or calls
+	Risk     string   `json:"risk"` // carries, decides, calls or guesses
 	What     string   `json:"what,omitempty"`
 	Function string   `json:"function,omitempty"`
 	Columns  []Naming `json:"columns,omitempty"`

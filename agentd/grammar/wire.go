@@ -58,6 +58,7 @@ func (w *wire) statement(s *sql.Statement) {
 	list(w, &s.First, (*wire).output)
 	list(w, &s.Last, (*wire).output)
 	list(w, &s.Moves, (*wire).move)
+	list(w, &s.Writes, (*wire).write)
 	list(w, &s.Functions, (*wire).qualified)
 	list(w, &s.Types, (*wire).qualified)
 	list(w, &s.Operators, (*wire).qualified)
@@ -88,6 +89,11 @@ func (w *wire) output(o *sql.Output) {
 func (w *wire) move(m *sql.Move) {
 	w.ref(&m.To)
 	w.output(&m.From)
+}
+
+func (w *wire) write(x *sql.Write) {
+	w.str(&x.Verb)
+	w.ref(&x.To)
 }
 
 func (w *wire) qualified(q *sql.Qualified) {

@@ -55,6 +55,9 @@ type Statement struct {
 	// what the server's own functions keep (set_config, pg_notify, setval).
 	// Values that are made of nothing but literals are left out.
 	Moves []Move
+	// Writes are the columns to which it gives values, whatever these are
+	// made of, in tables that are there; DEFAULT and NULL left out.
+	Writes []Write
 	// Functions are those it calls, operators left out; casts are Types.
 	Functions []Qualified
 	Types     []Qualified
@@ -109,6 +112,17 @@ type Output struct {
 type Move struct {
 	To   Ref // Column "" if there is none; Table "" if it leaves the database
 	From Output
+}
+
+// A Write is what a statement does to rows that it names.
+type Write struct {
+	// Verb is "insert", as COPY FROM does, too, "update", "delete", or "alter":
+	// what ALTER gives to rows that are there, or to those that will leave the
+	// column out.
+	Verb string
+	// To is what gets a value. Column "*" is any column; "" with "delete", which
+	// has no column; Table "" is one that cannot be told.
+	To Ref
 }
 
 // A Qualified is a name with a schema, "" if none was written.

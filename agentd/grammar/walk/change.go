@@ -1,6 +1,8 @@
 package walk
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"agentd.dev/decoders/sql"
@@ -18,9 +20,11 @@ func (w *walker) insertStmt(s *pg.InsertStmt, outer *scope) *shape {
 	outer = w.withClause(s.WithClause, outer)
 	t, to := w.target(s.Relation)
 	inserted := new(shape)
+	var rows []*pg.Node // of VALUES
 	if s.SelectStmt != nil {
 		if sel := s.SelectStmt.GetSelectStmt(); sel != nil && len(sel.ValuesLists) > 0 && sel.Op == pg.SetOperation_SETOP_NONE {
 			in := w.withClause(sel.WithClause, outer)
+			rows = sel.ValuesLists
 			inserted = w.rows(sel.ValuesLists, inside(in))
 			w.tail(sel, inside(in), inserted)
 		} else {
@@ -39,14 +43,21 @@ func (w *walker) insertStmt(s *pg.InsertStmt, outer *scope) *shape {
 		}
 		names = append(names, col.Name)
 	}
-	// Without a list, which columns of the result go where is not known.
+	if s.SelectStmt != nil {
+		w.inserts(to, names, rows)
+	}
+	// Without a list, which columns of the result go where is not known, nor is
+	// it of rows that look shorter than the list.
 	row := &shape{open: true, further: inserted.all(w)}
+	exact := len(rows) == 0 || len(names) == len(inserted.columns) && !slices.ContainsFunc(rows, func(row *pg.Node) bool {
+		return len(row.GetList().GetItems()) != len(names)
+	})
 	for i, c := range inserted.columns {
 		to.Column = "*"
 		switch {
 		case inserted.open:
 			continue
-		case i < len(names):
+		case i < len(names) && exact:
 			to.Column = names[i]
 			row.columns = append(row.columns, column{names[i], true, c.value})
 		}
@@ -58,6 +69,30 @@ func (w *walker) insertStmt(s *pg.InsertStmt, outer *scope) *shape {
 	}
 	w.onConflict(s.OnConflictClause, t, row, names, to, outer)
 	return w.returning(s.ReturningList, t, outer, t)
+}
+
+// inserts notes which columns rows give values to, all if they have no names.
+func (w *walker) inserts(to sql.Ref, names []string, rows []*pg.Node) {
+	if len(names) == 0 {
+		to.Column = "*"
+		w.wrote("insert", to)
+		return
+	}
+	for i, name := range names {
+		if len(rows) > 0 && !slices.ContainsFunc(rows, func(row *pg.Node) bool {
+			items := row.GetList().GetItems() // literals are left out of those that look shorter
+			return len(items) != len(names) || !unguessed(items[i])
+		}) {
+			continue
+		}
+		to.Column = name
+		w.wrote("insert", to)
+	}
+}
+
+// unguessed reports whether a value that is written is DEFAULT or NULL.
+func unguessed(node *pg.Node) bool {
+	return node.GetSetToDefault() != nil || node.GetAConst().GetIsnull()
 }
 
 // onConflict reads ON CONFLICT, in which excluded is the row that was refused.
@@ -105,7 +140,8 @@ func (w *walker) deleteStmt(s *pg.DeleteStmt, outer *scope) *shape {
 	w.verb("delete")
 	w.st.HasWhere = w.st.HasWhere && s.WhereClause != nil
 	outer = w.withClause(s.WithClause, outer)
-	t, _ := w.target(s.Relation)
+	t, to := w.target(s.Relation)
+	w.wrote("delete", to)
 	sc, star := w.beside(t, s.UsingClause, outer)
 	w.decides(w.expr(s.WhereClause, sc))
 	return w.returned(s.ReturningList, t, sc, star)
@@ -136,6 +172,7 @@ func (w *walker) mergeStmt(s *pg.MergeStmt, outer *scope) *shape {
 			w.assigned(when.TargetList, to, &sc)
 		case pg.CmdType_CMD_DELETE:
 			w.verb("delete")
+			w.wrote("delete", to)
 		case pg.CmdType_CMD_INSERT:
 			w.verb("insert")
 			w.mergeInsert(when, to, &sc)
@@ -150,6 +187,14 @@ func (w *walker) mergeStmt(s *pg.MergeStmt, outer *scope) *shape {
 // mergeInsert reads the INSERT of a MERGE.
 func (w *walker) mergeInsert(when *pg.MergeWhenClause, to sql.Ref, sc *scope) {
 	row := w.targetsOf(when.Values, sc)
+	var names []string
+	for _, node := range when.TargetList {
+		names = append(names, node.GetResTarget().GetName())
+	}
+	exact := len(when.Values) == len(names) // otherwise literals were left out
+	if len(when.Values) > 0 {
+		w.inserts(to, names, []*pg.Node{{Node: &pg.Node_List{List: &pg.List{Items: when.Values}}}})
+	}
 	to.Column = "*"
 	if row.open {
 		w.moved(to, row.all(w))
@@ -159,7 +204,9 @@ func (w *walker) mergeInsert(when *pg.MergeWhenClause, to sql.Ref, sc *scope) {
 		to.Column = "*"
 		if i < len(when.TargetList) {
 			t := when.TargetList[i].GetResTarget()
-			to.Column = t.GetName()
+			if exact {
+				to.Column = t.GetName()
+			}
 			for _, step := range t.GetIndirection() {
 				w.decides(w.step(step, sc))
 			}
@@ -192,6 +239,9 @@ func (w *walker) assigned(list []*pg.Node, to sql.Ref, sc *scope) {
 			w.decides(w.step(step, sc))
 		}
 		to.Column = t.Name
+		if !unguessed(t.Val) {
+			w.wrote("update", to)
+		}
 		multi := t.Val.GetMultiAssignRef()
 		if multi == nil {
 			w.moved(to, w.expr(t.Val, sc))

@@ -26,6 +26,7 @@ func (w *walker) copyStmt(s *pg.CopyStmt, outer *scope) *shape {
 	if s.IsFrom {
 		w.table(s.Relation, true)
 		if s.Relation != nil {
+			w.inserts(sql.Ref{Schema: schemaOf(s.Relation), Table: s.Relation.Relname}, names, nil)
 			w.decides(w.expr(s.WhereClause, inside(outer, w.base(s.Relation))))
 		}
 		return nil

@@ -70,6 +70,9 @@ func (w *walker) definition(node *pg.Node, outer *scope) *shape {
 			w.domain([]*pg.Node{def})
 		} else { // SET DEFAULT
 			w.expr(def, nil)
+			if def.GetNode() != nil {
+				w.wrote("alter", sql.Ref{Column: "*"}) // the columns of that type
+			}
 		}
 	case *pg.Node_CreatePublicationStmt:
 		s := n.CreatePublicationStmt

@@ -60,6 +60,11 @@ func statement(s sql.Statement) string {
 		}
 		parts = append(parts, to+"<-"+output(m.From))
 	}
+	var writes []string
+	for _, x := range s.Writes {
+		writes = append(writes, x.Verb+":"+dotted(x.To.Schema, x.To.Table, x.To.Column))
+	}
+	add("writes", writes)
 	add("calls", names(s.Functions))
 	add("types", names(s.Types))
 	add("operators", names(s.Operators))

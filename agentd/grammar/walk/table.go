@@ -135,6 +135,7 @@ func (w *walker) alterCmd(cmd *pg.AlterTableCmd, rv *pg.RangeVar, sc *scope) {
 	case *pg.Node_ColumnDef:
 		if d.ColumnDef.Colname == "" { // ALTER COLUMN TYPE ... USING
 			w.typed(d.ColumnDef.TypeName)
+			w.wrote("alter", to)
 			w.moved(to, w.expr(d.ColumnDef.RawDefault, sc))
 			return
 		}
@@ -146,6 +147,9 @@ func (w *walker) alterCmd(cmd *pg.AlterTableCmd, rv *pg.RangeVar, sc *scope) {
 		w.inherits(sql.Ref{Schema: to.Schema, Table: to.Table, Column: "*"}, d.RangeVar)
 	case *pg.Node_PartitionCmd: // ATTACH and DETACH
 		w.table(d.PartitionCmd.Name, true)
+		if cmd.Subtype == pg.AlterTableType_AT_AttachPartition {
+			w.wrote("alter", sql.Ref{Schema: to.Schema, Table: to.Table, Column: "*"})
+		}
 		if name := d.PartitionCmd.Name; name != nil {
 			w.inherits(sql.Ref{Schema: name.Schemaname, Table: name.Relname, Column: "*"}, rv)
 		}
@@ -155,6 +159,9 @@ func (w *walker) alterCmd(cmd *pg.AlterTableCmd, rv *pg.RangeVar, sc *scope) {
 	case *pg.Node_List, *pg.Node_ReplicaIdentityStmt, *pg.Node_String_, *pg.Node_Integer, *pg.Node_RoleSpec:
 		// Options, which hold no expressions.
 	default: // SET DEFAULT, SET EXPRESSION
+		if to.Column != "" {
+			w.wrote("alter", to)
+		}
 		w.moved(to, w.expr(cmd.Def, sc))
 	}
 }

@@ -104,6 +104,8 @@ type walker struct {
 	// moves are what is stored or sent; they become Moves at the end, when
 	// recursive queries are known.
 	moves []move
+	// writes are those of st.
+	writes map[sql.Write]bool
 }
 
 // A move is a sql.Move to be.
@@ -263,6 +265,13 @@ func (w *walker) decides(v value) { w.predicates = w.union(w.predicates, v.of) }
 
 // moved notes that v is stored or sent.
 func (w *walker) moved(to sql.Ref, v value) { w.moves = append(w.moves, move{to, v}) }
+
+// wrote notes that a column gets a value, or that rows go.
+func (w *walker) wrote(verb string, to sql.Ref) {
+	if write := (sql.Write{Verb: verb, To: to}); put(&w.writes, write) {
+		w.st.Writes = append(w.st.Writes, write)
+	}
+}
 
 // use notes that v is used, and returns it.
 func (w *walker) use(v value) value {
