@@ -3,6 +3,15 @@ package agentd_test
 // waysOfMoving store the value somewhere else, or have it sent on another way
 // than as a row.
 var waysOfMoving = joined(
+	under("rolled back", []way{
+		{name: "a view that was dropped", text: "begin\ndrop view contacts_again\nrollback\nselect address from contacts_again"},
+		{name: "a table that was dropped", text: "begin\ndrop table visits\nrollback\nselect email from visits"},
+		{name: "a view that was replaced", text: "begin\ncreate or replace view contacts as select id, city as mail from shops\nrollback\nselect upper(mail) from contacts"},
+		{name: "to a savepoint", text: "begin\nsavepoint s\ndrop view contacts_again\nrollback to s\nselect upper(address) from contacts_again\nrollback"},
+		{name: "after a failure", text: "begin\ndrop view contacts_again\nselect 1 / 0\nrollback\nselect address from contacts_again"},
+		{name: "twice", text: "begin\ndrop view contacts_again\ncreate table x ()\ndrop table x\nrollback\nselect address from contacts_again"},
+		{name: "in the same message", text: "begin\ndrop view contacts_again\nrollback; select address from contacts_again", over: "s"},
+	}),
 	under("stored elsewhere", []way{
 		{name: "SELECT INTO", text: "select email into stolen from customers\nselect email from stolen", undone: true},
 		{name: "SELECT INTO a temporary table", text: "select email as e into temp stolen from customers\nselect e from stolen", undone: true},
@@ -13,6 +22,8 @@ var waysOfMoving = joined(
 		{name: "INSERT ... SELECT", text: "insert into diary (line) select email from customers\nselect line from diary", undone: true},
 		{name: "INSERT ... TABLE", text: "insert into copies table contacts\nselect mail from copies", undone: true},
 		{name: "INSERT of a subquery", text: "insert into diary (line) values ((select email from customers where id = 1))\nselect line from diary", undone: true},
+		{name: "INSERT beside literals", text: "insert into customers (id, card, nick, name) values (17, 'a', 'b', (select nick from customers where id = 1))\nselect name from customers where id = 17", undone: true},
+		{name: "MERGE beside literals", text: "merge into customers using (select) x on false when not matched then insert (id, card, nick, name) values (17, 'a', 'b', (select nick from customers where id = 1))\nselect name from customers where id = 17", undone: true},
 		{name: "INSERT from a function from before", text: "insert into diary (line) select mails()\nselect line from diary", undone: true},
 		{name: "INSERT from a materialised view", text: "insert into diary (line) select mail from roster\nselect line from diary", undone: true},
 		{name: "UPDATE ... FROM", text: "update shops set city = email from customers where customers.id = shops.id\nselect city from shops", undone: true},

@@ -509,6 +509,7 @@ func (d *decoder) ready(m message) (turn, error) {
 	}
 	d.settings.settle(status)
 	if status == 'I' {
+		d.catalogue.stale = d.catalogue.stale || d.catalogue.kept
 		d.forgetPortals()
 		if d.unsettled {
 			d.epoch++
@@ -536,7 +537,7 @@ func (d *decoder) ready(m message) (turn, error) {
 // outdates reports whether the server may have to be asked something once s has
 // ended.
 func (d *decoder) outdates(s *slot) bool {
-	return d.catalogue.stale || d.scoping.stale || d.recall.since != 0 || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
+	return d.catalogue.stale || d.catalogue.kept || d.scoping.stale || d.recall.since != 0 || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
 }
 
 // ended removes the slot that ReadyForQuery ends, and tells what came of it.

@@ -18,6 +18,11 @@ type catalogue struct {
 
 	question
 
+	// before is what was known when the server was asked within a transaction,
+	// and kept that it was added to the answer.
+	before *known
+	kept   bool
+
 	stale bool // tables may have changed: it must be asked again
 	half  bool // the first byte of the ReadyForQuery was dropped: the query goes out with the rest
 }
@@ -60,7 +65,12 @@ func (d *decoder) half(t turn) turn {
 // askCatalogue drops n bytes and asks the server where the protected columns
 // are.
 func (d *decoder) askCatalogue(n int) decoders.Step {
-	d.catalogue = catalogue{known: newKnown(d.want.Columns), question: d.catalogue.question}
+	before := d.catalogue.before // it was asked before, and cancelled
+	if before == nil && d.status == 'T' {
+		was := d.catalogue.known
+		before = &was
+	}
+	d.catalogue = catalogue{known: newKnown(d.want.Columns), question: d.catalogue.question, before: before}
 	return d.pose(&d.catalogue.question, "where the protected columns are", catalogueQuery(d.want.Columns), n)
 }
 
@@ -81,6 +91,10 @@ func (d *decoder) learn(m message) (turn, error) {
 		return alone, nil
 	}
 	c.narrow()
+	if c.before != nil {
+		c.keep(c.before)
+		c.before, c.kept = nil, true
+	}
 	d.phase = running
 	d.epoch++
 	d.watch = c.watch
