@@ -63,6 +63,7 @@ var attacks = []struct{ name, text string }{
 	{"rows built from documents", "select upper(email) from jsonb_populate_recordset(null::above, (select jsonb_agg(c) from customers c));"},
 	{"an array taken apart", "select lower(u) from unnest(array(select email from customers)) u;"},
 	{"a recursive query", "with recursive r(n, x) as (select 1, name from customers union all select n + 1, email from r join customers on true where n < 3) select upper(x) from r;"},
+	{"a unique violation", "insert into customers (id, email) select 9, email from customers where id = 1; insert into customers (id, email) values (9, 'ada@' || 'exam' || 'ple.com');"},
 	{"a shadowed catalogue", "create schema pgc; set search_path = pgc, pg_catalog, public; create view pgc.pg_class as select 1 as oid; select email from customers;"},
 }
 
@@ -81,23 +82,29 @@ func lootedServer(t *testing.T) *lab.Server {
 
 func TestNoKnownAttackReadsAMaskedColumn(t *testing.T) {
 	t.Parallel()
-	server := lootedServer(t)
-	agentd := lab.StartAgentd(t, lab.Setup{Policy: strict, Target: server})
-	for _, tt := range attacks {
-		t.Run(tt.name, func(t *testing.T) {
-			got := output(t, agentd.Captured(t, psql(server, strings.ReplaceAll(tt.text, "; ", ";\n"))))
-			if strings.Contains(got, "example") || strings.Contains(got, "1000") {
-				t.Errorf("%s\nshows a protected value:\n%.500s", tt.text, got)
+	for name, policy := range map[string]string{"guesses refused": strict, "guesses allowed": guessable} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			server := lootedServer(t)
+			agentd := lab.StartAgentd(t, lab.Setup{Policy: policy, Target: server})
+			for _, tt := range attacks {
+				t.Run(tt.name, func(t *testing.T) {
+					got := output(t, agentd.Captured(t, psql(server, strings.ReplaceAll(tt.text, "; ", ";\n"))))
+					if strings.Contains(got, "example") || strings.Contains(got, "1000") {
+						t.Errorf("%s\nshows a protected value:\n%.500s", tt.text, got)
+					}
+				})
 			}
 		})
 	}
 }
 
+// guessable is strict, but for guesses.
+const guessable = strict + "    guesses: allow\n"
+
 func TestOrdinaryStatementsOnATableWithAMaskedColumnRun(t *testing.T) {
 	t.Parallel()
-	server := lootedServer(t)
-	agentd := lab.StartAgentd(t, lab.Setup{Policy: strict, Target: server})
-	for _, tt := range []struct{ text, want string }{
+	ordinary(t, guessable, []struct{ text, want string }{
 		{"select count(*), max(id), round(avg(id)) from customers where name like 'A%';", "1|1|1\n"},
 		{"select c.id, s.city, count(*) over () from customers c join shops s using (id) order by 1;", "1|Rome|2\n2|Oslo|2\n"},
 		{"insert into customers (id, name, email) values (8, 'Tim', 'new') on conflict (id) do update set name = excluded.name, email = excluded.email returning id;", "8\n"},
@@ -113,7 +120,40 @@ func TestOrdinaryStatementsOnATableWithAMaskedColumnRun(t *testing.T) {
 		{"create temp view named as select id, name from customers; select length(name) from named where id = 2;", "5\n"},
 		{"update customers set email = lower(email) where id = 2 returning id;", "2\n"},
 		{"copy (select id, email, name from customers where id = 3) to stdout;", "3\t[masked]\tAda L.\n"},
-	} {
+		{"insert into letters values (7, 'ada@new') returning id;", "7\n"},
+	})
+}
+
+func TestWritesThatGuessNothingRun(t *testing.T) {
+	t.Parallel()
+	ordinary(t, strict, []struct{ text, want string }{
+		{"insert into customers (id, name, email) values (8, 'Tim', 'new') returning id;", ""},
+		{"insert into customers values (8, 'Tim', 'new');", ""},
+		{"update customers set email = lower(email) where id = 2 returning id;", ""},
+		{"delete from customers where id = 3;", ""},
+		{"insert into letters values (7, 'ada@new') returning id;", ""},
+		{"update letters set recipient = 'x';", ""},
+		{"insert into customers (id, name) values (8, 'Tim') on conflict (id) do update set name = excluded.name returning id;", "8\n"},
+		{"insert into customers (id, name, email) values (9, 'Tom', null), (10, 'Sue', default) returning id;", "9\n10\n"},
+		{"update customers set name = 'Ada L.' where id = 1 returning id, name;", "1|Ada L.\n"},
+		{"update customers set email = null where id = 8 returning id;", "8\n"},
+		{"insert into letters (id) values (7) returning id;", "7\n"},
+		{"insert into letters values (8, null) returning id;", ""}, // which column is NULL is not known
+		{"update letters set id = 70, recipient = null where id = 7 returning id;", "70\n"},
+		{"delete from letters where id = 70 returning id;", "70\n"},
+		{"insert into shops values (3, 'Bern') returning city;", "Bern\n"},
+		{"create temp table seen (id int, note text)\\; insert into seen (id, note) values (1, 'x') returning id;", "1\n"},
+		{"create table more (id int unique, note text);\ninsert into more values (1, 'x') returning note;", "x\n"},
+	})
+}
+
+// ordinary runs statements on loot under a policy, each of which answers, or is
+// refused if nothing is wanted.
+func ordinary(t *testing.T, policy string, statements []struct{ text, want string }) {
+	t.Helper()
+	server := lootedServer(t)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: policy, Target: server})
+	for _, tt := range statements {
 		got := output(t, agentd.Captured(t, psql(server, tt.text)))
 		if tt.want == "" {
 			if !strings.Contains(got, "42501") {

@@ -67,7 +67,7 @@ rules:
       - public.customers.abode
       - public.accounts.email
       - public.visits.email
-      - public.letters_kept.body
+      - public.letters_kept.body` + vaulted + `
     with: "[masked]"
 `
 
@@ -119,6 +119,7 @@ create table visits (id int, email text) partition by range (id);
 create table visits_one partition of visits for values from (0) to (100);
 insert into visits values (1, 'Halberdine.9047@Marten-Quay.example');
 
+` + vaults + `
 create view contacts as select id, email as mail from customers;
 create view contacts_again as select id, mail as address from contacts where mail is not null;
 create view loud as select id, upper(email) as mail from customers;

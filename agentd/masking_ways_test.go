@@ -13,7 +13,7 @@ type way struct {
 	group, name string
 	// text is what the agent says, one statement a line. In an oracle,
 	// {{right|wrong}} stands for a right guess and a wrong one, and the way is
-	// open if the answers to the two differ.
+	// open if the answers to the two differ. What follows << is copied in.
 	text string
 	// over says in which protocols the way makes sense, as "s", "tb"; "" for all.
 	over string
@@ -42,6 +42,7 @@ var ways = joined(
 	waysOfCode,
 	waysOfMoving,
 	waysOfTelling,
+	waysOfGuessing,
 	waysOfSpeaking,
 	waysFromBefore,
 )
@@ -100,7 +101,10 @@ func (w *way) turns(p protocol, right bool, places *strings.Replacer) [][]byte {
 	}
 	for line := range strings.Lines(text) {
 		if line = strings.TrimSpace(line); line != "" {
-			out = append(out, p.statement(line))
+			line, rows, copies := strings.Cut(line, " << ")
+			if out = append(out, p.statement(line)); copies {
+				out = append(out, encoded(&pgproto3.CopyData{Data: []byte(rows + "\n")}, &pgproto3.CopyDone{}))
+			}
 		}
 	}
 	if w.undone {

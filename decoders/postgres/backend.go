@@ -523,6 +523,9 @@ func (d *decoder) ready(m message) (turn, error) {
 		d.phase = learning
 		return d.half(t), nil
 	}
+	if !d.catalogue.stale && d.queue.len() == 0 {
+		d.remade = false
+	}
 	if d.scoping.stale && status != 'E' && d.queue.len() == 0 {
 		d.phase = scopingNames
 		return d.half(t), nil

@@ -96,6 +96,7 @@ func (d *decoder) learn(m message) (turn, error) {
 		c.before, c.kept = nil, true
 	}
 	d.phase = running
+	d.remade = false
 	d.epoch++
 	d.watch = c.watch
 	d.analyzer = sql.NewAnalyzer(d.watch)

@@ -119,7 +119,7 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
   JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) (m.found)[1]::pg_catalog.oid
   WHERE k.contypid OPERATOR(pg_catalog.>) 0
     AND (p.provolatile OPERATOR(pg_catalog.=) 'v' OR EXISTS (SELECT 1 FROM unsafe u WHERE u.id OPERATOR(pg_catalog.=) p.oid))
-)` + hookParts + `
+)` + hookParts + guessParts + `
 SELECT 'c', p.relid, p.attnum, n.nspname, c.relname, a.attname::pg_catalog.text, rn.nspname, rc.relname, ra.attname, p.derived, a.atttypid, ra.atttypid
 FROM (SELECT DISTINCT relid, attnum, root, rootnum, derived FROM protected) p
 JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) p.relid
@@ -195,4 +195,4 @@ FROM (
   SELECT k.casttarget FROM unsafe u JOIN pg_catalog.pg_cast k ON k.castfunc OPERATOR(pg_catalog.=) u.id
 ) AS s
 JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) s.id
-JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace` + hookRows
+JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) t.typnamespace` + hookRows + guessRows

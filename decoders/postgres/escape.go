@@ -52,7 +52,7 @@ func (k *known) byWords(facts *sql.Facts) []decoders.Exposure {
 		}
 	}
 	if what == "" {
-		return k.hookedByWords(facts, words)
+		return append(k.hookedByWords(facts, words), k.guessesByWords(facts, words)...)
 	}
 	return []decoders.Exposure{{Risk: decoders.Carries, What: what, Columns: k.wanted}}
 }

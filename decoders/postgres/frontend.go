@@ -240,7 +240,7 @@ func (d *decoder) query(m message) (turn, error) {
 			return d.wait(), nil
 		}
 		ev.Text, ev.Record, ev.Unclassified = text, d.record(text, &r), r.unclassified
-		ev.Facts, ev.Exposures = r.asFacts(), r.exposures
+		ev.Facts, ev.Exposures = r.asFacts(), d.guessing(&r)
 		ev.Claims = sql.Claims(text)
 	}
 	ev.Loosens = d.loosening(&r)
@@ -309,7 +309,7 @@ func (d *decoder) parse(m message) (turn, error) {
 				return d.wait(), nil
 			}
 			ev.Text, ev.Record, ev.Facts = text, d.record(text, &r), r.asFacts()
-			ev.Exposures = r.exposures
+			ev.Exposures = d.guessing(&r)
 			ev.Claims = sql.Claims(text)
 		}
 	}
@@ -395,7 +395,7 @@ func (d *decoder) execute(m message) (turn, error) {
 			s.reading.blur()
 		}
 		ev.Ref, ev.Text, ev.Record, ev.Unclassified = st.seq, st.text, st.record, s.reading.unclassified
-		ev.Facts, ev.Exposures = s.reading.asFacts(), s.reading.exposures
+		ev.Facts, ev.Exposures = s.reading.asFacts(), d.guessing(&s.reading)
 		ev.Claims = st.claims
 		ev.Binding = d.exactly(st.text, p, &s.reading, open)
 	}

@@ -28,6 +28,8 @@ type known struct {
 	views     []view                 // of relations
 	hooks     map[string][]hook      // by the name of the relation
 	heralds   []herald
+	guards    map[string][]guard // by the name of the relation
+	guarded   []decoders.Column  // of all of them
 }
 
 // A relation is a table or view that has protected columns.
@@ -55,7 +57,7 @@ func newKnown(columns []decoders.ColumnName) known {
 	k := known{
 		columns: map[uint64][]decoders.Column{}, watch: slices.Clone(columns), names: map[string]bool{}, relations: map[string][]*relation{},
 		functions: map[string][]own{}, operators: map[string][]own{}, types: map[string][]own{}, rows: map[string]bool{},
-		hooks: map[string][]hook{},
+		hooks: map[string][]hook{}, guards: map[string][]guard{},
 	}
 	for _, c := range columns {
 		k.names[c.Column] = true
@@ -132,6 +134,8 @@ func (k *known) add(body []byte, a *sql.Analyzer) error {
 		k.rows[name] = true
 	case "x", "e":
 		k.hook(&v, event(part))
+	case "g":
+		k.guard(&v, event(part))
 	default:
 		return fmt.Errorf("row of kind %q", v[0])
 	}

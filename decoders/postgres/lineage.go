@@ -15,6 +15,8 @@ type lineage struct {
 	exposures []decoders.Exposure
 	results   []result // of its statements
 	touches   bool     // one of them uses a protected column
+	writes    bool     // one of them gives values to columns, or removes rows
+	remakes   bool     // one of them defines something of a relation with guards
 }
 
 // A result is what is protected of the columns of one statement's result.
@@ -59,6 +61,9 @@ func (k *known) weigh(facts *sql.Facts, meaning *sql.Meaning) *lineage {
 	for i := range meaning.Statements {
 		w.statement(&meaning.Statements[i], &l.results[i])
 	}
+	if w.several && l.writes && l.remakes {
+		l.exposures = append(l.exposures, k.blind())
+	}
 	return l
 }
 
@@ -102,6 +107,7 @@ func (w *weighing) statement(s *sql.Statement, r *result) {
 
 	w.functions(s, used)
 	w.hooked(s)
+	w.guesses(s)
 	if found := w.refs(s.Predicates); len(found) > 0 {
 		w.expose(decoders.Decides, "it decides by them, in WHERE, JOIN, GROUP BY, ORDER BY, DISTINCT, a comparison or the like", found)
 	}

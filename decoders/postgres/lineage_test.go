@@ -28,6 +28,11 @@ func crm() *known {
 	k.operators["==>"] = []own{{schema: "public"}}
 	k.types["keep"] = []own{{schema: "public"}}
 	k.rows["to_card"] = true
+	guarded := email
+	guarded.Derived = true
+	k.guarded = []decoders.Column{guarded}
+	k.guards["customers"] = []guard{{"public", "email", inserts | updates, false, guarded}, {"public", "tenant", updates, false, guarded}, {"public", "", deletes, true, guarded}}
+	k.guards["letters"] = []guard{{"public", "recipient", inserts | updates, true, guarded}}
 	return &k
 }
 
@@ -136,6 +141,17 @@ func TestAMeaningIsHeldAgainstTheCatalogue(t *testing.T) {
 		{"a type that calls", sql.Statement{Types: fn("_keep")}, "2:_keep", "....."},
 		{"a view", sql.Statement{Kind: "ViewStmt", DDL: true, Verbs: []string{"create", "select"}, Columns: []sql.Ref{name}}, "", "....."},
 		{"a view of it", sql.Statement{Kind: "ViewStmt", DDL: true, Verbs: []string{"create", "select"}, Columns: []sql.Ref{email}, Outputs: make([]sql.Output, 5)}, "0", "....."},
+		{"a guess", sql.Statement{Writes: []sql.Write{{Verb: "insert", To: email}}}, "3", "....."},
+		{"a guess among all", sql.Statement{Writes: []sql.Write{{Verb: "insert", To: ref("public", "customers", "*")}}}, "3", "....."},
+		{"a guess elsewhere", sql.Statement{Writes: []sql.Write{{Verb: "insert", To: ref("other", "customers", "name")}, {Verb: "insert", To: ref("", "shops", "*")}}}, "", "....."},
+		{"a guess by a foreign key", sql.Statement{Writes: []sql.Write{{Verb: "update", To: ref("", "letters", "recipient")}}}, "3", "....."},
+		{"another column", sql.Statement{Writes: []sql.Write{{Verb: "insert", To: name}, {Verb: "insert", To: ref("", "letters", "id")}}}, "", "....."},
+		{"a new row's part of a key", sql.Statement{Writes: []sql.Write{{Verb: "insert", To: ref("", "customers", "tenant")}}}, "", "....."},
+		{"a row that moves", sql.Statement{Writes: []sql.Write{{Verb: "update", To: ref("", "customers", "tenant")}}}, "3", "....."},
+		{"a row that is referred to", sql.Statement{Writes: []sql.Write{{Verb: "delete", To: ref("", "customers", "")}}}, "3", "....."},
+		{"a row that refers", sql.Statement{Writes: []sql.Write{{Verb: "delete", To: ref("", "letters", "")}}}, "", "....."},
+		{"a default", sql.Statement{Writes: []sql.Write{{Verb: "alter", To: ref("", "letters", "recipient")}}}, "3", "....."},
+		{"a default of a domain", sql.Statement{Writes: []sql.Write{{Verb: "alter", To: ref("", "", "*")}}}, "3", "....."},
 		{"FETCH", sql.Statement{Kind: "FetchStmt", Open: true, All: sql.Output{Unclear: true}}, "", "....."},
 	} {
 		facts := &sql.Facts{Statements: 1}

@@ -232,6 +232,9 @@ func (d *decoder) affect(r *reading, slot uint64) {
 	if e == 0 {
 		return
 	}
+	if e&remodels != 0 && (r.lineage == nil || r.lineage.remakes) {
+		d.remade = d.masking()
+	}
 	if e&renames != 0 {
 		d.renamed = slot
 	}

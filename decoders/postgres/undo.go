@@ -32,6 +32,10 @@ func (k *known) keep(before *known) {
 	for name, hooks := range before.hooks {
 		k.hooks[name] = with(k.hooks[name], hooks)
 	}
+	for name, guards := range before.guards {
+		k.guards[name] = with(k.guards[name], guards)
+	}
+	k.guarded = with(k.guarded, before.guarded)
 	k.heralds = with(k.heralds, before.heralds)
 }
 

@@ -63,6 +63,7 @@ func (k *known) narrow() {
 			changed = k.narrowed(&k.views[i]) || changed
 		}
 	}
+	k.narrowGuards()
 	k.unwatch()
 	k.names = map[string]bool{}
 	for _, c := range k.wanted {
@@ -96,17 +97,14 @@ func (k *known) unwatch() {
 // narrowed takes away from a view what its columns cannot show, and says
 // whether that was anything.
 func (k *known) narrowed(v *view) (changed bool) {
-	if !clearly(v.facts, v.meaning) || v.facts.Statements != 1 {
-		return false
-	}
-	s, r := &v.meaning.Statements[0], v.relation
-	first := slices.IndexFunc(r.columns, func(a attribute) bool { return a.number > 0 }) // behind the system's
-	if s.Open || first < 0 || len(s.Outputs) != len(r.columns[first:]) {
-		return false
-	}
-	for i := range s.Outputs {
-		a := &r.columns[first+i]
-		shown := k.shown(&s.Outputs[i])
+	outputs, r := v.outputs(), v.relation
+	for i := range r.columns {
+		a := &r.columns[i]
+		o := outputs[a.name]
+		if o == nil {
+			continue
+		}
+		shown := k.shown(o)
 		left := slices.DeleteFunc(slices.Clone(a.protected), func(c decoders.Column) bool {
 			named := c.Schema == v.name.Schema && c.Table == v.name.Table // by a rule
 			return !named && !slices.ContainsFunc(shown, func(p decoders.Column) bool {
@@ -131,6 +129,24 @@ func (k *known) narrowed(v *view) (changed bool) {
 	}
 	k.columns[v.at<<16] = r.whole
 	return true
+}
+
+// outputs are what the columns of a view are made of, by their names; nil if the
+// definition does not tell.
+func (v *view) outputs() map[string]*sql.Output {
+	if !clearly(v.facts, v.meaning) || v.facts.Statements != 1 {
+		return nil
+	}
+	s, all := &v.meaning.Statements[0], v.relation.columns
+	first := slices.IndexFunc(all, func(a attribute) bool { return a.number > 0 }) // behind the system's
+	if s.Open || first < 0 || len(s.Outputs) != len(all[first:]) {
+		return nil
+	}
+	found := make(map[string]*sql.Output, len(s.Outputs))
+	for i := range s.Outputs {
+		found[all[first+i].name] = &s.Outputs[i]
+	}
+	return found
 }
 
 // shown is what a column of a view can show: everything, if code that is not
