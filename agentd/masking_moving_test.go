@@ -48,6 +48,7 @@ var waysOfMoving = joined(
 	}),
 	under("RETURNING", []way{
 		{name: "INSERT", text: "insert into customers (id, email) select 9, email || 'x' from customers where id = 1 returning email", undone: true},
+		{name: "INSERT, a column without a key", text: "insert into customers (id, nick) select 9, nick from customers where id = 1 returning nick", undone: true},
 		{name: "UPDATE", text: "update customers set name = 'x' returning email", undone: true},
 		{name: "UPDATE, the whole row", text: "update customers set name = 'x' returning *", undone: true},
 		{name: "UPDATE, an expression", text: "update customers set name = 'x' where id = 1 returning upper(email) as id", undone: true},

@@ -136,6 +136,7 @@ var waysOfTelling = joined(
 	under("guesses by what stays", []way{
 		{name: "CLUSTER by the column's index", text: "insert into customers (id, email) values (77, '{{A|Z}}')\ncluster customers using mailed\nselect id from customers", undone: true},
 		{name: "correlation", text: "insert into customers (id, email) values (77, '{{A|Z}}')\nanalyze customers\nselect correlation from pg_stats where tablename = 'customers' and attname = 'email'", undone: true},
+		{name: "correlation, a column without a key", text: "insert into customers (id, card) values (77, '{{0|9}}')\nanalyze customers\nselect correlation from pg_stats where tablename = 'customers' and attname = 'card'", undone: true},
 		{name: "how many distinct values", text: "insert into customers (id, card) values (77, '4929 8173 0056 228{{4|5}}')\nanalyze customers\nselect n_distinct from pg_stats where tablename = 'customers' and attname = 'card'", undone: true},
 		{name: "how common the commonest are", text: "insert into customers (id, card) values (77, '4929 8173 0056 228{{4|5}}')\nanalyze customers\nselect most_common_freqs from pg_stats where tablename = 'customers' and attname = 'card'", undone: true},
 		{name: "how wide values are", text: `select avg_width from pg_stats where tablename = 'customers' and attname = 'email'`, tells: true},
