@@ -34,19 +34,20 @@ func literal(s string) string {
 
 // catalogueText walks from the columns that rules name to the same columns of
 // child tables and of parents, which show what their children hold, though not
-// on to a parent's other children (pg_inherits), and to every column of a view
-// that depends on its table (pg_depend through pg_rewrite, which keeps nothing of
-// a whole row if a column is named beside it), and where the server keeps the long
-// values of all of them (pg_toast). The planner's statistics
-// show values of any column, and so may views of them, which pg_depend does not
-// keep (scanned looks for them in what is stored of the view). Objects from 16384 up are not the server's own, and
+// on to a parent's other children (pg_inherits: rooted). From their tables it
+// goes on, table by table, to views that depend on them (shown: pg_depend through
+// pg_rewrite, which keeps nothing of a whole row if a column is named beside it),
+// of which every column counts, and to where the server keeps the long values of
+// all of them (pg_toast). The planner's statistics show values of any column, and
+// so may views of them, which pg_depend does not keep (scanned looks for them in
+// what is stored of the view). Objects from 16384 up are not the server's own, and
 // those that belong to an extension ('e') came with it.
 //
 // OIDs of system catalogues and of their schema are fixed: pg_catalog 11, pg_type
 // 1247, pg_proc 1255, pg_class 1259, pg_cast 2605, pg_constraint 2606, pg_operator
 // 2617, pg_rewrite 2618, pg_extension 3079; the language C is 13.
 const catalogueText = `/* agentd: where the protected columns are, and what is not the server's own */
-WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
+WITH RECURSIVE rooted (relid, attnum, root, rootnum, derived, parent) AS (
   SELECT a.attrelid, a.attnum, a.attrelid, a.attnum, false, false
   FROM pg_catalog.pg_attribute a
   JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) a.attrelid
@@ -62,9 +63,9 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
   JOIN pg_catalog.pg_attribute va ON va.attrelid OPERATOR(pg_catalog.=) s.class
   WHERE s.kind OPERATOR(pg_catalog.=) 'relid' AND va.attnum OPERATOR(pg_catalog.>) 0 AND NOT va.attisdropped
   UNION
-  SELECT s.relid, s.attnum, p.root, p.rootnum, p.derived OR s.derived, s.parent
-  FROM protected p, LATERAL (
-    SELECT i.inhrelid AS relid, ca.attnum AS attnum, false AS derived, false AS parent
+  SELECT s.relid, s.attnum, p.root, p.rootnum, p.derived, s.parent
+  FROM rooted p, LATERAL (
+    SELECT i.inhrelid AS relid, ca.attnum AS attnum, false AS parent
     FROM pg_catalog.pg_inherits i
     JOIN pg_catalog.pg_attribute pa ON pa.attrelid OPERATOR(pg_catalog.=) p.relid AND pa.attnum OPERATOR(pg_catalog.=) p.attnum
     JOIN pg_catalog.pg_attribute ca ON ca.attrelid OPERATOR(pg_catalog.=) i.inhrelid AND ca.attname OPERATOR(pg_catalog.=) pa.attname
@@ -72,28 +73,38 @@ WITH RECURSIVE protected (relid, attnum, root, rootnum, derived, parent) AS (
     WHERE i.inhparent OPERATOR(pg_catalog.=) p.relid AND NOT ca.attisdropped AND NOT p.parent
       AND cc.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','f']::pg_catalog."char"[])
     UNION ALL
-    SELECT i.inhparent, pa.attnum, false, true
+    SELECT i.inhparent, pa.attnum, true
     FROM pg_catalog.pg_inherits i
     JOIN pg_catalog.pg_attribute ca ON ca.attrelid OPERATOR(pg_catalog.=) p.relid AND ca.attnum OPERATOR(pg_catalog.=) p.attnum
     JOIN pg_catalog.pg_attribute pa ON pa.attrelid OPERATOR(pg_catalog.=) i.inhparent AND pa.attname OPERATOR(pg_catalog.=) ca.attname
     JOIN pg_catalog.pg_class pc ON pc.oid OPERATOR(pg_catalog.=) i.inhparent
     WHERE i.inhrelid OPERATOR(pg_catalog.=) p.relid AND pa.attnum OPERATOR(pg_catalog.>) 0 AND NOT pa.attisdropped
       AND pc.relkind OPERATOR(pg_catalog.=) ANY (ARRAY['r','p','f']::pg_catalog."char"[])
-    UNION ALL
-    SELECT va.attrelid, va.attnum, true, false
-    FROM pg_catalog.pg_depend d
-    JOIN pg_catalog.pg_rewrite r ON r.oid OPERATOR(pg_catalog.=) d.objid
-    JOIN pg_catalog.pg_attribute va ON va.attrelid OPERATOR(pg_catalog.=) r.ev_class
-    WHERE d.classid OPERATOR(pg_catalog.=) 2618 AND d.refclassid OPERATOR(pg_catalog.=) 1259
-      AND d.refobjid OPERATOR(pg_catalog.=) p.relid
-      AND r.ev_type OPERATOR(pg_catalog.=) '1' AND r.ev_class OPERATOR(pg_catalog.<>) p.relid
-      AND va.attnum OPERATOR(pg_catalog.>) 0 AND NOT va.attisdropped
-    UNION ALL
-    SELECT la.attrelid, la.attnum, true, true
-    FROM pg_catalog.pg_class c
-    JOIN pg_catalog.pg_attribute la ON la.attrelid OPERATOR(pg_catalog.=) c.reltoastrelid AND la.attname OPERATOR(pg_catalog.=) 'chunk_data'
-    WHERE c.oid OPERATOR(pg_catalog.=) p.relid
   ) s
+), shown (relid, base) AS (
+  SELECT b.relid, b.relid FROM rooted b
+  UNION
+  SELECT s.relid, r.base FROM shown r, LATERAL (
+    SELECT w.ev_class AS relid
+    FROM pg_catalog.pg_depend d
+    JOIN pg_catalog.pg_rewrite w ON w.oid OPERATOR(pg_catalog.=) d.objid
+    WHERE d.classid OPERATOR(pg_catalog.=) 2618 AND d.refclassid OPERATOR(pg_catalog.=) 1259
+      AND d.refobjid OPERATOR(pg_catalog.=) r.relid
+      AND w.ev_type OPERATOR(pg_catalog.=) '1' AND w.ev_class OPERATOR(pg_catalog.<>) r.relid
+    UNION ALL
+    SELECT c.reltoastrelid FROM pg_catalog.pg_class c
+    WHERE c.oid OPERATOR(pg_catalog.=) r.relid AND c.reltoastrelid OPERATOR(pg_catalog.>) 0
+  ) s
+), protected (relid, attnum, root, rootnum, derived, parent) AS (
+  SELECT b.relid, b.attnum, b.root, b.rootnum, b.derived, b.parent FROM rooted b
+  UNION
+  SELECT a.attrelid, a.attnum, b.root, b.rootnum, true, false
+  FROM shown s
+  JOIN rooted b ON b.relid OPERATOR(pg_catalog.=) s.base
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) s.relid
+  JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) s.relid
+  WHERE s.relid OPERATOR(pg_catalog.<>) s.base AND a.attnum OPERATOR(pg_catalog.>) 0 AND NOT a.attisdropped
+    AND (c.relkind OPERATOR(pg_catalog.<>) 't' OR a.attname OPERATOR(pg_catalog.=) 'chunk_data')
 ), statistics (relid) AS (
   SELECT c.oid FROM pg_catalog.pg_class c
   WHERE c.relnamespace OPERATOR(pg_catalog.=) 11 AND c.relname OPERATOR(pg_catalog.=) ANY (ARRAY[

@@ -15,10 +15,13 @@ package postgres
 // Of a foreign table, and of a view that a rule names, is not known what keys
 // stand behind it.
 //
+// The LIMIT is for the planner, which takes these for millions: with more rows the
+// answer is too long, and the session ends (maxCatalogue).
+//
 // Guards lead on to what shows their tables: parents, views, rules, and what
 // changes them by a foreign key that cascades.
 const guessParts = `, candidate (relid, attnum, root, rootnum) AS (
-  SELECT DISTINCT p.relid, p.attnum, p.root, p.rootnum FROM protected p WHERE NOT p.derived AND NOT p.parent
+  SELECT b.relid, b.attnum, b.root, b.rootnum FROM rooted b WHERE NOT b.derived AND NOT b.parent LIMIT 65537
 ), kept (id, relid, attnum, wide) AS (
   SELECT i.indexrelid, i.indrelid, k.attnum, i.indexprs IS NOT NULL OR i.indpred IS NOT NULL
   FROM (SELECT DISTINCT c.relid FROM candidate c) c
