@@ -133,7 +133,7 @@ func TestTheExampleSaysWhatItSays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(got.Targets) != 1 || len(got.Capture.Workloads) != 1 || !slices.Equal(got.Policies, []string{"../deploy/examples/policies"}) {
+	if len(got.Targets) != 1 || len(got.Capture.Workloads) != 1 || !slices.Equal(got.Policies, []string{"../deploy/policies"}) {
 		t.Errorf("got %+v, want a target, a workload and the policies beside it", got)
 	}
 	want := defaults()

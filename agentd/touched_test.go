@@ -114,7 +114,7 @@ var touches = []struct{ name, text, rule string }{
 
 func TestWhatStatementsTouchIsWhatTheyTouchAtTheServer(t *testing.T) {
 	t.Parallel()
-	policy, err := os.ReadFile("../deploy/examples/policies/tables-and-functions.yaml")
+	policy, err := os.ReadFile("../deploy/policies/tables-and-functions.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -293,6 +293,19 @@ type Waiter interface {
 	Moot() bool
 }
 
+// A Parker is a Decoder that can have a server let go of what it holds for a
+// request that waits, as locks.
+type Parker interface {
+	Decoder
+	// Park returns what goes to the server for that now, nil if nothing. It is
+	// called when the last Ask begins to wait, and whenever something has come of
+	// the server since.
+	Park() []byte
+	// Unpark returns what goes to the server before the N bytes of that Ask, or
+	// what goes in their place: it takes up what was let go of.
+	Unpark() []byte
+}
+
 // A Canceller is a Decoder whose protocol cancels a request by a key, on a
 // connection of its own.
 type Canceller interface {

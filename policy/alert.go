@@ -21,8 +21,7 @@ func (r *Rules) alerted(ev *decoders.Event, v Verdict) Verdict {
 	if ev.Kind&judged == 0 || ev.Kind == decoders.Columns || bits.OnesCount16(uint16(ev.Kind)) != 1 {
 		return v
 	}
-	pool := r.pools[bits.TrailingZeros16(uint16(ev.Kind))]
-	if !slices.ContainsFunc(pool, func(c candidate) bool { return c.do == &actions[alert] && !c.shadow }) {
+	if !r.pool(ev.Kind).alerts(r.candidates()) {
 		return v
 	}
 	return r.about(ev).alert(ev, v)

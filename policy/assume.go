@@ -36,7 +36,7 @@ func (r *rule) early(when document.Value) {
 // order of the files. Both are "" if none does. It fails closed: an error, of a
 // condition that cannot be evaluated, means that nobody may be logged in.
 func (r *Rules) Credential() (name, rule string, err error) {
-	for _, c := range r.session {
+	for _, c := range r.candidates() {
 		switch {
 		case c.do != &actions[assume] || c.shadow:
 		case c.truth == yes:

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 
 	"cel.dev/cel-go/cel"
 	"cel.dev/cel-go/common"
@@ -43,8 +44,12 @@ type guard struct {
 
 // A program is a condition for one protocol.
 type program struct {
-	cel.Program
-	kinds decoders.Kinds // the events that have all its fields
+	cel.Program // does not count what it costs
+	// counted does, and ends what costs too much. It is planned when it is needed.
+	counted func() (cel.Program, error)
+	kinds   decoders.Kinds // the events that have all its fields
+	early   bool           // it asks about the login
+	clues   []clue         // of which an event has one if it holds; none: nothing is known
 }
 
 // A compiler compiles one condition.
@@ -81,11 +86,15 @@ func (x *lexicon) compile(v document.Value, kinds decoders.Kinds, languages []*l
 	chosen := c.choose(parsed, r)
 	condition := &condition{reads: reads(r), learned: learned(r, chosen), guards: guards(r), programs: map[string]program{}, timed: r.timed(), counted: r.counted(), requested: r.requested()}
 	for _, l := range chosen {
+		d := detective{lexicon: x, language: l, own: map[string]string{}}
+		clues := d.clues(parsed.NativeRep().Expr())
 		p, ok := c.program(parsed, l)
 		if !ok {
 			return nil
 		}
-		condition.programs[l.name] = program{p, l.kinds(r, kinds)}
+		p.kinds, p.clues = l.kinds(r, kinds), clues
+		p.early = slices.ContainsFunc(r.mentions, func(m mention) bool { f, ok := l.fields[m.path]; return ok && early(f) })
+		condition.programs[l.name] = p
 		condition.exceptional = condition.exceptional || slices.ContainsFunc(r.mentions, func(m mention) bool { return l.fields[m.path].Exceptional })
 	}
 	if len(chosen) == 0 {
@@ -95,23 +104,26 @@ func (x *lexicon) compile(v document.Value, kinds decoders.Kinds, languages []*l
 }
 
 // program checks and plans the condition for one language.
-func (c *compiler) program(parsed *cel.Ast, l *language) (cel.Program, bool) {
+func (c *compiler) program(parsed *cel.Ast, l *language) (p program, ok bool) {
 	checked, issues := l.env.Check(parsed)
 	if c.issues(issues) {
-		return nil, false
+		return p, false
 	}
 	if t := checked.OutputType(); !t.IsExactType(cel.BoolType) {
 		c.at.Problem("the condition is %s, not true or false: compare it with something", article(t))
-		return nil, false
+		return p, false
 	}
 	if !c.affordable(l, checked) {
-		return nil, false
+		return p, false
 	}
-	p, err := l.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
-	if err != nil {
+	var err error
+	if p.Program, err = l.env.Program(checked, cel.EvalOptions(cel.OptOptimize)); err != nil {
 		c.at.Problem("the condition cannot be planned: %v", err)
-		return nil, false
+		return p, false
 	}
+	p.counted = sync.OnceValues(func() (cel.Program, error) {
+		return l.env.Program(checked, cel.EvalOptions(cel.OptOptimize), cel.CostLimit(maxCost))
+	})
 	return p, true
 }
 
@@ -184,11 +196,20 @@ const (
 	fault // it could not be evaluated
 )
 
-// eval evaluates the condition. It never panics; err is set with fault.
+// eval evaluates the condition. It never panics; err is set with fault. What was
+// estimated to be cheap for values of ordinary sizes is not counted; where one is
+// larger, it is evaluated anew and counted.
 func (c *candidate) eval(s *scope) (truth, error) {
-	s.zone = c.zone
-	p := c.program
+	s.zone, s.counting, s.stopped = c.zone, false, false
+	p := c.program.Program
 	v, _, err := p.Eval(s)
+	if s.stopped {
+		s.counting = true
+		if p, err = c.program.counted(); err != nil {
+			return fault, err
+		}
+		v, _, err = p.Eval(s)
+	}
 	switch {
 	case err != nil:
 		return fault, errors.New(strings.TrimPrefix(err.Error(), "operation cancelled: "))

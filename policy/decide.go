@@ -79,7 +79,7 @@ func (r *Rules) lenient(kind decoders.Kinds) bool {
 func (r *Rules) about(ev *decoders.Event) *answer {
 	q := question{ev.Kind, ev.Facts, ev.Unclassified != ""}
 	a, ok := r.seen[q]
-	if !ok || a.counted || a.personal(ev) || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
+	if !ok || a.personal(ev) || a.counted || a.minute != 0 && a.minute != minute(r.spender.meters.now()) {
 		a = r.heard(ev)
 		if a.personal(ev) {
 			return a
@@ -91,13 +91,6 @@ func (r *Rules) about(ev *decoders.Event) *answer {
 	return a
 }
 
-// login makes what a login says known to the rules.
-func (r *Rules) login(facts decoders.Facts) {
-	r.scope.login, r.scope.loggedIn = facts, true
-	r.spender.user = userOf(facts)
-	r.sort(fold(r.session, &r.scope))
-}
-
 func (r *Rules) remember(q question, a *answer) {
 	if r.seen == nil || len(r.seen) >= maxRemembered {
 		r.seen = make(map[question]*answer)
@@ -107,17 +100,13 @@ func (r *Rules) remember(q question, a *answer) {
 
 // answer evaluates the rules on events of one kind.
 func (r *Rules) answer(ev *decoders.Event) *answer {
-	pool := r.pools[bits.TrailingZeros16(uint16(ev.Kind))]
 	var a answer
-	r.scope.event, r.scope.inEvent = ev.Facts, true
 	r.scope.moment, r.scope.asked, r.scope.counted = r.spender.meters.now(), false, false
-	matching := fold(pool, &r.scope)
+	matching := r.matching(ev)
 	if r.scope.asked {
 		a.minute = minute(r.scope.moment)
 	}
 	a.counted = r.scope.counted
-	r.scope.event, r.scope.inEvent = nil, false
-
 	var denies, asks, allows *candidate // the first of each
 	var terms []Terms
 	for i := range matching {
@@ -155,7 +144,7 @@ func (r *Rules) answer(ev *decoders.Event) *answer {
 	case allows != nil:
 		a.verdict, by = allows.verdict(r), byAllow
 	default:
-		a.verdict = r.unruled(ev, pool)
+		a.verdict = r.unruled(ev)
 	}
 	a.watch(ev.Kind, matching, by)
 	return &a

@@ -28,7 +28,7 @@ type Engine struct {
 	meters *meters // of limits; shared with the engine that this one follows
 
 	mu     sync.Mutex // guards folded
-	folded map[string][]candidate
+	folded map[string]*plan
 }
 
 // Load reads policy files, and all *.yaml and *.yml of folders, as one set of
@@ -42,7 +42,7 @@ func Load(paths []string, protocols []decoders.Protocol) (*Engine, error) {
 
 // LoadKeyed is Load with a key for the masks that need one.
 func LoadKeyed(paths []string, protocols []decoders.Protocol, key Key) (*Engine, error) {
-	e := &Engine{loaded: time.Now(), meters: newMeters(), folded: map[string][]candidate{}}
+	e := &Engine{loaded: time.Now(), meters: newMeters(), folded: map[string]*plan{}}
 	var report document.Report
 	var sources []source
 	for _, name := range expand(paths) {

@@ -1,9 +1,11 @@
 package policy_test
 
 import (
-	"maps"
+	"fmt"
+	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"agentd.dev/agentd/grammar/walk"
 	"agentd.dev/decoders"
@@ -12,11 +14,11 @@ import (
 	"agentd.dev/policy"
 )
 
-// The policies under deploy/examples/policies do what they say, to statements as the
+// The policies under deploy/policies do what they say, to statements as the
 // real decoder reads them.
 
 func TestExamplesJudgeStatements(t *testing.T) {
-	const readOnly, destructive = "../deploy/examples/policies/readonly.yaml", "../deploy/examples/policies/no-destructive-sql.yaml"
+	const readOnly, destructive = "../deploy/policies/readonly.yaml", "../deploy/policies/no-destructive-sql.yaml"
 	for _, tt := range []struct{ file, text, want string }{
 		{readOnly, "select * from orders where id = 1", "default"},
 		{readOnly, "with x as (select 1) select * from x", "default"},
@@ -60,7 +62,7 @@ func TestExamplesJudgeStatements(t *testing.T) {
 }
 
 func TestTheExampleForReplicationLetsInBackupsAlone(t *testing.T) {
-	e := example(t, "../deploy/examples/policies/replication.yaml")
+	e := example(t, "../deploy/policies/replication.yaml")
 	for workload, want := range map[string]string{"backup": "backups-replicate", "coder": "default"} {
 		session := orders()
 		session.Identity.Workload = workload
@@ -118,60 +120,15 @@ func TestExamplesJudgeWhatStatementsTouch(t *testing.T) {
 	} {
 		session := orders()
 		session.Target.Labels = map[string]string{"access": "read-only"}
-		v := example(t, "../deploy/examples/policies/tables-and-functions.yaml").For(session).Decide(request(understood(t, tt.text)))
+		v := example(t, "../deploy/policies/tables-and-functions.yaml").For(session).Decide(request(understood(t, tt.text)))
 		if v.Rule != tt.want {
 			t.Errorf("%s: got %q (%s), want %q", tt.text, v.Rule, v.Reason, tt.want)
 		}
 	}
 }
 
-func TestExamplesOfBudgetsAndDriftJudgeWhatWasUsed(t *testing.T) {
-	usual := ledger{}
-	for _, u := range policy.Usages() {
-		if usual[u[0]] = int64(0); u[1] == "bool" {
-			usual[u[0]] = false
-		}
-	}
-	usual["usage.typical.rows"] = int64(1 << 52)
-	const budgets, drift = "../deploy/examples/policies/budgets.yaml", "../deploy/examples/policies/drift.yaml"
-	for _, tt := range []struct {
-		file, text, used string
-		n                any
-		want             string
-	}{
-		{budgets, "select 1", "usage.day.rows", int64(1_000_000), "default"},
-		{budgets, "select 1", "usage.day.rows", int64(1_000_001), "row-budget"},
-		{budgets, "insert into orders values (1)", "usage.day.rows", int64(1_000_001), "default"},
-		{budgets, "select 1", "usage.hour.tables", int64(41), "many-tables"},
-		{budgets, "select 1", "usage.minute.denials", int64(21), "keeps-trying"},
-		{budgets, "select 1", "usage.hour.denials", int64(21), "default keeps-trying-is-told"},
-		{drift, "select 1", "first.target", true, "default new-target-or-program"},
-		{drift, "select 1", "first.program", true, "default new-target-or-program"},
-		{drift, "select 1", "first.table", true, "default new-table"},
-		{drift, "select 1", "first.verb", true, "default"},
-		{drift, "delete from orders", "first.verb", true, "new-way-to-write"},
-		{drift, "select 1", "usage.hour.rows", int64(20_000), "default"},
-		{drift, "select 1", "usage.typical.rows", int64(100), "default"},
-	} {
-		used := maps.Clone(usual)
-		used[tt.used] = tt.n
-		r := example(t, tt.file).For(orders())
-		r.Count(used)
-		v := r.Decide(request(understood(t, tt.text)))
-		if got := strings.Join(append([]string{v.Rule}, v.Alerts...), " "); got != tt.want {
-			t.Errorf("%s with %s %v: got %q, want %q", tt.text, tt.used, tt.n, got, tt.want)
-		}
-	}
-	usual["usage.typical.rows"], usual["usage.hour.rows"] = int64(1500), int64(15_001)
-	r := example(t, drift).For(orders())
-	r.Count(usual)
-	if v := r.Decide(request(understood(t, "select 1"))); len(v.Alerts) != 1 || v.Alerts[0] != "unusual-volume" {
-		t.Errorf("ten times the usual: got alerts %q, want unusual-volume", v.Alerts)
-	}
-}
-
 func TestExamplesBoundSessions(t *testing.T) {
-	e := example(t, "../deploy/examples/policies/limits.yaml")
+	e := example(t, "../deploy/policies/limits.yaml")
 	for access, writes := range map[string]string{"read-only": "nothing-is-written", "": ""} {
 		session := orders()
 		session.Target.Labels = map[string]string{"access": access}
@@ -197,7 +154,7 @@ func TestExamplesBoundSessions(t *testing.T) {
 
 // A session of which the rules become tighter cannot be told to its server.
 func TestTighterBoundsAreSeen(t *testing.T) {
-	before := example(t, "../deploy/examples/policies/limits.yaml").For(orders())
+	before := example(t, "../deploy/policies/limits.yaml").For(orders())
 	before.Decide(&decoders.Event{Kind: decoders.Login, Seq: 1})
 	for text, want := range map[string]bool{
 		"{name: a, on: login, do: limit, time: 30s}":               false,
@@ -223,7 +180,7 @@ func TestWantNamesTheFieldsThatTakeLearning(t *testing.T) {
 	} {
 		session := orders()
 		session.Target.Labels = map[string]string{"access": "read-only"}
-		got := example(t, "../deploy/examples/policies/"+file+".yaml").For(session).Want().Fields
+		got := example(t, "../deploy/policies/"+file+".yaml").For(session).Want().Fields
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: got %q, want %q", file, got, want)
 		}
@@ -231,7 +188,7 @@ func TestWantNamesTheFieldsThatTakeLearning(t *testing.T) {
 }
 
 func TestExamplesMaskColumns(t *testing.T) {
-	e := example(t, "../deploy/examples/policies/mask-pii.yaml")
+	e := example(t, "../deploy/policies/mask-pii.yaml")
 	for _, tt := range []struct {
 		workload, table, column string
 		want                    policy.Outcome
@@ -255,10 +212,135 @@ func TestExamplesMaskColumns(t *testing.T) {
 	}
 }
 
+func TestTheExampleForWorkingHoursGoesByTheClock(t *testing.T) {
+	e := example(t, "../deploy/policies/working-hours.yaml")
+	var now time.Time
+	e.Clock(func() time.Time { return now })
+	session := orders()
+	session.Target.Labels = map[string]string{"hours": "office"}
+	r := e.For(session)
+	for _, tt := range []struct{ at, text, want string }{
+		{"2026-11-25T09:00:00+01:00", "update orders set note = 'x' where id = 1", "default"},
+		{"2026-11-25T07:59:00+01:00", "update orders set note = 'x' where id = 1", "changes-in-working-hours"},
+		{"2026-11-25T18:00:00+01:00", "with x as (delete from orders returning *) select * from x", "changes-in-working-hours"},
+		{"2026-11-25T18:00:00+01:00", "select * from orders", "default"},
+		{"2026-11-25T18:00:00+01:00", "create table t (a int)", "changes-in-working-hours"},
+		{"2026-11-25T18:00:00+01:00", "copy orders from stdin", "changes-in-working-hours"},
+		{"2026-11-28T12:00:00+01:00", "insert into orders values (1)", "changes-in-working-hours"}, // a Saturday
+		{"2026-12-25T12:00:00+01:00", "insert into orders values (1)", "changes-in-working-hours"},
+		{"2026-12-24T12:00:00+01:00", "insert into orders values (1)", "default"},
+	} {
+		now, _ = time.Parse(time.RFC3339, tt.at)
+		if v := r.Decide(request(understood(t, tt.text))); v.Rule != tt.want {
+			t.Errorf("%s: %s: got %q (%s), want %q", tt.at, tt.text, v.Rule, v.Reason, tt.want)
+		}
+	}
+	in := r.Decide(login("agent"))
+	now = now.Add(12 * time.Hour)
+	out := r.Decide(login("agent"))
+	if in.Shadows != nil || out.Outcome != policy.Forward || shadows(out) != "logins-in-working-hours deny" {
+		t.Errorf("logins: got %q by day and %s, %q by night, want only words by night", shadows(in), out.Outcome, shadows(out))
+	}
+}
+
+func TestTheExampleForApprovalHoldsDDL(t *testing.T) {
+	e := example(t, "../deploy/policies/approve-ddl.yaml")
+	for _, tt := range []struct{ env, text, want string }{
+		{"prod", "alter table orders add column x int", "hold ddl-needs-approval, 1 of [dba], [] 10m0s"},
+		{"prod", "create table t (a int)", "hold ddl-needs-approval, 1 of [dba], [] 10m0s"},
+		{"prod", "drop table orders", "hold ddl-needs-approval, 2 of [dba], [] 5m0s"},
+		{"prod", "truncate orders", "hold drops-need-two, 2 of [dba], [] 5m0s"},
+		{"prod", "grant select on orders to public", "hold grants-need-approval, 1 of [dba security], [] 5m0s"},
+		{"prod", "select * from orders", "allow default, []"},
+		{"test", "drop table orders", "allow default, [ddl-elsewhere]"},
+		{"test", "delete from orders", "allow default, []"},
+	} {
+		session := orders()
+		session.Target.Labels = map[string]string{"env": tt.env}
+		v := e.For(session).Decide(request(understood(t, tt.text)))
+		got := v.Outcome.String() + " " + v.Rule
+		if v.Terms != nil {
+			got += fmt.Sprintf(", %d of %v", v.Terms.Need, v.Terms.By)
+		}
+		got += fmt.Sprintf(", %v", v.Alerts)
+		if v.Terms != nil {
+			got += " " + v.Terms.Expires.String()
+		}
+		if got != tt.want {
+			t.Errorf("%s: %s: got %s, want %s", tt.env, tt.text, got, tt.want)
+		}
+	}
+}
+
+func TestTheExampleForGroupsGoesByWhoAsks(t *testing.T) {
+	e := example(t, "../deploy/policies/per-group.yaml")
+	analyst := policy.Identity{Namespace: "analytics", ServiceAccount: "reporting"}
+	finance := policy.Identity{Namespace: "money", Labels: map[string]string{"team": "finance"}}
+	salary := []decoders.Column{{Schema: "hr", Table: "employees", Name: "salary"}}
+	for _, tt := range []struct {
+		who        policy.Identity
+		text, want string
+		salary     policy.Outcome
+	}{
+		{analyst, "select * from orders", "analysts-read", policy.Rewrite},
+		{analyst, "delete from orders", "default", policy.Rewrite},
+		{analyst, "select my_function(1)", "default", policy.Rewrite},
+		{analyst, "select * from invoices", "invoices-are-for-finance", policy.Rewrite},
+		{finance, "update invoices set paid = true", "finance-works", policy.Forward},
+		{finance, "drop table invoices", "default", policy.Forward},
+		{policy.Identity{Namespace: "analytics", ServiceAccount: "other"}, "select 1", "default", policy.Rewrite},
+	} {
+		session := orders()
+		session.Identity = tt.who
+		session.Target.Default, session.Target.Labels = policy.Refusing, map[string]string{"access": "groups"}
+		r := e.For(session)
+		if v := r.Decide(request(understood(t, tt.text))); v.Rule != tt.want {
+			t.Errorf("%+v: %s: got %q (%s), want %q", tt.who, tt.text, v.Rule, v.Reason, tt.want)
+		}
+		if v := r.Decide(&decoders.Event{Kind: decoders.Columns, Columns: salary}); v.Outcome != tt.salary {
+			t.Errorf("%+v reads salaries: got %s, want %s", tt.who, v.Outcome, tt.salary)
+		}
+	}
+}
+
+func TestTheExampleOfLimitsBoundsWhatRequestsDo(t *testing.T) {
+	session := orders()
+	session.Target.Labels = map[string]string{"access": "read-only"}
+	v := example(t, "../deploy/policies/limits.yaml").For(session).Decide(request(understood(t, "select * from orders")))
+	if v.Limits == nil || v.Limits.Rows.Max != 10000 || v.Limits.Bytes.Max != 64<<20 || v.Limits.Affected.Max != 1000 {
+		t.Errorf("got %+v, want 10000 rows, 64 MiB and 1000 changes", v.Limits)
+	}
+}
+
+func TestTheExampleOfFindingSearchesAllValues(t *testing.T) {
+	e := example(t, "../deploy/policies/find-in-values.yaml")
+	if r := e.For(orders()); len(r.Want().Searches) == 0 {
+		t.Error("nothing is searched for")
+	} else if v := r.Decide(login("agent")); len(v.Masks) != 1 || v.Masks[0].Search == nil || len(v.Masks[0].Search.Kinds) == 0 {
+		t.Errorf("got %+v, want a search of all values", v.Masks)
+	}
+}
+
+func TestEveryExampleIsTested(t *testing.T) {
+	var test []byte
+	for _, file := range []string{"examples_test.go", "usage_examples_test.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		test = append(test, text...)
+	}
+	for _, file := range policy.Files([]string{"../deploy/policies"}) {
+		if !strings.Contains(string(test), file[strings.LastIndexByte(file, '/')+1:len(file)-len(".yaml")]) {
+			t.Errorf("%s has no test", file)
+		}
+	}
+}
+
 func TestExamplesAreOneSet(t *testing.T) {
-	rules, err := policy.Check([]string{"../deploy/examples/policies"}, all.Protocols)
-	if err != nil || len(rules) != 36 {
-		t.Errorf("got %d rules, %v, want 36", len(rules), err)
+	rules, err := policy.Check([]string{"../deploy/policies"}, all.Protocols)
+	if err != nil || len(rules) != 46 {
+		t.Errorf("got %d rules, %v, want 46", len(rules), err)
 	}
 }
 

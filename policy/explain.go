@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"cel.dev/cel-go/common/types"
+	"cel.dev/cel-go/common/types/ref"
 
 	"agentd.dev/decoders"
 )
@@ -19,6 +20,9 @@ type Look struct {
 	Line   int    `json:"line"`
 	Result string `json:"result"`        // one of Looks
 	Why    string `json:"why,omitempty"` // in words
+	// Index is what an event must have one of for the condition to be evaluated
+	// at all, where rules are many; nil if it always is.
+	Index []string `json:"index,omitempty"`
 	// Saw is what the condition looked at.
 	Saw []Sight `json:"saw,omitempty"`
 }
@@ -45,13 +49,15 @@ const maxSight = 1 << 10
 // a deny before an approve before an allow. It evaluates every condition on its
 // own, and takes its time.
 func (e *Engine) Explain(s *Session, login, ev *decoders.Event) []Look {
-	l := listener{scope: scope{values: sessionValues(s), language: e.languages[0], login: login.Facts, loggedIn: true, event: ev.Facts, inEvent: true}}
-	for _, language := range e.languages[1:] {
-		if language.name == s.Target.Protocol {
-			l.language = language
+	language := e.languages[0]
+	for _, other := range e.languages[1:] {
+		if other.name == s.Target.Protocol {
+			language = other
 		}
 	}
-	l.standing = s.Identity.Claims
+	l := listener{scope: newScope(s, language)}
+	l.login, l.loggedIn, l.moment, l.counting = login.Facts, true, e.meters.now(), true
+	l.begin(ev.Facts)
 	l.introduce(login.Claims)
 	l.now = newLabels(l.standing.with(ev.Claims))
 	looks := make([]Look, len(e.rules))
@@ -85,6 +91,11 @@ func (l *listener) ResolveName(name string) (any, bool) {
 // sight writes a value as people read it.
 func sight(v any) string {
 	text := ""
+	switch of := v.(type) {
+	case labels, *types.Err, *types.Unknown:
+	case ref.Val:
+		v = of.Value()
+	}
 	switch v := v.(type) {
 	case string:
 		text = fmt.Sprintf("%q", v)
@@ -116,15 +127,18 @@ func (l *listener) look(r *rule, ev *decoders.Event) Look {
 	case r.when == nil:
 		look.Result, look.Why = Matches, "it has no condition"
 		return look
-	case !c.plan(&l.scope):
+	case !c.choose(&l.scope):
 		look.Why = r.when.strange(&l.scope)
 		return look
 	case c.program.kinds&ev.Kind == 0:
 		look.Why = fmt.Sprintf("its condition asks for what a %s does not have", ev.Kind)
 		return look
 	}
-	l.saw = nil
-	v, _, err := c.program.Eval(l)
+	for _, clue := range c.program.clues {
+		look.Index = append(look.Index, clue.String())
+	}
+	l.saw, l.zone = nil, r.zone
+	v, err := c.program.seen(l)
 	look.Saw = l.saw
 	switch {
 	case err != nil:
@@ -149,4 +163,22 @@ func (c *condition) strange(s *scope) string {
 		}
 	}
 	return fmt.Sprintf("its condition is about another protocol than %q", s.language.name)
+}
+
+// seen evaluates the program, and counts what it costs.
+func (p *program) seen(l *listener) (ref.Val, error) {
+	counted, err := p.counted()
+	if err != nil {
+		return nil, err
+	}
+	v, _, err := counted.Eval(l)
+	return v, err
+}
+
+// String says what an event must have, as "sql.verbs: drop".
+func (c clue) String() string {
+	if c.prefix {
+		return c.field + ": " + c.text + "…"
+	}
+	return c.field + ": " + c.text
 }

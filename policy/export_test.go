@@ -1,13 +1,32 @@
 package policy
 
 import (
-	"time"
+	"slices"
 
 	"cel.dev/cel-go/cel"
 )
 
 // Forget makes the next session of any kind be like none before.
 func (e *Engine) Forget() { clear(e.folded) }
+
+// Unindex has r evaluate every condition for every event.
+func (r *Rules) Unindex() {
+	all := slices.Clone(r.plan.all)
+	for i := range all {
+		all[i].program.clues = nil
+	}
+	r.plan = newPlan(all)
+}
+
+// Clued are the rules that an event must have clues for.
+func (r *Rules) Clued() (names []string) {
+	for _, c := range r.plan.all {
+		if len(c.program.clues) > 0 {
+			names = append(names, c.name)
+		}
+	}
+	return names
+}
 
 // Variables are the names and types of what can be asked about every session.
 func Variables() (list [][2]string) {
@@ -32,6 +51,3 @@ func Usages() (list [][3]string) {
 	}
 	return list
 }
-
-// SetClock has the engine go by another clock.
-func (e *Engine) SetClock(now func() time.Time) { e.meters.now = now }

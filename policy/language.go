@@ -27,6 +27,7 @@ const (
 type language struct {
 	name   string                    // the protocol's, "" for what holds of all
 	fields map[string]decoders.Field // beyond variables
+	slots  map[string]slot           // where the values are of variables and fields
 	env    *cel.Env
 }
 
@@ -37,7 +38,7 @@ func newLanguages(protocols []decoders.Protocol, x *lexicon) ([]*language, error
 	if err != nil {
 		return nil, err
 	}
-	languages := []*language{{env: env}}
+	languages := []*language{{env: env, slots: newSlots(nil)}}
 	for _, p := range protocols {
 		l := &language{name: p.Name, fields: map[string]decoders.Field{}}
 		var options []cel.EnvOption
@@ -48,12 +49,24 @@ func newLanguages(protocols []decoders.Protocol, x *lexicon) ([]*language, error
 			l.fields[f.Name] = f
 			options = append(options, cel.Variable(f.Name, fieldTypes[f.Type]))
 		}
+		l.slots = newSlots(l.fields)
 		if l.env, err = env.Extend(options...); err != nil {
 			return nil, err
 		}
 		languages = append(languages, l)
 	}
 	return languages, nil
+}
+
+func newSlots(fields map[string]decoders.Field) map[string]slot {
+	slots := map[string]slot{}
+	for i, v := range variables {
+		slots[v.name] = slot{i, -1}
+	}
+	for i, name := range slices.Sorted(maps.Keys(fields)) {
+		slots[name] = slot{-1, i}
+	}
+	return slots
 }
 
 // fieldTypes are the CEL types of fields.

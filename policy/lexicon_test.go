@@ -93,7 +93,7 @@ rules:
 func TestRulesCanAskForTheTimeInTheirZone(t *testing.T) {
 	e := load(t, nights)
 	var now time.Time
-	e.SetClock(func() time.Time { return now })
+	e.Clock(func() time.Time { return now })
 	r := e.For(orders())
 	ev := request(verbs("select"))
 	for _, tt := range []struct{ at, want string }{
@@ -122,7 +122,7 @@ func TestRulesCanAskForTheTimeInTheirZone(t *testing.T) {
 func TestOnlyVerdictsThatDependOnTheTimeAreForgotten(t *testing.T) {
 	e := load(t, "rules: [{name: r, on: request, when: 'sql.opaque && now.hour < 8', do: deny, message: No.}]")
 	now := time.Unix(0, 0)
-	e.SetClock(func() time.Time { return now })
+	e.Clock(func() time.Time { return now })
 	r := e.For(orders())
 	plain, opaque := &counting{verbs("select"), 0}, &counting{verbs("select"), 0}
 	opaque.m["sql.opaque"] = true

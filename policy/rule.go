@@ -91,6 +91,7 @@ func (r *rule) suits() {
 		r.unproven(*r.written)
 		r.settled(*r.written)
 		r.asksOfRequests(*r.written)
+		r.unproven(*r.written)
 	}
 	if r.do == &actions[allow] && r.on == decoders.Login && (r.written == nil || r.when != nil && !r.when.exceptional) {
 		r.at.Problem("a login that no rule denies is let through; to let in one that is refused otherwise, say which: `when: login.replication`")

@@ -53,7 +53,7 @@ func (c *compiler) namespace(word string) bool {
 		return true
 	}
 	for _, l := range c.languages {
-		for _, name := range l.names() {
+		for name := range l.slots {
 			if first, _, _ := strings.Cut(name, "."); first == word {
 				return true
 			}

@@ -2,7 +2,6 @@ package policy
 
 import (
 	"fmt"
-	"strconv"
 	"strings"
 
 	"agentd.dev/decoders"
@@ -35,7 +34,7 @@ func (c *candidate) excuse() string {
 // default is about requests: a login or cancel that nothing denies is let
 // through, since by itself it reads and changes nothing, unless it is an
 // exceptional one.
-func (r *Rules) unruled(ev *decoders.Event, pool []candidate) Verdict {
+func (r *Rules) unruled(ev *decoders.Event) Verdict {
 	const requests = decoders.Prepare | decoders.Request
 	kind := ev.Kind
 	if ev.Exceptional != "" {
@@ -61,26 +60,12 @@ func (r *Rules) unruled(ev *decoders.Event, pool []candidate) Verdict {
 	return v
 }
 
-// allowed says what the rules allow instead: in their own words, or else by
-// their names.
+// allowed says what the rules allow instead, "" if nothing.
 func (r *Rules) allowed(kinds decoders.Kinds) string {
-	var words, names []string
-	for _, c := range r.session {
-		switch {
-		case c.do != &actions[allow] || c.shadow || c.on&kinds == 0:
-		case c.message != "":
-			words = append(words, c.message)
-		default:
-			names = append(names, strconv.Quote(c.name))
-		}
+	if r.plan == nil {
+		return ""
 	}
-	switch {
-	case words != nil:
-		return "Allowed: " + strings.Join(words, " ")
-	case names != nil:
-		return "Allowed is what these rules say: " + strings.Join(names, ", ") + "."
-	}
-	return ""
+	return r.plan.allowed[kindName(kinds)]
 }
 
 // unclassified refuses what was not understood.

@@ -20,8 +20,9 @@ type session struct {
 	mark [2]int // how long each out was when held was set
 	edge bool   // atEdge at that moment
 
-	clock clock // of the requests that run
-	stay  *stay // what the client waits for, nil if for nobody
+	clock  clock // of the requests that run
+	stay   *stay // what the client waits for, nil if for nobody
+	parked bool  // the server was told to let go of what it held for that
 
 	closing  bool // the client reads why its session ended; nothing else moves
 	deadline time.Time

@@ -62,7 +62,7 @@ func TestTheExampleInTheDocumentationPasses(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	folder, err := filepath.Abs("../../deploy/examples/policies")
+	folder, err := filepath.Abs("../../deploy/policies")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -355,14 +355,19 @@ func (d *decoder) bound(s *slot, m message) (turn, error) {
 	if err := d.expect(s, m, bind); err != nil {
 		return walk, err
 	}
-	if d.hidden != nil && !m.first {
+	if (d.hidden != nil || s.hidden) && !m.first {
 		return flush, nil
 	}
 	st := s.portal.statement
-	s.portal.shape = st.shape
 	if s.portals != nil {
 		d.setPortal(s.portals, s.portal)
 	}
+	if s.hidden {
+		t := d.shown(s, m)
+		d.pop()
+		return t, nil
+	}
+	s.portal.shape = st.shape
 	seq, sh := st.seq, d.hidden
 	d.hidden = nil
 	d.pop()
@@ -486,6 +491,9 @@ func (d *decoder) ready(m message) (turn, error) {
 		return d.loggedIn(m, status)
 	}
 	s := d.head()
+	if s != nil && s.hidden && s.kind == syncing {
+		return d.vacated(m, status)
+	}
 	if d.outdates(s) && !m.first {
 		return flush, nil
 	}

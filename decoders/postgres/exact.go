@@ -218,13 +218,13 @@ func (s *statement) typeOf(i int) uint32 {
 
 // keepValues keeps what a Bind says behind its names, so that it can be told
 // what its portal would do. What is too long or wrong is not kept.
-func (d *decoder) keepValues(p *portal, m message, rest []byte) {
+func (d *decoder) keepValues(p *portal, of []byte, m message, rest []byte) {
 	var f formats
 	if !d.want.Bindings || !m.whole() || d.kept+len(rest) > maxKept || f.bound(rest) != nil {
 		return
 	}
 	p.values = append(p.values, rest...)
-	p.bound, p.set = true, d.settings.changed
+	p.bound, p.of, p.set = true, d.own(of), d.settings.changed
 	d.kept += len(rest)
 }
 

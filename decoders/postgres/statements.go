@@ -58,6 +58,7 @@ type portal struct {
 	// session's kept.
 	values []byte
 	bound  bool
+	of     string // the statement's name
 	set    string // what the session had set then: the server plans it then
 }
 
