@@ -674,3 +674,144 @@ func TestUpgradeRefusesWhatWaits(t *testing.T) {
 		t.Errorf("it has run %s times, want once", got)
 	}
 }
+
+// While it waits, a statement holds no lock, and no snapshot that keeps the
+// server from tidying up.
+func TestWhatWaitsHoldsNoLock(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, askingRules, lab.Setup{})
+	a := o.agent()
+	for i, order := range []asker.Order{
+		{SQL: "insert into ran values (0)", Simple: true},
+		{SQL: "insert into ran values ($1)", Args: []any{1}},
+		{SQL: "delete from ran where n = $1 returning n", Args: []any{7}},
+	} {
+		order.Conn = i
+		a.do(order)
+		id := a.held(i)
+		const held = "select coalesce(string_agg(locktype || ' ' || coalesce(relation::regclass::text, '') || ' ' || mode, ', '), '') from pg_locks where pid <> pg_backend_pid() and database is not null"
+		if got := o.server.SQL(t, held); got != "" {
+			t.Errorf("%s holds %s while it waits", order.SQL, got)
+		}
+		if got := o.server.SQL(t, "select count(backend_xmin) from pg_stat_activity where usename = '"+o.server.User+"'"); got != "0" {
+			t.Errorf("%s holds a snapshot while it waits", order.SQL)
+		}
+		o.approve(id)
+		if got := a.result(i); got.Code != "" || got.Message != "" {
+			t.Errorf("%s: %+v", order.SQL, got)
+		}
+	}
+}
+
+// What touches protected columns is shown without its values, and what was not
+// understood can be approved, too.
+func TestWhatPeopleAreShown(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, askingRules+`
+  - {name: secret, on: result, do: mask, columns: [public.vault.pin]}
+`, lab.Setup{})
+	edit(t, o.agentd, func(config string) string {
+		return strings.Replace(config, "unclassified: deny", "unclassified: approve", 1)
+	})
+	o.server.SQL(t, "create table vault (n int, pin text); grant all on vault to public;")
+	before := status(t, o.agentd)
+	if err := o.agentd.Process.Cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, o.agentd, "unclassified: approve", func(s control.Status) bool { return s.Config.Loaded.After(before.Config.Loaded) })
+	a := o.agent()
+	for _, tt := range []struct {
+		order            asker.Order
+		statement, shown string
+		rule, code       string
+	}{
+		{
+			order:     asker.Order{SQL: "insert into vault values ($1, $2)", Args: []any{1, "4711"}},
+			statement: "insert into vault values ($1, $2)", shown: "? ?",
+		},
+		{
+			order:     asker.Order{SQL: "insert into vault values (2, '4712')", Simple: true},
+			statement: "insert into vault values (?, ?)",
+		},
+		{
+			order:     asker.Order{SQL: "selekt 'nobody understands this'", Simple: true},
+			statement: "selekt ?", rule: "unclassified", code: "42601",
+		},
+	} {
+		a.do(tt.order)
+		id := a.held(0)
+		r := o.request(id)
+		if r.Statement != tt.statement || strings.Join(r.Parameters, " ") != tt.shown {
+			t.Errorf("people are shown %q with %q, want %q with %q", r.Statement, r.Parameters, tt.statement, tt.shown)
+		}
+		if tt.rule != "" && r.Rule != tt.rule {
+			t.Errorf("%s waits by rule %s, want %s", tt.order.SQL, r.Rule, tt.rule)
+		}
+		o.approve(id)
+		if got := a.result(0); got.Code != tt.code {
+			t.Errorf("%s: %+v, want the code %q", tt.order.SQL, got, tt.code)
+		}
+	}
+	if got := o.server.SQL(t, "select string_agg(pin, ' ' order by n) from vault"); got != "4711 4712" {
+		t.Errorf("the table has %s", got)
+	}
+}
+
+// A psql, on TLS or not: it shows the notice, Ctrl-C takes the statement back,
+// and so does its end.
+func TestPsqlWaits(t *testing.T) {
+	t.Parallel()
+	for _, tls := range []string{"", "{client: offer}"} {
+		o := newOffice(t, askingRules, lab.Setup{TLS: tls})
+		for _, signal := range []os.Signal{syscall.SIGINT, syscall.SIGKILL} {
+			cmd := psql(o.server, "insert into ran values (1);")
+			if tls != "" {
+				cmd.Env = append(cmd.Env, "PGSSLMODE=require")
+			}
+			var said strings.Builder
+			cmd.Stdout, cmd.Stderr = &said, &said
+			if err := o.group.Put(cmd).Start(); err != nil {
+				t.Fatal(err)
+			}
+			id := o.waiting()
+			if err := cmd.Process.Signal(signal); err != nil {
+				t.Fatal(err)
+			}
+			if err := cmd.Wait(); err == nil {
+				t.Errorf("psql ends as if all went well; it printed\n%s", said.String())
+			}
+			for o.request(id).State == approvals.Pending {
+				<-time.After(10 * time.Millisecond)
+			}
+			if r := o.request(id); r.State != approvals.Withdrawn {
+				t.Errorf("the request is %s, want withdrawn", r.State)
+			}
+			for _, want := range []string{
+				"NOTICE:  00000: This writes. It waits for approval (agentd-approval: " + id + ")",
+				"ERROR:  57014: canceling statement due to user request",
+			} {
+				if signal == syscall.SIGINT && !strings.Contains(said.String(), want) {
+					t.Errorf("TLS %q, %v: psql printed\n%s\nwant %q in it", tls, signal, said.String(), want)
+				}
+			}
+		}
+		if got := o.server.SQL(t, "select count(*) from ran"); got != "0" {
+			t.Errorf("%s have run", got)
+		}
+	}
+}
+
+// waiting returns the id of what waits, once something does.
+func (o *office) waiting() string {
+	o.t.Helper()
+	for {
+		list, err := o.desk.Approvals(context.Background(), control.ApprovalFilter{})
+		if err != nil {
+			o.t.Fatal(err)
+		}
+		if len(list.Approvals) > 0 {
+			return list.Approvals[0].ID
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"agentd.dev/agentd"
 	"agentd.dev/agentd/capture"
+	"agentd.dev/agentd/identity"
 	"agentd.dev/agentd/selection"
 	"agentd.dev/agentd/webhook"
 	"agentd.dev/policy"
@@ -91,7 +92,8 @@ targets:
     labels: {env: prod}
   - {name: others, address: "[fd00::/8]:5432", protocol: postgres}
 unlisted: observe
-record: {segment: 1MiB, checkpoint: 250ms, reserve: 1.5GiB}
+record: {segment: 1MiB, checkpoint: 250ms, reserve: 1.5GiB, facts: all}
+identity: {environment: [task=TASK_ID, TRACEPARENT]}
 limits: {statement: 1MB, loops: 2, drain: 0s, handover: 1h}
 `)
 	if err != nil {
@@ -122,11 +124,12 @@ limits: {statement: 1MB, loops: 2, drain: 0s, handover: 1h}
 			},
 			{Name: "others", Prefix: netip.MustParsePrefix("fd00::/8"), Port: 5432, Protocol: "postgres"},
 		},
-		Unlisted:  agentd.UnlistedObserve,
-		Record:    agentd.RecordConfig{Segment: 1 << 20, Checkpoint: agentd.Duration(250 * time.Millisecond), Reserve: 3 << 29},
-		Limits:    agentd.LimitsConfig{Statement: 1e6, Loops: 2, Handover: agentd.Duration(time.Hour)},
-		Approvals: agentd.ApprovalsConfig{PerWorkload: 20, Pending: 100, Keep: 50, KeepFor: agentd.Duration(time.Hour)},
-		Drift:     agentd.DriftConfig{Learn: agentd.Duration(time.Hour)},
+		Unlisted:    agentd.UnlistedObserve,
+		Environment: []identity.Variable{{Key: "task", Name: "TASK_ID"}, {Key: "traceparent", Name: "TRACEPARENT"}},
+		Record:      agentd.RecordConfig{Segment: 1 << 20, Checkpoint: agentd.Duration(250 * time.Millisecond), Reserve: 3 << 29, Facts: agentd.FactsAll},
+		Limits:      agentd.LimitsConfig{Statement: 1e6, Loops: 2, Handover: agentd.Duration(time.Hour)},
+		Approvals:   agentd.ApprovalsConfig{PerWorkload: 20, Pending: 100, Keep: 50, KeepFor: agentd.Duration(time.Hour)},
+		Drift:       agentd.DriftConfig{Learn: agentd.Duration(time.Hour)},
 		Webhooks: []agentd.WebhookConfig{{
 			Name: "oncall", URL: "https://hooks.example/x", Secret: filepath.Join(folder, "secret"), On: webhook.Approval | webhook.Alert,
 		}},

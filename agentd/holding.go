@@ -2,6 +2,7 @@ package agentd
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"strings"
 	"sync"
@@ -140,7 +141,20 @@ func (j *judge) ask(ev *decoders.Event) *approvals.Question {
 		q.Verbs, _ = ev.Facts.Field("sql.verbs").([]string)
 		q.Tables, _ = ev.Facts.Field("sql.tables").([]string)
 	}
+	q.Claims = j.claims(ev)
 	return q
+}
+
+// claims are what is said of why ev is asked: by its process, and by itself,
+// which goes before it.
+func (j *judge) claims(ev *decoders.Event) map[string]string {
+	all := map[string]string{}
+	maps.Copy(all, j.session.Identity.Claims)
+	said, _ := ev.Told()
+	for _, c := range said {
+		all[c.Key] = c.Value
+	}
+	return all
 }
 
 // hold has the request wait until the one for approval with this id is decided.

@@ -12,6 +12,7 @@ var live = []string{
 	"policies", "targets", "credentials", "ca", "unlisted", "maskKey",
 	"capture.onStop", "capture.whenDown", "capture.unknown", "capture.strict", "capture.udp", "capture.workloads", "capture.select",
 	"limits.statement", "limits.drain", "limits.handover",
+	"webhooks", "callback.url", "callback.cert", "callback.key", "callback.approvers", "drift",
 }
 
 // No change of a key is ignored in silence: it holds at once, or is said to
@@ -26,7 +27,7 @@ func TestEveryKeyHoldsAtOnceOrIsSaidToWait(t *testing.T) {
 	add := func(prefix string, keys []document.Key) {
 		for _, k := range keys {
 			switch name := prefix + k.Name; name {
-			case "capture", "limits":
+			case "capture", "limits", "callback":
 			default:
 				all = append(all, name)
 			}
@@ -35,6 +36,7 @@ func TestEveryKeyHoldsAtOnceOrIsSaidToWait(t *testing.T) {
 	add("", c.keys(""))
 	add("capture.", c.Capture.keys(""))
 	add("limits.", c.Limits.keys())
+	add("callback.", c.Callback.keys(""))
 	slices.Sort(known)
 	slices.Sort(all)
 	if !slices.Equal(known, all) {

@@ -44,7 +44,7 @@ var allowed = []struct {
 	{"agentd/synthetic", nil},
 	{"agentd/doctor", []string{"agentd/cgroup", "agentd/control"}},
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
-	{"agentd/replay", []string{"decoders", "policy", "recorder"}},
+	{"agentd/replay", []string{"decoders", "policy", "recorder", "agentd/usage", "agentd/identity"}},
 	{"agentd/suppose", []string{"decoders", "decoders/sql", "policy", "policy/document", "agentd/grammar"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder", "agentd/approvals", "agentd/cgroup"}},
 	{"agentd/internal/...", []string{"..."}},

@@ -5,7 +5,9 @@ import (
 	"testing"
 
 	"agentd.dev/agentd/internal/conversation"
+	"agentd.dev/agentd/internal/dialogue"
 	"agentd.dev/agentd/internal/lab"
+	"github.com/jackc/pgx/v5/pgproto3"
 )
 
 const limited = `
@@ -85,6 +87,42 @@ func TestAStatementThatChangesTooManyRowsChangesNone(t *testing.T) {
 				t.Errorf("%s are left, want %s", left, tt.left)
 			}
 		})
+	}
+}
+
+// What notices and errors say counts as the rows that it may come from.
+func TestAFunctionSaysNoMoreThanItsLimit(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	server.SQL(t, customers+`
+create function tell(n int) returns int language plpgsql as $$ begin for i in 1..n loop raise notice '%', repeat('told ', 100); end loop; return 1; end $$;
+create function shout(n int) returns int language plpgsql as $$ begin raise exception '%', repeat('told ', n); end $$;
+`)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: "rules: [{name: short, on: request, do: limit, bytes: 4000B}]", Target: server})
+	const over = "53400: The result is longer than the 4000 bytes that are allowed here. (agentd, rule short)"
+	for text, refused := range map[string]bool{
+		"select tell(3);":                        false,
+		"select tell(300);":                      true,
+		"select shout(10);":                      false,
+		"select shout(100000);":                  true,
+		"select tell(4), tell(5);":               true,
+		"do $$ begin perform tell(50); end $$;":  true,
+		"begin; select shout(100000); rollback;": true,
+		"select tell(5), repeat('told ', 300);":  true,
+	} {
+		got := output(t, agentd.Captured(t, psql(server, strings.ReplaceAll(text, "; ", ";\n"), "select 'on';")))
+		if strings.Count(got, over) != map[bool]int{true: 1}[refused] || strings.Count(got, "told") > 800 || !strings.HasSuffix(got, "on\n") {
+			t.Errorf("%s printed %d bytes:\n%.3000s\nwant it cut: %v", text, len(got), got, refused)
+		}
+	}
+	for name, form := range forms {
+		for _, text := range []string{"select shout(100000)", "select tell(300)"} {
+			turns := append(form(text), encoded(&pgproto3.Query{String: "select 'on'"}))
+			got := spoken(t, agentd, server, dialogue.Session{Turns: turns})
+			if strings.Count(got, over[7:]) != 1 || !strings.HasSuffix(got, "row \"on\"\nSELECT 1\n") {
+				t.Errorf("%s as %s: got %.3000s", text, name, got)
+			}
+		}
 	}
 }
 

@@ -25,7 +25,7 @@ func (d *Daemon) tellApproval(what string, r approvals.Request) {
 	if what == approvals.Used.String() || !d.webhooks.Wanted(webhook.Approval) {
 		return
 	}
-	n := &webhook.Notice{Kind: webhook.Approval, What: what, At: time.Now(), Statement: r.Statement, Facts: approvalFacts(&r)}
+	n := &webhook.Notice{Kind: webhook.Approval, What: what, At: time.Now(), Statement: cutText(r.Statement, maxAlertStatement), Facts: approvalFacts(&r)}
 	n.Title = fmt.Sprintf("%s: %s on %s (%s)", approvalTitle(what, &r), r.Workload.Name, r.Target, r.Rule)
 	if what == "asked" || what == "agreed" {
 		n.Until = r.Expires
@@ -34,7 +34,7 @@ func (d *Daemon) tellApproval(what string, r approvals.Request) {
 		}
 	}
 	r.Statement = "" // it is in the notice
-	r.Parameters = r.Parameters[:min(len(r.Parameters), maxParameters)]
+	r.Parameters = shown(r.Parameters)
 	n.Data = r
 	d.webhooks.Send(n)
 }
@@ -60,11 +60,7 @@ func approvalFacts(r *approvals.Request) []webhook.Fact {
 	add("why", r.Message)
 	add("user", r.User)
 	add("database", r.Database)
-	var shown []string
-	for _, p := range r.Parameters[:min(len(r.Parameters), maxParameters)] {
-		shown = append(shown, cutText(p, maxParameter))
-	}
-	add("parameters", strings.Join(shown, ", "))
+	add("parameters", strings.Join(shown(r.Parameters), ", "))
 	if n := len(r.Votes); n > 0 {
 		add("by", r.Votes[n-1].By)
 		add("reason", r.Votes[n-1].Reason)
@@ -75,6 +71,14 @@ func approvalFacts(r *approvals.Request) []webhook.Fact {
 		add("needs", strings.TrimSpace(strconv.Itoa(r.Need)+" "+strings.Join(r.By, ", ")))
 	}
 	return facts
+}
+
+// shown is what people are told of parameters.
+func shown(parameters []string) (list []string) {
+	for _, p := range parameters[:min(len(parameters), maxParameters)] {
+		list = append(list, cutText(p, maxParameter))
+	}
+	return list
 }
 
 // cutText returns the first n bytes of text, less if that is in the midst of a

@@ -26,6 +26,7 @@ rules:
   - {name: emails, on: result, do: mask, columns: [public.customers.email], with: "[hidden]"}
   - {name: names, on: result, do: mask, columns: [public.customers.name], predicates: allow}
   - {name: short, on: request, do: limit, rows: 200}
+  - {name: in-time, on: login, do: limit, time: 20s}
   - {name: few, on: request, do: limit, affected: 2}
   - {name: budget, on: request, do: limit, statements: 60, by: session}
   - {name: ask-first, on: request, do: approve, when: '"lower" in sql.functions', message: Ask first., expires: 10s}
@@ -88,6 +89,8 @@ copy customers from stdin;
 copy customers to '/tmp/x';
 alter role nobody password 'hunter2';
 show work_mem;
+set statement_timeout = 0;
+select set_config('statement_timeout', '0', false);
 select 1 \; select email from customers \; select 'x';
 `
 

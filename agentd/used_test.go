@@ -1,6 +1,7 @@
 package agentd_test
 
 import (
+	"bufio"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -161,4 +162,33 @@ rules:
 			t.Errorf("metrics have no %s", want)
 		}
 	}
+}
+
+// Whoever hangs up in the midst of a result has had it all the same.
+func TestABudgetCountsWhatWasReadBeforeHangingUp(t *testing.T) {
+	t.Parallel()
+	o := newOffice(t, budgetRules, lab.Setup{})
+	cmd := psql(o.server, "copy (select generate_series(1, 100000000)) to stdout;")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := o.group.Put(cmd).Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(out)
+	for range 1000 {
+		if !lines.Scan() {
+			t.Fatalf("psql has ended: %v", lines.Err())
+		}
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait() // it was killed
+	limit := time.Now().Add(time.Minute)
+	for list := sessions(t, o.agentd); len(list) != 1 || list[0].State == "live"; list = sessions(t, o.agentd) {
+		if time.Now().After(limit) {
+			t.Fatalf("the session goes on: %+v", list)
+		}
+	}
+	wantSpent(t, "after hanging up", o.agent().say(rowsOrder(1)))
 }

@@ -41,6 +41,22 @@ func AddClaim(to []Claim, key, value string) []Claim {
 	return append(to, Claim{key, value})
 }
 
+// Told are the claims of e that may be recorded and shown, and whether that is
+// all of them. Where its text is not recorded as it was sent, because something
+// in it is to stay out of records, claims could be just that: of those, only
+// what is sure to be the id of a trace is told.
+func (e *Event) Told() (claims []Claim, all bool) {
+	if len(e.Claims) == 0 || e.Kind == Login || len(e.Text) > 0 && len(e.Record) == len(e.Text) && &e.Record[0] == &e.Text[0] {
+		return e.Claims, true
+	}
+	for _, c := range e.Claims {
+		if _, ok := TraceOf("00-" + c.Value + "-1000000000000000-00"); ok && c.Key == Trace {
+			claims = append(claims, c)
+		}
+	}
+	return claims, false
+}
+
 func claimKey(key string) bool {
 	for i := range len(key) {
 		c := key[i]

@@ -109,6 +109,15 @@ type Parter interface {
 	Parting() string
 }
 
+// An Ender is a Decoder that can tell what an answer came to that was not over
+// when its session ended.
+type Ender interface {
+	Decoder
+	// Ended returns, once there is no next Next, the Outcome so far of the request
+	// whose answer had begun; nil if there is none.
+	Ended() *Event
+}
+
 // A Masker is a Decoder that can replace values in what a server returns.
 type Masker interface {
 	Decoder
@@ -282,6 +291,19 @@ type Waiter interface {
 	// answer, as when a pipeline has failed before it. What is forwarded all the
 	// same, the server discards.
 	Moot() bool
+}
+
+// A Parker is a Decoder that can have a server let go of what it holds for a
+// request that waits, as locks.
+type Parker interface {
+	Decoder
+	// Park returns what goes to the server for that now, nil if nothing. It is
+	// called when the last Ask begins to wait, and whenever something has come of
+	// the server since.
+	Park() []byte
+	// Unpark returns what goes to the server before the N bytes of that Ask, or
+	// what goes in their place: it takes up what was let go of.
+	Unpark() []byte
 }
 
 // A Canceller is a Decoder whose protocol cancels a request by a key, on a

@@ -90,11 +90,14 @@ func (e *Engine) Follow(before *Engine) { e.meters = before.meters }
 // It is called before the first For.
 func (e *Engine) Clock(now func() time.Time) { e.meters.now = now }
 
-// Memory is how long ago may matter what was used of limits: 0 if no rule
-// limits.
+// Memory is how long ago may matter what was used: 0 if no rule asks for that,
+// or limits it.
 func (e *Engine) Memory() time.Duration {
 	var longest time.Duration
 	for _, r := range e.rules {
+		if r.when != nil && r.when.counted {
+			longest = max(longest, 24*time.Hour)
+		}
 		switch {
 		case r.do != &actions[limit] || r.bounds.by == byRequest:
 		case r.bounds.by == bySession:

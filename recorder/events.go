@@ -22,6 +22,7 @@ type Event struct {
 	Again       bool   // it was held before, and told then
 	Claims      map[string]string
 	ClaimsCut   bool // there were others
+	Loosens     Loosens
 	Answer
 	Columns []Column // of a result
 	Done    Done     // of an outcome
@@ -105,7 +106,7 @@ func (t *telling) add(payload []byte) error {
 	s.update(r)
 	e := &Event{
 		Kind: r.Type, Time: r.Time, Session: s, Seq: r.Seq, Ref: r.Ref, Text: r.Text,
-		Exceptional: r.Exceptional, Again: r.Again, Claims: r.Claims, ClaimsCut: r.ClaimsCut, Answer: r.Answer, Columns: r.Columns, Done: r.Done,
+		Exceptional: r.Exceptional, Again: r.Again, Claims: r.Claims, ClaimsCut: r.ClaimsCut, Loosens: r.Loosens, Answer: r.Answer, Columns: r.Columns, Done: r.Done,
 	}
 	switch r.Type {
 	case "tls":
@@ -122,7 +123,7 @@ func (t *telling) add(payload []byte) error {
 // may refer to.
 func (t *telling) asked(r *record, e *Event) {
 	s := e.Session
-	if len(r.Learned)+len(r.Watched)+len(r.Searches) > 0 || r.Unsaid {
+	if len(r.Learned)+len(r.Watched)+len(r.Searches) > 0 || r.Bounds || r.Unsaid {
 		s.Seen = r.Seen
 	}
 	e.Facts = r.facts(func(seq uint64) *Facts { return s.facts[seq] })

@@ -207,23 +207,24 @@ func cloneExposures(all []decoders.Exposure) []decoders.Exposure {
 	return kept
 }
 
-// claims appends what the client says of why it asks. Where its text is not
-// recorded as it was sent, because something in it is to stay out of records,
-// claims could be just that: of those, only what is sure to be the id of a trace
-// is kept.
+// loosens appends what a request would do to the limits of its session.
+func loosens(t *Turn, l *decoders.Loosens) {
+	t.str("loosens_time", l.Time)
+	t.str("loosens_writes", l.Writes)
+}
+
+// claims appends what the client says of why it asks.
 func claims(t *Turn, ev *decoders.Event) {
 	if len(ev.Claims) == 0 || ev.Ref != 0 { // of a Ref, the record of that has them
 		return
 	}
-	whole := ev.Kind == decoders.Login || len(ev.Record) == len(ev.Text) && len(ev.Text) > 0 && &ev.Record[0] == &ev.Text[0]
+	claims, all := ev.Told()
 	t.object("claims", func(attr func(key, value string)) {
-		for _, c := range ev.Claims {
-			if _, trace := decoders.TraceOf("00-" + c.Value + "-1000000000000000-00"); whole || c.Key == decoders.Trace && trace {
-				attr(c.Key, c.Value)
-			}
+		for _, c := range claims {
+			attr(c.Key, c.Value)
 		}
 	})
-	t.flag("claims_cut", !whole)
+	t.flag("claims_cut", !all)
 }
 
 // ownKey skips what a login's record says in keys of its own, see login.
@@ -267,6 +268,7 @@ func (l *Log) Wants(w *decoders.Want) {
 		t.key("searches", "")
 		t.strings(w.Searches)
 	}
+	t.flag("bounds", w.Bounds)
 	if l.tell.wants = t.buf; len(t.buf) > maxText {
 		l.tell.wants = []byte(`,"unsaid":true`)
 	}

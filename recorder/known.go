@@ -59,6 +59,7 @@ type recorded struct {
 	Cut       []string   `json:"cut"`
 	Exposures []Exposure `json:"exposures"`
 	ClaimsCut bool       `json:"claims_cut"`
+	Loosens
 }
 
 // factFields are the fields of a facts object.
@@ -161,7 +162,15 @@ type Seen struct {
 	Learned  []string `json:"learned,omitempty"`  // fields that take more than the client's words
 	Watched  []Naming `json:"watched,omitempty"`  // columns
 	Searches []string `json:"searches,omitempty"` // that all values may have been searched for
+	Bounds   bool     `json:"bounds,omitempty"`   // what would loosen the limits of the session
 	Unsaid   bool     `json:"unsaid,omitempty"`   // it is too long to say
+}
+
+// Loosens is what a request would do to the limits of its session, as a
+// decoders.Loosens.
+type Loosens struct {
+	Time   string `json:"loosens_time"`
+	Writes string `json:"loosens_writes"`
 }
 
 // A Naming names columns, as policies do: schema, table and column.

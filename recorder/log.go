@@ -151,6 +151,7 @@ func (l *Log) Asked(t *Turn, now time.Time, ev *decoders.Event, v policy.Verdict
 	l.tell.wants = nil
 	l.tell.facts(t, ev)
 	claims(t, ev)
+	loosens(t, &ev.Loosens)
 	switch ev.Kind {
 	case decoders.Login:
 		login(t, ev.Facts)

@@ -64,6 +64,8 @@ type Question struct {
 	Parameters     []string
 	Digest         [32]byte // of what exactly would be done
 	Verbs, Tables  []string
+	// Claims are what is said of why it is asked, by key: nobody has verified it.
+	Claims map[string]string
 	// Open: it would wait while something else is open, as a transaction.
 	// Unless Terms.Open says so it does not wait: any later question that is
 	// the same may use what was decided.
@@ -115,6 +117,8 @@ type Request struct {
 	Parameters []string `json:"parameters,omitempty"`
 	Verbs      []string `json:"verbs,omitempty"`
 	Tables     []string `json:"tables,omitempty"`
+	// Claims are what is said of why it is asked: nobody has verified it.
+	Claims map[string]string `json:"claims,omitempty"`
 	// Shown is the SHA-256, in hex, of what those who decide are shown: all of
 	// the request that does not change. See Shown.
 	Shown string `json:"shown"`

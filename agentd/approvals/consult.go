@@ -3,6 +3,7 @@ package approvals
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -160,7 +161,7 @@ func ask(q *Question, now time.Time, expires time.Duration) Request {
 			Contained: id.ContainerID != "" || id.PodUID != "",
 		},
 		Target: t.Name, Address: t.Address.String(), Protocol: t.Protocol, User: q.User, Database: q.Database,
-		Statement: q.Statement, Parameters: slices.Clone(q.Parameters), Verbs: slices.Clone(q.Verbs), Tables: slices.Clone(q.Tables),
+		Statement: q.Statement, Parameters: slices.Clone(q.Parameters), Verbs: slices.Clone(q.Verbs), Tables: slices.Clone(q.Tables), Claims: maps.Clone(q.Claims),
 	}
 	r.Shown = Shown(&r)
 	return r

@@ -5,6 +5,8 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"hash"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -76,5 +78,8 @@ func Shown(r *Request) string {
 	words(h, r.Parameters...)
 	words(h, strings.Join(r.Verbs, ","))
 	words(h, r.Tables...)
+	for _, key := range slices.Sorted(maps.Keys(r.Claims)) {
+		words(h, key, r.Claims[key])
+	}
 	return hex.EncodeToString(h.Sum(nil))
 }

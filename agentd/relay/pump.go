@@ -108,6 +108,9 @@ func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, 
 	s.clock.asked(step.Event, &v, l.now)
 	s.Log.Asked(&l.turn, l.now, step.Event, v)
 	l.Stats.Verdicts[v.Outcome].Add(1)
+	if s.parked && v.Outcome == policy.Forward {
+		s.unpark()
+	}
 	switch v.Outcome {
 	case policy.Forward: // a login comes with what its session is searched for
 		s.legs[d.Other()].push(instead)

@@ -20,8 +20,9 @@ type session struct {
 	mark [2]int // how long each out was when held was set
 	edge bool   // atEdge at that moment
 
-	clock clock // of the requests that run
-	stay  *stay // what the client waits for, nil if for nobody
+	clock  clock // of the requests that run
+	stay   *stay // what the client waits for, nil if for nobody
+	parked bool  // the server was told to let go of what it held for that
 
 	closing  bool // the client reads why its session ended; nothing else moves
 	deadline time.Time
@@ -281,9 +282,15 @@ func (l *Loop) dismiss(s *session, reason string) {
 	}
 }
 
-// end closes both sockets and queues the session's last record.
+// end closes both sockets and queues the session's last record. Whoever hangs up
+// in the midst of an answer has had what came of it.
 func (l *Loop) end(s *session, reason string) {
 	s.withdraw(reason)
+	if e, ok := s.Decoder.(decoders.Ender); ok {
+		if ev := e.Ended(); ev != nil {
+			s.Judge.Told(ev)
+		}
+	}
 	for d := range s.legs {
 		if s.legs[d].fd >= 0 {
 			unix.Close(s.legs[d].fd)

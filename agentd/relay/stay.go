@@ -37,6 +37,7 @@ func (l *Loop) stay(s *session, step *decoders.Step, v *policy.Verdict) {
 	s.stay = st
 	s.legs[decoders.FromClient].waiting = false
 	s.notify()
+	s.park()
 	keepAlive(s.legs[decoders.FromClient].fd)
 	v.Wait(func() {
 		l.mu.Lock()
@@ -90,6 +91,7 @@ func (l *Loop) attend(s *session) {
 		return
 	}
 	s.notify()
+	s.park()
 	if w, ok := s.Decoder.(decoders.Waiter); ok && w.Moot() {
 		l.moot(s)
 	}
@@ -111,6 +113,23 @@ func (l *Loop) moot(s *session) {
 	client := &s.legs[decoders.FromClient]
 	client.discard = true
 	l.consume(s, decoders.FromClient, client.in)
+}
+
+// park has the server let go of what it holds for a request that waits.
+func (s *session) park() {
+	if p, ok := s.Decoder.(decoders.Parker); ok {
+		out := p.Park()
+		s.parked = s.parked || len(out) > 0
+		s.legs[decoders.FromServer].push(out)
+	}
+}
+
+// unpark takes up what was let go of.
+func (s *session) unpark() {
+	if p, ok := s.Decoder.(decoders.Parker); ok && s.parked {
+		s.legs[decoders.FromServer].push(p.Unpark())
+	}
+	s.parked = false
 }
 
 // goOn judges a request again for which people have decided, or which nobody

@@ -57,6 +57,8 @@ func (s *session) doubt(e *recorder.Event, v *policy.Verdict, f *facts) string {
 		return "a rule asks for " + f.lacking + ", which was not recorded with it"
 	case s.login != nil && s.login.lacking != "":
 		return "a rule asks for " + s.login.lacking + ", which was not recorded of the login"
+	case s.counters.lacking != "":
+		return "a rule asks for " + s.counters.lacking + ", which is not known of the time before the record"
 	case e.ClaimsCut && s.replay.engine.Relies():
 		return "a rule asks for claims, which are not recorded of a statement with literals that are to stay out of records"
 	case s.of.Unsaid:
@@ -69,6 +71,10 @@ func (s *session) doubt(e *recorder.Event, v *policy.Verdict, f *facts) string {
 		return "how it could show protected values was too long to be recorded"
 	case v.Limits != nil && v.Limits.Affected.Set() && e.Limited == "" && !strings.HasPrefix(e.Reason, policy.BeyondLimits) && writes(f):
 		return "whether the rows that it changes can be limited is known only when it is tried"
+	case s.bounds.Writes.Set() && (e.Kind == "prepare" || e.Kind == "request") && writes(f):
+		return "whether it writes is for the server to say, which would have been told that nothing may"
+	case s.want.Bounds && !s.of.Bounds && mayLoosen(e, f):
+		return "whether it changes the limits of its session was not looked at when it was recorded"
 	case e.Kind == "prepare" || e.Kind == "request":
 		return s.unwatched(f)
 	}
@@ -109,6 +115,22 @@ func mayTouch(f *facts, c decoders.ColumnName) bool {
 		schema, table, _ := strings.Cut(t, ".")
 		return (c.Table == "*" || c.Table == table) && (c.Schema == "*" || c.Schema == schema || schema == "?")
 	})
+}
+
+// mayLoosen reports whether an event may change settings of its session, or end
+// what keeps them.
+func mayLoosen(e *recorder.Event, f *facts) bool {
+	if e.Kind != "prepare" && e.Kind != "request" {
+		return false
+	}
+	if f == nil {
+		return true
+	}
+	sets, _ := f.Facts.Field("sql.sets").([]string)
+	functions, known := f.Facts.Field("sql.functions").([]string)
+	verbs, _ := f.Facts.Field("sql.verbs").([]string)
+	plain := []string{"select", "insert", "update", "delete", "merge", "values", "table", "show"}
+	return !known || len(sets)+len(functions) > 0 || !all(verbs, plain)
 }
 
 // writes reports whether a statement may change rows, or what cannot be counted.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"agentd.dev/agentd/usage"
 	"agentd.dev/decoders"
 	"agentd.dev/policy"
 	"agentd.dev/recorder"
@@ -53,7 +54,7 @@ func (t *Trial) Explain() []policy.Look {
 // Run tries the rules of e, which are to be fresh ones, on the log in folder.
 func Run(ctx context.Context, folder *recorder.Folder, e *policy.Engine, protocols []decoders.Protocol, o Options) (*Report, error) {
 	r := replay{engine: e, options: o, learned: learned(protocols), sessions: map[string]*session{}, report: newReport()}
-	e.Clock(func() time.Time { return r.now })
+	e.Clock(r.clock)
 	r.from = o.Since
 	if !r.from.IsZero() {
 		r.from = r.from.Add(-e.Memory())
@@ -72,7 +73,11 @@ type replay struct {
 	now      time.Time       // of the record that is read
 	sessions map[string]*session
 	report   *Report
+	usage    *usage.Store
+	unnamed  bool // something was counted of which the tables are not known
 }
+
+func (r *replay) clock() time.Time { return r.now }
 
 func learned(protocols []decoders.Protocol) map[string]bool {
 	found := map[string]bool{}
@@ -105,9 +110,11 @@ func (r *replay) see(e *recorder.Event) error {
 	}
 	if e.Again { // what rules said is the verdict before
 		s.granted(e)
+		s.count(e)
 		return nil
 	}
 	t := s.judge(e)
+	s.count(e)
 	if r.chosen(e) {
 		r.report.add(&t)
 		if r.options.Each != nil {

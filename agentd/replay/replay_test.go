@@ -167,6 +167,7 @@ const (
 	short    = "  - {name: short, on: request, do: limit, rows: 5}\n"
 	tables   = "  - {name: no-secrets, on: request, do: deny, when: '\"public.secrets\" in sql.tables', message: No.}\n"
 	emails   = "  - {name: emails, on: result, do: mask, columns: [public.customers.email]}\n"
+	noWrites = "  - {name: reads, on: login, do: limit, writes: deny}\n"
 	patterns = "  - {name: cards, on: result, do: mask, find: [card]}\n"
 )
 
@@ -181,6 +182,7 @@ func TestAReplayTellsWhatIsDecidedOtherwise(t *testing.T) {
 		{"a smaller limit", nothing, short, "5 of 5 the same; newly-cut 2 outcome allow/>deny/short"},
 		{"a field that was not learned", nothing, tables, "1 of 5 the same; undecided 4: a rule asks for sql.tables, which was not recorded with it"},
 		{"a column that was not watched", nothing, emails, "1 of 5 the same; undecided 4: it may use public.customers.email, for which nobody looked when it was recorded"},
+		{"a session that may not write", nothing, noWrites, "1 of 5 the same; undecided 3: whether it changes the limits of its session was not looked at when it was recorded; undecided 1: whether it writes is for the server to say, which would have been told that nothing may"},
 		{"a search", nothing, patterns, "5 of 5 the same; "},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
@@ -239,6 +241,29 @@ func TestLimitsAreCountedAsTheyWere(t *testing.T) {
 	r := l.replay(budget, replay.Options{Since: start.Add(45 * time.Minute)})
 	if got, want := told(r), "8 of 8 the same; "; got != want {
 		t.Errorf("got %s, want %s: what came before counts, too", got, want)
+	}
+}
+
+// What was used in a minute, an hour or a day is known once the record is as long.
+func TestCountersAreOfWhatWasRecorded(t *testing.T) {
+	t.Parallel()
+	const busy = "  - {name: busy, on: request, do: deny, when: 'usage.minute.statements >= 2', message: Wait.}\n"
+	l := record(t, nothing)
+	s := l.session("agent", "ada")
+	s.says("select 1", 1)
+	l.now = l.now.Add(2 * time.Minute)
+	for range 4 {
+		s.says("select 1", 1)
+	}
+	s.end()
+	want := "3 of 6 the same; newly-denied 2 request allow/default>deny/busy; undecided 1: a rule asks for usage.minute.statements, which is not known of the time before the record"
+	if got := told(l.replay(busy, replay.Options{})); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+	const first = "  - {name: first, on: request, do: deny, when: 'first.verb', message: Wait.}\n"
+	want = "1 of 6 the same; undecided 5: a rule asks for first.verb, which is not known of the time before the record"
+	if got := told(l.replay(first, replay.Options{})); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
 

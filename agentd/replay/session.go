@@ -19,8 +19,12 @@ type session struct {
 	want   decoders.Want // of the rules
 	login  *facts
 
+	counters *counters
 	policy   policy.Session
 	entrance decoders.Event // the login
+	// bounds are the limits that the rules would have set for the session, and
+	// none did.
+	bounds decoders.Limits
 
 	unknown string // why nothing of it can be decided, "" if it can
 	ended   bool   // the rules would have let it come no further
@@ -46,6 +50,8 @@ func (s *session) begin() {
 		s.policy.Target.Default = silence(d)
 	}
 	s.rules = s.replay.engine.For(&s.policy)
+	s.counters = s.newCounters()
+	s.rules.Count(s.counters)
 	s.want = s.rules.Want()
 	name, _, err := s.rules.Credential()
 	switch {
@@ -130,6 +136,7 @@ func (s *session) judge(e *recorder.Event) Trial {
 		t.Why = s.unknown
 		return t
 	}
+	s.counters.lacking = ""
 	t.Verdict = s.rules.Decide(&ev)
 	t.Assumed = f != nil && f.assumed
 	if t.Why = s.doubt(e, &t.Verdict, f); t.Why != "" {
@@ -164,6 +171,7 @@ func (s *session) granted(e *recorder.Event) {
 func (s *session) event(e *recorder.Event) (decoders.Event, *facts) {
 	ev := decoders.Event{Seq: e.Seq, Ref: e.Ref, Unclassified: e.Unclassified, Exceptional: e.Exceptional}
 	ev.Kind = 1 << slices.Index(decoders.Names[:], e.Kind)
+	ev.Loosens = decoders.Loosens(e.Loosens)
 	for key, value := range e.Claims {
 		ev.Claims = append(ev.Claims, decoders.Claim{Key: key, Value: value})
 	}
@@ -190,6 +198,12 @@ func (s *session) follow(e *recorder.Event, t *Trial) {
 	case no && !wasNo && e.Kind == "prepare":
 		s.refused[e.Seq] = true
 	}
+	if t.Verdict.Limits != nil && e.Kind == "login" {
+		if e.Limited == "" {
+			s.bounds = *t.Verdict.Limits
+		}
+		return
+	}
 	if t.Verdict.Limits != nil && !wasNo {
 		s.limits[e.Seq] = allowance{*t.Verdict.Limits, e.Text}
 	}
@@ -202,6 +216,7 @@ func (s *session) told(e *recorder.Event) *decoders.Limit {
 		return nil
 	}
 	d := &e.Done
+	s.counters.Done(&decoders.Result{Rows: d.Rows, Bytes: d.Bytes, Affected: d.Affected})
 	s.rules.Told(&decoders.Event{Kind: decoders.Outcome, Seq: e.Seq, Result: decoders.Result{
 		Rows: d.Rows, Bytes: d.Bytes, Affected: d.Affected, Code: d.Code, Skipped: d.Skipped, Through: d.Through,
 	}})
@@ -209,7 +224,13 @@ func (s *session) told(e *recorder.Event) *decoders.Limit {
 	for seq := e.Seq; seq <= max(e.Seq, d.Through) && len(s.limits) > 0; seq++ {
 		delete(s.limits, seq)
 	}
-	if !ok || d.Code != "" || d.Skipped {
+	if d.Code != "" || d.Skipped {
+		return nil
+	}
+	if l := &s.bounds.Time; l.Set() && d.Took.Milliseconds() > l.Max && !d.Own {
+		return l
+	}
+	if !ok {
 		return nil
 	}
 	e.Text = a.text

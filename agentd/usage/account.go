@@ -22,6 +22,7 @@ type account struct {
 	// something was.
 	hour    counts
 	hourIs  int64
+	hourEnd int64
 	hours   []counts
 	typical counts // of hours
 }
@@ -66,16 +67,16 @@ func (a *account) count(t int64, c *counts) {
 
 // pass ends the hour that ran, if another one has begun.
 func (a *account) pass(t int64) {
-	now := t / 3600
-	if now <= a.hourIs {
+	if t < a.hourEnd {
 		return
 	}
+	now := t / 3600
 	if a.hour.Statements > 0 {
 		a.hours = append(a.hours, a.hour)
 		a.hours = a.hours[max(0, len(a.hours)-maxHours):]
 		a.settle()
 	}
-	a.hour, a.hourIs = counts{}, now
+	a.hour, a.hourIs, a.hourEnd = counts{}, now, (now+1)*3600
 }
 
 // settle makes out what is typical.

@@ -54,7 +54,9 @@ type row [5]int64
 
 func rowOf(c counts) row     { return row{c.Statements, c.Rows, c.Bytes, c.Affected, c.Denials} }
 func (r row) counts() counts { return counts{r[0], r[1], r[2], r[3], r[4]} }
-func (r row) sensible() bool { return !slices.ContainsFunc(r[:], func(n int64) bool { return n < 0 }) }
+func (r row) sensible() bool {
+	return !slices.ContainsFunc(r[:], func(n int64) bool { return n < 0 || n > Untypical })
+}
 
 func lasts(m map[string]*seen) map[string]int64 {
 	out := make(map[string]int64, len(m))
@@ -73,6 +75,14 @@ func lasts(m map[string]*seen) map[string]int64 {
 func Open(file string, log *slog.Logger) *Store {
 	s := newStore(file, log, time.Now)
 	s.load()
+	return s
+}
+
+// Since returns a Store that is kept in no file and knows of what it is told from
+// now on, by a clock: for what was recorded.
+func Since(now func() time.Time) *Store {
+	s := newStore("", slog.New(slog.DiscardHandler), now)
+	s.blind = now().Unix()
 	return s
 }
 
@@ -129,6 +139,7 @@ func read(file string) (*keptStore, error) {
 func (s *Store) merge(k *keptStore) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now := s.now().Unix()
 	for i := range k.Profiles {
 		kept := &k.Profiles[i]
 		p := s.profiles[kept.Who]
@@ -145,7 +156,7 @@ func (s *Store) merge(k *keptStore) {
 	}
 	for i := range k.Accounts {
 		if a := s.account(place{k.Accounts[i].Who, k.Accounts[i].Target}); a != nil {
-			a.merge(&k.Accounts[i])
+			a.merge(&k.Accounts[i], now)
 		}
 	}
 }
@@ -165,18 +176,18 @@ func (p *profile) remember(set map[string]*seen, names map[string]int64) {
 	}
 }
 
-func (a *account) merge(k *keptAccount) {
+func (a *account) merge(k *keptAccount, now int64) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for i := range a.windows {
 		for index, r := range k.Windows[i] {
 			if c := r.counts(); r.sensible() {
-				a.windows[i].addAt(index, &c)
+				a.windows[i].addAt(index, now, &c)
 			}
 		}
 	}
 	a.looked = sooner(a.looked, k.Looked)
-	a.pass(k.HourIs * 3600)
+	a.pass(max(0, min(k.HourIs, now/3600)) * 3600)
 	if c := k.Hour.counts(); k.Hour.sensible() && k.HourIs == a.hourIs {
 		a.hour.add(&c)
 	}

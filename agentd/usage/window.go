@@ -36,20 +36,31 @@ type window struct {
 	width   int64
 	buckets []counts // of time t: t/width modulo their number
 	last    int64    // t/width of the newest
-	sum     counts   // of all
+	end     int64    // when that one ends, so that few times are divided
+	newest  *counts
+	sum     counts // of all
 }
 
 func newWindow(i int) window {
-	return window{width: spans[i].width, buckets: make([]counts, spans[i].buckets)}
+	w := window{width: spans[i].width, buckets: make([]counts, spans[i].buckets)}
+	w.begin(0)
+	return w
+}
+
+// begin makes a bucket the newest.
+func (w *window) begin(index int64) {
+	w.last, w.end = index, (index+1)*w.width
+	w.newest = &w.buckets[index%int64(len(w.buckets))]
 }
 
 // advance lets go of what is too old at a time, in seconds. A clock that is set
 // back changes nothing: what comes then counts as newest.
 func (w *window) advance(t int64) {
+	if t < w.end {
+		return
+	}
 	now := t / w.width
 	switch n := int64(len(w.buckets)); {
-	case now <= w.last:
-		return
 	case now-w.last >= n:
 		clear(w.buckets)
 		w.sum = counts{}
@@ -60,19 +71,21 @@ func (w *window) advance(t int64) {
 			*b = counts{}
 		}
 	}
-	w.last = now
+	w.begin(now)
 }
 
 func (w *window) add(t int64, c *counts) {
 	w.advance(t)
-	w.buckets[w.last%int64(len(w.buckets))].add(c)
+	w.newest.add(c)
 	w.sum.add(c)
 }
 
-// addAt adds what was counted in a bucket elsewhere, unless it is too old.
-func (w *window) addAt(index int64, c *counts) {
-	w.advance(index * w.width)
-	if index > w.last-int64(len(w.buckets)) {
+// addAt adds what was counted in a bucket elsewhere, unless it is too old at a
+// time. What is of later, by a clock that was set back since, is of now.
+func (w *window) addAt(index, now int64, c *counts) {
+	w.advance(now)
+	index = min(index, w.last)
+	if index >= 0 && index > w.last-int64(len(w.buckets)) {
 		w.buckets[index%int64(len(w.buckets))].add(c)
 		w.sum.add(c)
 	}

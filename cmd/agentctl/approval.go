@@ -90,6 +90,7 @@ func (a *app) writeRequest(r *approvals.Request) {
 	a.fact("pod", plain, "%s", joined(podOf(w), named("container", w.Container), w.Image, named("account", w.ServiceAccount), named("of", w.Owner)))
 	a.fact("process", plain, "%s", joined(named("pid", number(int64(w.PID))), w.Exe, w.Comm, named("uid", number(int64(w.UID)))))
 	a.fact("target", plain, "%s", joined(r.Target, r.Address, r.Protocol, named("user", r.User), named("database", r.Database)))
+	a.fact("claims", plain, "%s", oneLine(labels(r.Claims)))
 	a.fact("does", plain, "%s", joined(strings.Join(r.Verbs, " "), named("on", strings.Join(r.Tables, " "))))
 	for i, p := range r.Parameters {
 		a.fact(fmt.Sprintf("$%d", i+1), plain, "%s", p)

@@ -33,6 +33,9 @@ record.facts: all. Otherwise names without one are taken to be in --schema.`,
   agentctl policy replay --default deny --schema public --workload nightly-report nightly.yaml`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if workload == "" {
+				return &exitError{usage, errors.New("whose policy? give the workload or run with --workload")}
+			}
 			from, err := parseSince(since, time.Now())
 			if err != nil {
 				return &exitError{usage, err}
@@ -60,7 +63,6 @@ record.facts: all. Otherwise names without one are taken to be in --schema.`,
 	flags.StringVar(&workload, "workload", "", "the workload or run")
 	flags.StringVar(&since, "since", "", "only what was asked since then: a duration, as 7d, or a time")
 	flags.StringVar(&schema, "schema", "public", "where tables are of which it is not recorded")
-	cmd.MarkFlagRequired("workload")
 	return cmd
 }
 

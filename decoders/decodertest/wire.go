@@ -246,6 +246,10 @@ func describe(ev *decoders.Event, fields []decoders.Field) string {
 	var b bytes.Buffer
 	fmt.Fprintf(&b, "%s %d ref %d text %q record %q unclassified %q columns %+v result %+v",
 		ev.Kind, ev.Seq, ev.Ref, ev.Text, ev.Record, ev.Unclassified, ev.Columns, ev.Result)
+	if ev.Binding != nil { // of the digest, only that it can be told
+		_ = ev.Binding.Digest()
+		fmt.Fprintf(&b, " parameters %q open %v", ev.Binding.Parameters(), ev.Binding.Open())
+	}
 	for _, f := range fields {
 		if ev.Facts != nil && f.Kinds&ev.Kind != 0 {
 			fmt.Fprintf(&b, " %s %q", f.Name, fmt.Sprint(ev.Facts.Field(f.Name)))

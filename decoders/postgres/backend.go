@@ -55,6 +55,9 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 	case 'S':
 		return d.parameter(m)
 	case 'N':
+		if t, done := d.remarked(m); done {
+			return t, nil
+		}
 		return d.notice(m)
 	case 'A':
 		return d.notification(m)
@@ -355,14 +358,19 @@ func (d *decoder) bound(s *slot, m message) (turn, error) {
 	if err := d.expect(s, m, bind); err != nil {
 		return walk, err
 	}
-	if d.hidden != nil && !m.first {
+	if (d.hidden != nil || s.hidden) && !m.first {
 		return flush, nil
 	}
 	st := s.portal.statement
-	s.portal.shape = st.shape
 	if s.portals != nil {
 		d.setPortal(s.portals, s.portal)
 	}
+	if s.hidden {
+		t := d.shown(s, m)
+		d.pop()
+		return t, nil
+	}
+	s.portal.shape = st.shape
 	seq, sh := st.seq, d.hidden
 	d.hidden = nil
 	d.pop()
@@ -416,6 +424,7 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 	if rows, ok := bytes.CutPrefix(tag, []byte("COPY ")); ok {
 		if n, err := strconv.ParseInt(string(rows), 10, 64); err == nil {
 			s.result.Rows += n
+			s.copied = 0
 		}
 	}
 	s.result.Affected += s.changed(tag)
@@ -446,6 +455,20 @@ func (d *decoder) outcome(s *slot) turn {
 	return tell
 }
 
+// Ended implements decoders.Ender.
+func (d *decoder) Ended() *decoders.Event {
+	if d.queue.len() == 0 {
+		return nil
+	}
+	s := d.queue.at(d.queue.head)
+	s.result.Rows += s.copied
+	s.copied = 0
+	if r := &s.result; s.seq == 0 || s.told || r.Rows == 0 && r.Bytes == 0 && r.Affected == 0 {
+		return nil
+	}
+	return &decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: d.resultOf(s)}
+}
+
 // resultOf returns what came of a request, to be told: it outlives the slot.
 func (d *decoder) resultOf(s *slot) decoders.Result {
 	d.server.by = append(d.server.by[:0], s.result.By...)
@@ -471,6 +494,9 @@ func (d *decoder) ready(m message) (turn, error) {
 		return d.loggedIn(m, status)
 	}
 	s := d.head()
+	if s != nil && s.hidden && s.kind == syncing {
+		return d.vacated(m, status)
+	}
 	if d.outdates(s) && !m.first {
 		return flush, nil
 	}

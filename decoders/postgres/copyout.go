@@ -87,6 +87,7 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	if err := d.expect(s, m, query, execute); err != nil {
 		return walk, err
 	}
+	s.copied++
 	masks := d.copyingOut.masksCopied()
 	if d.search == nil && !masks {
 		s.result.Bytes += int64(m.size)
@@ -131,6 +132,7 @@ func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 			return walk, err
 		}
 		n += size
+		s.copied++
 	}
 	s.result.Bytes += int64(n)
 	d.server.out = out

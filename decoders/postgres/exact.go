@@ -30,7 +30,7 @@ type exact struct {
 	rows   uint32  // the most that an Execute wants
 	r      reading
 	open   bool
-	set    string // what the session has set before
+	set    change // what the session has set before
 	summed bool
 	sum    [sha256.Size]byte
 }
@@ -71,8 +71,8 @@ func (e *exact) Digest() [sha256.Size]byte {
 		h.part(text)
 	}
 	if p := e.portal; p != nil {
-		h.part(p.statement.set)
-		h.part(p.set)
+		h.change(p.statement.set)
+		h.change(p.set)
 		h.part(p.statement.types)
 		h.part(p.values)
 		h.part(binary.BigEndian.AppendUint32(nil, e.rows))
@@ -133,7 +133,7 @@ func (e *exact) Parameters() []string {
 		case hidden:
 			shown = append(shown, "(EXECUTE runs what was prepared before, which touches what is protected)")
 		default:
-			shown = append(shown, "(EXECUTE runs: "+brief(e.d.censorText(texts[0]))+")")
+			shown = append(shown, "(EXECUTE runs: "+brief(e.d.forPeople(texts[0]))+")")
 		}
 	}
 	if slices.Contains(e.r.facts.Commands, "copy from") {
@@ -185,7 +185,16 @@ func (d *decoder) readable(value []byte, f format, oid uint32) string {
 		}
 		value = text
 	}
-	return brief(d.censorText(value))
+	return brief(d.forPeople(value))
+}
+
+// forPeople is text as people may see it, in memory of its own if it differs: the
+// event's own text may be where censorText puts it.
+func (d *decoder) forPeople(text []byte) []byte {
+	if d.search == nil {
+		return text
+	}
+	return blot(nil, text, d.search.Finder.Find(nil, text), d.search)
 }
 
 // brief is the front of a text.
@@ -218,13 +227,13 @@ func (s *statement) typeOf(i int) uint32 {
 
 // keepValues keeps what a Bind says behind its names, so that it can be told
 // what its portal would do. What is too long or wrong is not kept.
-func (d *decoder) keepValues(p *portal, m message, rest []byte) {
+func (d *decoder) keepValues(p *portal, of []byte, m message, rest []byte) {
 	var f formats
 	if !d.want.Bindings || !m.whole() || d.kept+len(rest) > maxKept || f.bound(rest) != nil {
 		return
 	}
 	p.values = append(p.values, rest...)
-	p.bound, p.set = true, d.settings.changed
+	p.bound, p.of, p.set = true, d.own(of), d.settings.changed
 	d.kept += len(rest)
 }
 
@@ -256,6 +265,12 @@ func (h summer) part(p any) {
 	}
 	h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(b)))) // never fails
 	h.Write(b)
+}
+
+func (h summer) change(c change) {
+	h.part(c.own)
+	h.part(binary.BigEndian.AppendUint64(nil, c.number))
+	h.part(c.sum[:])
 }
 
 // Waiting implements decoders.Waiter: a notice, which clients show or ignore, at

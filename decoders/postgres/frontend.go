@@ -21,7 +21,7 @@ const (
 // frontend handles the client's messages once the session runs. It passes over
 // as many as it can in one step.
 func (d *decoder) frontend(buf []byte) (decoders.Step, error) {
-	d.asked = 0
+	d.asked, d.parking = 0, unparked
 	n := 0
 	for n < len(buf) {
 		if len(buf)-n < headerLen {
@@ -131,6 +131,7 @@ func (d *decoder) push(kind byte) *slot {
 	}
 	s := d.queue.push()
 	s.kind = kind
+	d.segment.note(kind, d.queue.tail-1)
 	if kind == query || kind == function || kind == syncing {
 		d.lastReady = d.queue.tail - 1
 	}
@@ -545,7 +546,7 @@ func (d *decoder) bind(m message) (turn, error) {
 		d.open(s, portalName, st)
 		s.portal.resolved, s.portal.unclear = meant.resolved, meant.unclassified
 		d.learnFormats(&s.portal.formats, m, rest)
-		d.keepValues(s.portal, m, rest)
+		d.keepValues(s.portal, name, m, rest)
 	}
 	if !hide {
 		return walk, nil

@@ -252,6 +252,9 @@ func (d *decoder) counted(s *slot, at *message) (t turn, done bool, err error) {
 		return d.finished(s, m)
 	case 'Z':
 		return d.concluded(s, m)
+	case 'E':
+		t, done = d.remarked(m)
+		return t, done, nil
 	case 'T', 'H', 'c', 'I', 't':
 		if b.over != nil {
 			return d.swallow(m), true, nil

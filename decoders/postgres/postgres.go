@@ -73,10 +73,12 @@ type decoder struct {
 	lastSync   uint64 // the slot of the client's newest Sync
 	ran        uint64 // of its newest Execute
 	settings   settings
-	cancelKey  []byte // that the server gave, or that a CancelRequest names
-	lastReady  uint64 // of its newest message that makes the server ready for the next query
-	challenged bool   // the server waits for a password message
-	unbound    bool   // the client was kept from binding its login to the server's certificate
+	segment    segment
+	parking    parking // of the request that was asked about
+	cancelKey  []byte  // that the server gave, or that a CancelRequest names
+	lastReady  uint64  // of its newest message that makes the server ready for the next query
+	challenged bool    // the server waits for a password message
+	unbound    bool    // the client was kept from binding its login to the server's certificate
 
 	asked   uint64   // the slot of the newest Ask, 0 if it got none
 	parsing string   // the name in the newest Parse asked about

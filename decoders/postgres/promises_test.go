@@ -143,11 +143,16 @@ func TestTheDecoderKeepsItsPromises(t *testing.T) {
 	database, _ := twins(t)
 	for name, want := range map[string]decoders.Want{
 		"plain":  {},
+		"bound":  {Bindings: true, Grammar: newGrammar()},
 		"named":  relations,
 		"masked": {Columns: []decoders.ColumnName{{Schema: "public", Table: "t", Column: "note"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			decodertest.Run(t, postgres.Protocol, record(t, want, database), decodertest.Options{
+			recorded := record(t, want, database)
+			if want.Bindings { // one query waits for the last to be answered, which a tape does not show
+				recorded = slices.DeleteFunc(recorded, func(c decodertest.Conversation) bool { return c.Name == "copy" })
+			}
+			decodertest.Run(t, postgres.Protocol, recorded, decodertest.Options{
 				Want:    want,
 				Injects: injects(want),
 				Server:  realServer(t),

@@ -6,7 +6,9 @@ import (
 	"io"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/decodertest"
@@ -24,9 +26,11 @@ type proxy struct {
 	want   decoders.Want
 	judge  judge
 	server string
-	chunk  int // how many bytes reach the decoder at a time, 0 for as they come
+	chunk  int                  // how many bytes reach the decoder at a time, 0 for as they come
+	holds  func() time.Duration // how long a request waits before it is judged; nil: it does not
 	listen net.Listener
 	conns  sync.WaitGroup
+	parked atomic.Int64 // how many requests went on after the server had let go of something
 
 	mu     sync.Mutex // guards what follows
 	events []seen
@@ -152,8 +156,19 @@ func (p *proxy) relay(client, server net.Conn) error {
 			}
 		}()
 	}
-	legs := &legs{proxy: p, decoder: postgres.Protocol.New(p.want), conns: conns}
-	for pkt := range packets {
+	legs := &legs{proxy: p, decoder: postgres.Protocol.New(p.want), conns: conns, resume: make(chan struct{}, 1)}
+	for {
+		var pkt packet
+		select {
+		case pkt = <-packets:
+		case <-legs.resume:
+			switch err := legs.goOn(); err {
+			case nil, errClosed:
+			default:
+				return err
+			}
+			continue
+		}
 		chunk := p.chunk
 		if chunk == 0 {
 			chunk = max(len(pkt.data), 1)
@@ -173,7 +188,6 @@ func (p *proxy) relay(client, server net.Conn) error {
 			return nil
 		}
 	}
-	return nil
 }
 
 var errClosed = errors.New("closed on purpose")
@@ -185,6 +199,66 @@ type legs struct {
 	in      [2][]byte
 	rest    [2]int
 	discard [2]bool
+	held    *decoders.Step // of the client
+	resume  chan struct{}
+}
+
+// wait holds a step of the client, as the relay does.
+func (l *legs) wait(step decoders.Step) {
+	ev := step.Event
+	ev.Text = append([]byte(nil), ev.Text...)
+	ev.Record = append([]byte(nil), ev.Record...)
+	l.held = &step
+	_ = ev.Binding.Digest()
+	_ = l.decoder.(decoders.Waiter).Waiting(decoders.Refusal{})
+	l.write(decoders.FromClient, l.decoder.(decoders.Parker).Park())
+	time.AfterFunc(l.proxy.holds(), func() {
+		select {
+		case l.resume <- struct{}{}:
+		default: // it was moot
+		}
+	})
+}
+
+// attend does what a held request wants when the server has said something.
+func (l *legs) attend() error {
+	if l.held == nil {
+		return nil
+	}
+	l.write(decoders.FromClient, l.decoder.(decoders.Parker).Park())
+	if !l.decoder.(decoders.Waiter).Moot() {
+		return nil
+	}
+	l.held = nil
+	a := l.decoder.Refuse(decoders.Refusal{})
+	l.write(decoders.FromClient, a.Out)
+	l.discard[decoders.FromClient] = true
+	return l.pump(decoders.FromClient)
+}
+
+// goOn judges what was held.
+func (l *legs) goOn() error {
+	step := l.held
+	if step == nil {
+		return nil
+	}
+	l.held = nil
+	refusal, _ := l.proxy.judge(step.Event)
+	l.keep(decoders.FromClient, step.Event, refusal != nil)
+	if refusal != nil {
+		l.discard[decoders.FromClient] = true
+		l.write(decoders.FromClient, l.decoder.Refuse(*refusal).Out)
+	} else {
+		again := l.decoder.(decoders.Parker).Unpark()
+		if len(again) > 0 {
+			l.proxy.parked.Add(1)
+		}
+		l.write(decoders.FromClient, again)
+	}
+	if err := l.pump(decoders.FromClient); err != nil {
+		return err
+	}
+	return l.pump(decoders.FromServer)
 }
 
 func (l *legs) feed(dir decoders.Dir, data []byte) error {
@@ -193,7 +267,10 @@ func (l *legs) feed(dir decoders.Dir, data []byte) error {
 	if err := l.pump(dir); err != nil {
 		return err
 	}
-	return l.pump(dir.Other())
+	if err := l.pump(dir.Other()); err != nil {
+		return err
+	}
+	return l.attend()
 }
 
 func (p *proxy) record(dir decoders.Dir, data []byte) {
@@ -213,7 +290,7 @@ func (l *legs) write(dir decoders.Dir, b []byte) {
 }
 
 func (l *legs) pump(dir decoders.Dir) error {
-	for len(l.in[dir]) > 0 {
+	for len(l.in[dir]) > 0 && !(l.held != nil && dir == decoders.FromClient) {
 		if n := min(l.rest[dir], len(l.in[dir])); n > 0 {
 			if !l.discard[dir] {
 				l.write(dir, l.in[dir][:n])
@@ -251,6 +328,10 @@ func (l *legs) pump(dir decoders.Dir) error {
 // take does what a step says, but for moving its bytes.
 func (l *legs) take(dir decoders.Dir, step decoders.Step) error {
 	l.rest[dir], l.discard[dir] = step.N, step.Op == decoders.Drop
+	if step.Op == decoders.Ask && l.proxy.holds != nil && step.Event.Binding != nil {
+		l.wait(step)
+		return nil
+	}
 	if step.Op == decoders.Ask {
 		refusal, masks := l.proxy.judge(step.Event)
 		l.keep(dir, step.Event, refusal != nil)

@@ -22,24 +22,34 @@ const maxReported = 64
 type settings struct {
 	login    [sha256.Size]byte // of what was said at login
 	reported map[string]string // by the server
-	// changed stands for what statements have set, "" if they have set nothing;
-	// before what it was when the transaction began, if one has set something
-	// since: then it is tentative.
-	changed, before string
+	// changed stands for what statements have set; before for what they had when
+	// the transaction began, if one has set something since: then it is tentative.
+	changed, before change
 	tentative       bool
 	lasts           bool // something stays set if it commits
 	sticks          bool // something may stay even if it does not
 	aborted         bool // it has failed, and can only be undone
 	requests        int  // since it began
 	failed          bool // one of them has
+
+	id     string // no other session has it; made when it is needed
+	number uint64 // of the newest change that cannot be told
+}
+
+// A change stands for what statements have set, zero for nothing. Of those that
+// are equal the same is set.
+type change struct {
+	own    string // the session's id, if it cannot be told
+	number uint64
+	sum    [sha256.Size]byte // of the texts of all SETs
 }
 
 // sum is the settings in a form to be compared, when statements have set what
 // changed stands for.
-func (s *settings) sum(changed string) []byte {
+func (s *settings) sum(changed change) []byte {
 	h := summer{sha256.New()}
 	h.part(s.login[:])
-	h.part(changed)
+	h.change(changed)
 	for _, name := range slices.Sorted(maps.Keys(s.reported)) {
 		if !telling[name] {
 			h.part(name)
@@ -90,7 +100,13 @@ func (s *settings) report(name, value []byte) {
 }
 
 // unique makes the settings such as no session has, or has had.
-func (s *settings) unique() { s.changed = "own " + rand.Text() }
+func (s *settings) unique() {
+	if s.id == "" {
+		s.id = rand.Text()
+	}
+	s.number++
+	s.changed = change{own: s.id, number: s.number}
+}
 
 // sets notes what a request that is sent now may set.
 func (d *decoder) sets(r *reading, text []byte) {
@@ -118,9 +134,10 @@ func (d *decoder) sets(r *reading, text []byte) {
 		return
 	}
 	h := summer{sha256.New()}
-	h.part(s.changed)
+	h.change(s.changed)
 	h.part(d.exactText(text, r))
-	s.changed = "set " + string(h.Sum(nil))
+	s.changed = change{}
+	h.Sum(s.changed.sum[:0])
 }
 
 // unsets takes back what a request that was refused would have set.

@@ -51,6 +51,7 @@ type slot struct {
 	shape     *shape  // of Query: the result that is coming in
 	completed int     // of Query: how many of its statements
 	result    decoders.Result
+	copied    int64 // rows of the COPY TO STDOUT that is coming in, one a message
 }
 
 // extended reports whether an error in the message makes the server discard

@@ -28,7 +28,7 @@ type statement struct {
 	// types are those of its parameters as the client has said them, and
 	// described as the server has: OIDs, 0 if not said. Kept with Want.Bindings.
 	types, described []byte
-	set              string // what the session had set when it was prepared
+	set              change // what the session had set when it was prepared
 	reading          reading
 
 	// shape is what its results look like as the server last described
@@ -58,7 +58,8 @@ type portal struct {
 	// session's kept.
 	values []byte
 	bound  bool
-	set    string // what the session had set then: the server plans it then
+	of     string // the statement's name
+	set    change // what the session had set then: the server plans it then
 }
 
 // Names maps names to things of one kind: as the server has them, and as it
