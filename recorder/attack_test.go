@@ -178,25 +178,7 @@ func (g *forger) resign(name string) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	var log chain
-	roots := map[int64]tlog.Hash{}
-	for _, s := range g.segments {
-		for _, p := range s.records {
-			log.add(tlog.RecordHash(p[1:]))
-			roots[log.tree.size] = log.tree.root()
-		}
-	}
-	for i, n := range g.notes {
-		text, _, _ := bytes.Cut(n, []byte("\n\n"))
-		c, err := parseCheckpoint(string(text) + "\n")
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		c.Root = roots[c.Size]
-		if g.notes[i], err = c.sign(signer); err != nil {
-			g.t.Fatal(err)
-		}
-	}
+	g.signWith(signer)
 }
 
 // victim records 50 records in four segments: the start, eight sessions with a
