@@ -144,6 +144,26 @@ func TestAForkIsNamed(t *testing.T) {
 		t.Fatalf("with the key, and no checkpoint from elsewhere, it cannot be seen; got %v, %v", r.Bad, err)
 	}
 	last := len(old) - 1
+	for i, kept := range old[2:] {
+		r, err := Verify(l.opts.Dir, key, VerifyOptions{Checkpoints: [][]byte{kept}})
+		if i == 0 { // of the 13 records before the change
+			if err != nil || !r.OK {
+				t.Errorf("a checkpoint from before the change: got %v, %v, want OK", r.Bad, err)
+			}
+			continue
+		}
+		if err != nil || r.OK || r.Bad.Kind != Forked || r.Bad.First != 13 && i == 1 {
+			t.Errorf("checkpoint %d: got %v, %v, want %s", i+2, r.Bad, err, Forked)
+		}
+	}
+	r, err := Verify(l.opts.Dir, key, VerifyOptions{Checkpoints: old})
+	if err != nil || r.OK || r.Bad.Kind != Forked || r.Bad.First != 13 || r.Bad.Last != 18 {
+		t.Errorf("all checkpoints: got %v, %v, want %s of records 13 to 18", r.Bad, err, Forked)
+	}
+	r, err = Verify(l.opts.Dir, key, VerifyOptions{Checkpoints: [][]byte{old[last], g.notes[last]}})
+	if err != nil || r.OK || r.Bad.Kind != Forked {
+		t.Errorf("two of one size: got %v, %v, want %s", r.Bad, err, Forked)
+	}
 	for name, two := range map[string][2][]byte{
 		"of one size":   {old[last], g.notes[last]},
 		"old, then new": {old[last-2], g.notes[last]},
