@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -53,6 +55,8 @@ order, and names the first record where that shows.
 The log alone cannot show that its end was cut off together with the
 checkpoints that covered it. A checkpoint kept elsewhere (audit checkpoint) and
 given with --checkpoint does; give as many as you have, in one file or several.
+agentd writes them to its own log, too (record.heartbeat): lines of that, kept
+where this node cannot write, will do as they are.
 
 Of a BUNDLE that audit prove wrote, verify checks that every record in it is one
 that the node signed for, and that none of the session's is missing. It needs no
@@ -75,13 +79,33 @@ log for that; --key takes the file or the key itself.`,
 				if len(text) == 0 {
 					return fmt.Errorf("%s is empty: give a file that holds what audit checkpoint printed", file)
 				}
-				opts.Checkpoints = append(opts.Checkpoints, text)
+				opts.Checkpoints = append(opts.Checkpoints, checkpointsIn(text)...)
 			}
 			return a.verify(cmd.Context(), opts)
 		},
 	}
 	cmd.Flags().StringArrayVar(&kept, "checkpoint", nil, "file with checkpoints that were kept elsewhere (repeatable)")
 	return cmd
+}
+
+// logged is a checkpoint in a line of agentd's log.
+var logged = regexp.MustCompile(`\bmsg=checkpoint\b.*\bnote="?([A-Za-z0-9+/]+=*)`)
+
+// checkpointsIn returns the checkpoints of a file: those in lines of agentd's
+// log if there are any, else the file as it is.
+func checkpointsIn(text []byte) [][]byte {
+	var all [][]byte
+	for _, line := range logged.FindAllSubmatch(text, -1) {
+		note, err := base64.StdEncoding.AppendDecode(nil, line[1])
+		if err != nil {
+			note = line[0] // is no checkpoint, and will be said to be none
+		}
+		all = append(all, note)
+	}
+	if all == nil {
+		return [][]byte{text}
+	}
+	return all
 }
 
 func (a *app) verify(ctx context.Context, opts recorder.VerifyOptions) error {
