@@ -204,3 +204,28 @@ func (g *forger) signWith(signer note.Signer) {
 		}
 	}
 }
+
+// One session of 1,000 statements among others: per record of the log.
+func BenchmarkProve(b *testing.B) {
+	l := begin(b)
+	l.work(b, "S", 1000)
+	for i := 2000; i < b.N; i += 2000 {
+		l.work(b, "other", 1000)
+	}
+	l.Close()
+	key := l.verifier(b)
+	b.ResetTimer()
+	proven, err := Prove(l.opts.Dir, key, "S", nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.StopTimer()
+	data, err := json.Marshal(proven)
+	if err != nil {
+		b.Fatal(err)
+	}
+	if r, err := CheckBundle(data, key); err != nil || !r.OK {
+		b.Fatalf("got %+v, %v", r, err)
+	}
+	b.ReportMetric(float64(len(data))/float64(len(proven.Records)), "B/proven")
+}
