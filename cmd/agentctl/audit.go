@@ -40,6 +40,7 @@ give with --key a copy of the key that you kept elsewhere.`,
 
 func newAuditVerify(a *app) *cobra.Command {
 	var kept []string
+	var session string
 	cmd := &cobra.Command{
 		Use:   "verify [BUNDLE]",
 		Short: "Check every record and every signed checkpoint",
@@ -65,10 +66,16 @@ log for that; --key takes the file or the key itself.`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				if len(kept) > 0 || a.dir != "" {
-					return errors.New("a bundle is checked by itself: leave out --dir and --checkpoint")
+				if len(kept) > 0 || a.dir != "" || session != "" {
+					return errors.New("a bundle is checked by itself: leave out --dir, --session and --checkpoint")
 				}
 				return a.verifyBundle(args[0])
+			}
+			if session != "" {
+				if len(kept) > 0 {
+					return errors.New("checkpoints kept elsewhere are compared with the whole log: leave out --session")
+				}
+				return a.verifySession(cmd.Context(), session)
 			}
 			var opts recorder.VerifyOptions
 			for _, file := range kept {
@@ -84,6 +91,7 @@ log for that; --key takes the file or the key itself.`,
 			return a.verify(cmd.Context(), opts)
 		},
 	}
+	cmd.Flags().StringVar(&session, "session", "", "check this session alone, as the last checkpoint covers it")
 	cmd.Flags().StringArrayVar(&kept, "checkpoint", nil, "file with checkpoints that were kept elsewhere (repeatable)")
 	return cmd
 }

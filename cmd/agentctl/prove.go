@@ -71,6 +71,31 @@ func (a *app) verifyBundle(file string) error {
 	if err != nil {
 		return err
 	}
+	return a.checkBundle(file, data, key)
+}
+
+// verifySession checks one session as if it had been handed on: with the
+// records up to the last checkpoint, and no others.
+func (a *app) verifySession(ctx context.Context, id string) error {
+	folder, key, err := a.logAndKey(ctx)
+	if err != nil {
+		return err
+	}
+	bar := a.newProgress("verifying")
+	b, err := recorder.Prove(folder, key, id, bar.to)
+	bar.clear()
+	if err != nil {
+		return fmt.Errorf("verify session %s: %w", id, err)
+	}
+	data, err := json.Marshal(b)
+	if err != nil {
+		return fmt.Errorf("encode the bundle: %w", err)
+	}
+	return a.checkBundle(folder, data, key)
+}
+
+// checkBundle checks a bundle that is from somewhere, and says what it found.
+func (a *app) checkBundle(file string, data []byte, key string) error {
 	r, err := recorder.CheckBundle(data, key)
 	if err != nil {
 		return fmt.Errorf("verify %s: %w", file, err)
