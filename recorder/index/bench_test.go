@@ -44,6 +44,18 @@ func BenchmarkIndex(b *testing.B) {
 	dir, n := b.TempDir(), statements(b)
 	bulk(b, dir, n)
 	log, file := filepath.Join(dir, "log"), filepath.Join(dir, "index")
+	b.Run("verify", func(b *testing.B) {
+		key, err := os.ReadFile(filepath.Join(dir, "key.pub"))
+		if err != nil {
+			b.Fatal(err)
+		}
+		for b.Loop() {
+			report, err := recorder.Verify(log, string(key), recorder.VerifyOptions{Progress: func(_, total int64) { b.SetBytes(total) }})
+			if err != nil || report.Bad != nil {
+				b.Fatal(err, report.Bad)
+			}
+		}
+	})
 	b.Run("rebuild", func(b *testing.B) {
 		for b.Loop() {
 			x, err := index.Rebuild(b.Context(), log, file, quiet)
