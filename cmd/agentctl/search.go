@@ -10,33 +10,43 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"agentd.dev/recorder"
 	"agentd.dev/recorder/index"
 )
 
 func newSessionsSearch(a *app) *cobra.Command {
-	var q index.Query
-	var since string
-	cmd := &cobra.Command{
-		Use:   "search [TEXT]",
-		Short: "Find statements by their words and by what came of them",
-		Long: `Search shows the latest statements that hold TEXT and fit the flags, the latest
+	limit, after := 50, int64(0)
+	cmd := searchCommand(a, func(ctx context.Context, q index.Query) error {
+		if q.Limit, q.After = limit, after; q.Limit < 0 || q.After < 0 {
+			return &exitError{usage, errors.New("--limit and --after are not negative: give --limit 0 for all")}
+		}
+		return a.search(ctx, q)
+	})
+	cmd.Use = "search [TEXT]"
+	cmd.Short = "Find statements by their words and by what came of them"
+	cmd.Long = `Search shows the latest statements that hold TEXT and fit the flags, the latest
 first. TEXT is words that follow each other; the last may go on, so that
 customer_ord finds customer_orders. Without TEXT the flags alone choose.
 
 It reads the log folder and an index beside it, which it makes or brings up to
-date first.`,
-		Example: `  agentctl sessions search customer_orders
+date first.`
+	cmd.Example = `  agentctl sessions search customer_orders
   agentctl sessions search --table customers --verdict deny --since 7d
-  agentctl sessions search 'drop table' -o json`,
+  agentctl sessions search 'drop table' -o json`
+	cmd.Flags().IntVar(&limit, "limit", limit, "so many at most; 0 for all")
+	cmd.Flags().Int64Var(&after, "after", 0, "go on after the statement with this cursor")
+	return cmd
+}
+
+// searchCommand is a command with the flags that choose statements.
+func searchCommand(a *app, run func(context.Context, index.Query) error) *cobra.Command {
+	var q index.Query
+	var since string
+	cmd := &cobra.Command{
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
 			if q.Since, err = parseSince(since, time.Now()); err != nil {
 				return &exitError{usage, err}
-			}
-			if q.Limit < 0 || q.After < 0 {
-				return &exitError{usage, errors.New("--limit and --after are not negative: give --limit 0 for all")}
 			}
 			if len(args) == 1 {
 				q.Text = args[0]
@@ -44,7 +54,7 @@ date first.`,
 					return &exitError{usage, fmt.Errorf("%q has no letter or digit to search for: give a word", q.Text)}
 				}
 			}
-			return a.search(cmd.Context(), q)
+			return run(cmd.Context(), q)
 		},
 	}
 	indexFlag(a, cmd)
@@ -70,12 +80,22 @@ date first.`,
 		flags.StringVar(f.to, f.name, "", "only statements "+f.what)
 	}
 	flags.StringVar(&since, "since", "", "only statements since then")
-	flags.IntVar(&q.Limit, "limit", 50, "so many at most; 0 for all")
-	flags.Int64Var(&q.After, "after", 0, "go on after the statement with this cursor")
 	return cmd
 }
 
 func (a *app) search(ctx context.Context, q index.Query) error {
+	find := func(x *index.Index) ([]index.Statement, error) {
+		found, err := x.Search(ctx, q)
+		if found == nil {
+			found = []index.Statement{}
+		}
+		return found, err
+	}
+	return searchIn(ctx, a, find, func(found []index.Statement) { a.writeFound(found, q.Limit) })
+}
+
+// searchIn asks the index, which is built anew if it does not answer, and prints.
+func searchIn[T any](ctx context.Context, a *app, ask func(*index.Index) (T, error), people func(T)) error {
 	folder, file, err := a.whereIndex(ctx)
 	if err != nil {
 		return err
@@ -86,7 +106,7 @@ func (a *app) search(ctx context.Context, q index.Query) error {
 	if x == nil {
 		return damage
 	}
-	found, err := x.Search(ctx, q)
+	answer, err := ask(x)
 	x.Close()
 	if err != nil && ctx.Err() == nil {
 		a.note("the index is built anew: %v", err)
@@ -94,22 +114,16 @@ func (a *app) search(ctx context.Context, q index.Query) error {
 			return damage
 		}
 		bar.clear()
-		found, err = x.Search(ctx, q)
+		answer, err = ask(x)
 		x.Close()
 	}
 	if err != nil {
 		return err
 	}
-	if found == nil {
-		found = []index.Statement{}
-	}
-	if err := a.show(found, func() { a.writeFound(found, q.Limit) }); err != nil {
+	if err := a.show(answer, func() { people(answer) }); err != nil {
 		return err
 	}
-	if errors.Is(damage, recorder.ErrDamaged) {
-		return damage
-	}
-	return nil
+	return damage
 }
 
 func (a *app) writeFound(found []index.Statement, limit int) {

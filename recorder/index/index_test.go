@@ -301,3 +301,43 @@ func TestAnIndexThatIsNoneOfThisLogIsBuiltAnew(t *testing.T) {
 		})
 	}
 }
+
+func TestStatsCountWhatASearchFinds(t *testing.T) {
+	dir := t.TempDir()
+	record(t, dir, 5).some(t, 400)
+	x, err := index.Open(t.Context(), filepath.Join(dir, "log"), filepath.Join(dir, "index"), quiet, func(why string) { t.Error(why) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	for _, q := range queries {
+		found, err := x.Search(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := x.Stats(t.Context(), q, 100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var denied, by, tables, over int64
+		for _, s := range found {
+			if s.Verdict == "deny" {
+				denied++
+			}
+		}
+		for _, c := range got.Workloads {
+			by += c.Statements
+		}
+		for _, c := range got.Tables {
+			tables += c.Statements // each names one
+		}
+		for _, c := range got.Over {
+			over += c.Denied
+		}
+		n := int64(len(found))
+		if got.Statements != n || got.Denied != denied || by != n || tables != n || over != denied {
+			t.Errorf("%+v: got %d statements (%d by workload, %d by table), %d denied (%d over time), want %d, %d denied",
+				q, got.Statements, by, tables, got.Denied, over, n, denied)
+		}
+	}
+}

@@ -81,11 +81,22 @@ func (x *Index) Search(ctx context.Context, q Query) ([]Statement, error) {
 }
 
 func (q *Query) sql() (text string, args []any) {
+	from, id, args := q.from()
+	text = "select s.id, o.name, s.seq, s.time, s.kind, o.workload, o.namespace, o.pod, o.target, o.user, " +
+		"s.verdict, s.rule, s.approval, s.rows, s.ns, s.code, s.segment, s.at from " + from + " order by " + id + " desc"
+	if q.Limit > 0 {
+		text += fmt.Sprintf(" limit %d", q.Limit)
+	}
+	return text, args
+}
+
+// from is the tables and conditions of a query, and what it calls a statement's id.
+func (q *Query) from() (from, id string, args []any) {
 	var where []string
 	add := func(condition string, value any) {
 		where, args = append(where, condition), append(args, value)
 	}
-	from, id := "statements s cross join sessions o on o.id = s.session", "s.id"
+	from, id = "statements s cross join sessions o on o.id = s.session", "s.id"
 	if words := phrase(q.Text); words != "" {
 		from, id = "words w cross join statements s on s.id = w.rowid cross join sessions o on o.id = s.session", "w.rowid"
 		add("w.words match ?", words)
@@ -123,16 +134,10 @@ func (q *Query) sql() (text string, args []any) {
 	if q.After > 0 {
 		add(id+" < ?", q.After)
 	}
-	text = "select s.id, o.name, s.seq, s.time, s.kind, o.workload, o.namespace, o.pod, o.target, o.user, " +
-		"s.verdict, s.rule, s.approval, s.rows, s.ns, s.code, s.segment, s.at from " + from
 	if len(where) > 0 {
-		text += " where " + strings.Join(where, " and ")
+		from += " where " + strings.Join(where, " and ")
 	}
-	text += " order by " + id + " desc"
-	if q.Limit > 0 {
-		text += fmt.Sprintf(" limit %d", q.Limit)
-	}
-	return text, args
+	return from, id, args
 }
 
 // phrase is text as FTS5 is asked for it, "" if there is no word in it.
