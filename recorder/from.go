@@ -19,10 +19,11 @@ type Position struct {
 	Kind, Session   string
 }
 
-// EventsFrom is Events from the start of a segment on, with the place of each
-// record. Of records that are no event, or of sessions whose first record is
-// in an earlier segment, visit is told the place and a nil event.
-func (d *Folder) EventsFrom(ctx context.Context, segment int64, progress func(done, total int64), visit func(*Event, Position) error) error {
+// EventsFrom is Events from a record's place on, or from the start of a segment
+// if offset is 0, with the place of each record. Of records that are no event,
+// or of sessions whose first record is before, visit is told the place and a
+// nil event.
+func (d *Folder) EventsFrom(ctx context.Context, segment, offset int64, progress func(done, total int64), visit func(*Event, Position) error) error {
 	w, err := newWalk(d.dir)
 	if err != nil {
 		return err
@@ -53,6 +54,11 @@ func (d *Folder) EventsFrom(ctx context.Context, segment int64, progress func(do
 		if s.err != nil && bad == nil {
 			bad = fmt.Errorf("%w: %s at byte %d: %v", ErrDamaged, s.segment, s.offset, s.err)
 		}
+		if number, _ := segmentNumber(s.segment); s.err == nil && s.start() && number == segment && offset > 0 {
+			if err := w.skip(offset); err != nil {
+				return err
+			}
+		}
 		if s.err != nil || s.start() {
 			continue
 		}
@@ -73,6 +79,16 @@ func (d *Folder) EventsFrom(ctx context.Context, segment int64, progress func(do
 			return err
 		}
 	}
+}
+
+// skip goes on at offset in the segment that was opened.
+func (w *walk) skip(offset int64) error {
+	if _, err := w.file.Seek(offset, io.SeekStart); err != nil {
+		return err
+	}
+	w.frames.r.Reset(w.file)
+	w.frames.offset = offset
+	return nil
 }
 
 // ErrElsewhere is returned by TextAt if the record is not there.

@@ -23,7 +23,7 @@ func statements(b *testing.B) int {
 // bulk records n statements of sessions of 100, through the recorder.
 func bulk(b *testing.B, dir string, n int) {
 	b.Helper()
-	w := record(b, dir, 7)
+	w := record(b, dir, 7, 64<<20)
 	defer w.Close()
 	for done := 0; done < n; done += 100 {
 		w.begin(b)

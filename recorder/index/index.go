@@ -28,7 +28,7 @@ import (
 const version = 1
 
 const tables = `
-create table upto (version int, records int, leaf blob, segment int);
+create table upto (version int, records int, leaf blob, segment int, at int);
 create table sessions (id integer primary key, name text unique, start int, workload text, namespace text,
   pod text, service_account text, target text, host text, protocol text, user text, database text);
 create table statements (id integer primary key, session int, seq int, time int, kind text, segment int, at int,
@@ -80,7 +80,7 @@ func Rebuild(ctx context.Context, dir, file string, progress func(done, total in
 	}
 	_, err = x.db.ExecContext(ctx, "pragma synchronous=off; pragma journal_mode=off;"+tables)
 	if err == nil {
-		_, err = x.db.ExecContext(ctx, "insert into upto values (?, 0, x'', 0)", version)
+		_, err = x.db.ExecContext(ctx, "insert into upto values (?, 0, x'', 0, 0)", version)
 	}
 	var damage error
 	if err == nil {

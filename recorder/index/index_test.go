@@ -55,11 +55,11 @@ type going struct {
 	seq uint64
 }
 
-func record(t testing.TB, dir string, seed uint64) *writer {
+func record(t testing.TB, dir string, seed uint64, segment int64) *writer {
 	t.Helper()
 	r, err := recorder.Open(recorder.Options{
 		Dir: filepath.Join(dir, "log"), KeyFile: filepath.Join(dir, "key"), Node: "agentd/test",
-		Interval: time.Hour, Reserve: 1, SegmentBytes: 64 << 10, Protocols: []decoders.Protocol{protocol},
+		Interval: time.Hour, Reserve: 1, SegmentBytes: segment, Protocols: []decoders.Protocol{protocol},
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -231,7 +231,7 @@ func quiet(int64, int64) {}
 func TestAnIndexAnswersAsReadingEverythingDoes(t *testing.T) {
 	for seed := range uint64(3) {
 		dir := t.TempDir()
-		w := record(t, dir, seed)
+		w := record(t, dir, seed, 64<<10)
 		file := filepath.Join(dir, "index")
 		for round := range 4 { // sessions go on from one to the next
 			w.some(t, 150)
@@ -243,7 +243,7 @@ func TestAnIndexAnswersAsReadingEverythingDoes(t *testing.T) {
 			x.Close()
 			if round == 1 { // recording stops and starts, sessions are cut
 				w.Close()
-				w = record(t, dir, seed+100)
+				w = record(t, dir, seed+100, 64<<10)
 			}
 		}
 	}
@@ -251,7 +251,7 @@ func TestAnIndexAnswersAsReadingEverythingDoes(t *testing.T) {
 
 func TestAnIndexThatIsNoneOfThisLogIsBuiltAnew(t *testing.T) {
 	other := t.TempDir()
-	record(t, other, 9).some(t, 300)
+	record(t, other, 9, 64<<10).some(t, 300)
 	for _, tt := range []struct {
 		name  string
 		spoil func(file string) error
@@ -271,7 +271,7 @@ func TestAnIndexThatIsNoneOfThisLogIsBuiltAnew(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := t.TempDir()
-			record(t, dir, 1).some(t, 100)
+			record(t, dir, 1, 64<<10).some(t, 100)
 			log, file := filepath.Join(dir, "log"), filepath.Join(dir, "index")
 			x, err := index.Rebuild(t.Context(), log, file, quiet)
 			if err != nil {
@@ -304,7 +304,7 @@ func TestAnIndexThatIsNoneOfThisLogIsBuiltAnew(t *testing.T) {
 
 func TestStatsCountWhatASearchFinds(t *testing.T) {
 	dir := t.TempDir()
-	record(t, dir, 5).some(t, 400)
+	record(t, dir, 5, 64<<10).some(t, 400)
 	x, err := index.Open(t.Context(), filepath.Join(dir, "log"), filepath.Join(dir, "index"), quiet, func(why string) { t.Error(why) })
 	if err != nil {
 		t.Fatal(err)

@@ -12,17 +12,17 @@ import (
 )
 
 // update reads what was recorded since, in one transaction. It reads again from
-// the segment in which the oldest session began that may go on, for what later
-// records refer to; records that it has are not added again.
+// where the oldest session began that may go on, for what later records refer
+// to, else from the last record that it has, to see that it is there; records that it has are not added again.
 func (x *Index) update(ctx context.Context, progress func(done, total int64)) error {
 	tx, err := x.db.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
 	defer tx.Rollback() // nothing, once committed
-	u := updating{tx: tx, sessions: map[string]*session{}}
-	var made, from int64
-	if err := tx.QueryRow("select version, records, leaf, segment from upto").Scan(&made, &u.has, &u.leaf, &from); err != nil {
+	u := updating{tx: tx, sessions: map[string]*session{}, last: recorder.Position{Index: -1}}
+	var made, segment, at int64
+	if err := tx.QueryRow("select version, records, leaf, segment, at from upto").Scan(&made, &u.has, &u.leaf, &segment, &at); err != nil {
 		return err
 	}
 	if made != version {
@@ -31,14 +31,16 @@ func (x *Index) update(ctx context.Context, progress func(done, total int64)) er
 	if err := u.prepare(); err != nil {
 		return err
 	}
-	damage := x.folder.EventsFrom(ctx, from, progress, u.visit)
+	damage := x.folder.EventsFrom(ctx, segment, at, progress, u.visit)
 	if damage != nil && !errors.Is(damage, recorder.ErrDamaged) {
 		return damage
 	}
 	if u.has > 0 && !u.same {
 		return errors.New("the log is not the one it was made of")
 	}
-	if _, err := tx.Exec("update upto set records = ?, leaf = ?, segment = ?", u.last.Index+1, u.last.Leaf[:], u.oldest()); err != nil {
+	from := u.oldest()
+	if _, err := tx.Exec("update upto set records = ?, leaf = ?, segment = ?, at = ?",
+		u.last.Index+1, u.last.Leaf[:], from.Segment, from.Offset); err != nil {
 		return err
 	}
 	return errors.Join(tx.Commit(), damage)
@@ -58,9 +60,8 @@ type updating struct {
 
 // A session is one that goes on.
 type session struct {
-	id       int64 // the index of its first record
-	segment  int64 // which that is in
-	cut      bool  // recording ended before it did
+	first    recorder.Position
+	cut      bool // recording ended before it did
 	prepares map[uint64]recorder.Position
 	asked    map[uint64]int64 // seq to id of what has no outcome yet
 }
@@ -130,7 +131,7 @@ func (u *updating) unknown(p recorder.Position) error {
 }
 
 func (u *updating) open(e *recorder.Event, p recorder.Position) error {
-	u.sessions[p.Session] = &session{id: p.Index, segment: p.Segment, prepares: map[uint64]recorder.Position{}, asked: map[uint64]int64{}}
+	u.sessions[p.Session] = &session{first: p, prepares: map[uint64]recorder.Position{}, asked: map[uint64]int64{}}
 	if p.Index < u.has {
 		return nil
 	}
@@ -144,7 +145,7 @@ func (u *updating) event(s *session, e *recorder.Event, p recorder.Position) (er
 	switch e.Kind {
 	case "login":
 		if fresh {
-			_, err = u.login.Exec(e.Session.User, e.Session.Database, s.id)
+			_, err = u.login.Exec(e.Session.User, e.Session.Database, s.first.Index)
 		}
 	case "prepare", "request":
 		if e.Kind == "prepare" {
@@ -186,7 +187,7 @@ func (u *updating) statement(s *session, e *recorder.Event, p recorder.Position)
 	if e.Ref != 0 {
 		at = s.prepares[e.Ref]
 	}
-	_, err := u.add.Exec(p.Index, s.id, e.Seq, e.Time.UnixNano(), e.Kind, at.Segment, at.Offset,
+	_, err := u.add.Exec(p.Index, s.first.Index, e.Seq, e.Time.UnixNano(), e.Kind, at.Segment, at.Offset,
 		list(e, "sql.verbs"), list(e, "sql.tables"), e.Verdict, e.Rule, e.Approval)
 	if err != nil {
 		return err
@@ -195,12 +196,12 @@ func (u *updating) statement(s *session, e *recorder.Event, p recorder.Position)
 	return err
 }
 
-// oldest is the segment to read from the next time.
-func (u *updating) oldest() int64 {
-	oldest := u.last.Segment
+// oldest is where to read from the next time.
+func (u *updating) oldest() recorder.Position {
+	oldest := u.last
 	for _, s := range u.sessions {
-		if !s.cut {
-			oldest = min(oldest, s.segment)
+		if !s.cut && s.first.Index < oldest.Index {
+			oldest = s.first
 		}
 	}
 	return oldest
