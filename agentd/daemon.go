@@ -239,6 +239,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts.run(d.reload)
 	parts.run(d.answerCallbacks)
 	parts.run(d.usage.Run)
+	parts.run(d.testify)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	d.notified.Do(func() { // a takeover that failed is no second start
@@ -303,6 +304,9 @@ func (d *Daemon) closeRecorder() error {
 		return d.recorder.Leave()
 	}
 	err := d.recorder.Close()
+	if d.config.Record.Heartbeat > 0 {
+		d.depose() // of the very end
+	}
 	d.others.taking.Wait()
 	return err
 }

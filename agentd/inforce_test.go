@@ -27,7 +27,7 @@ func TestEveryKeyHoldsAtOnceOrIsSaidToWait(t *testing.T) {
 	add := func(prefix string, keys []document.Key) {
 		for _, k := range keys {
 			switch name := prefix + k.Name; name {
-			case "capture", "limits", "callback":
+			case "capture", "limits", "callback", "identity":
 			default:
 				all = append(all, name)
 			}
@@ -37,6 +37,7 @@ func TestEveryKeyHoldsAtOnceOrIsSaidToWait(t *testing.T) {
 	add("capture.", c.Capture.keys(""))
 	add("limits.", c.Limits.keys())
 	add("callback.", c.Callback.keys(""))
+	add("identity.", []document.Key{{Name: "environment"}})
 	slices.Sort(known)
 	slices.Sort(all)
 	if !slices.Equal(known, all) {

@@ -21,6 +21,7 @@ var allowed = []struct {
 	{"policy/document", nil},
 	{"policy", []string{"decoders", "decoders/masks", "decoders/patterns", "policy/document"}},
 	{"recorder", []string{"decoders", "policy"}},
+	{"recorder/index", []string{"recorder"}},
 	{"agentd/cgroup", nil},
 	{"agentd/names", nil},
 	{"agentd/hosts", nil},

@@ -25,7 +25,7 @@ import (
 // version's rule in one file is alerted to by that version's rule in the other.
 func TestNoStatementIsJudgedByAMixtureOfRules(t *testing.T) {
 	t.Parallel()
-	const versions, sessions = 1000, 3
+	const versions, sessions = 1000, 2
 	server := lab.Postgres(t)
 	a := lab.NewAgentd(t, lab.Setup{Policy: versionOf("deny", 0), Target: server})
 	files := versioned(t, a)

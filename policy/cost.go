@@ -75,5 +75,5 @@ func (s sizes) EstimateCallCost(_, overload string, _ *cost.AstNode, args []cost
 	if path := args[1].Path(); len(path) != 1 || !s.has(path[0]) {
 		return nil
 	}
-	return &cost.CallEstimate{CostEstimate: cost.CostEstimate{Min: 1, Max: 1}}
+	return cost.NewCallEstimate(cost.Estimate{Min: 1, Max: 1}, nil)
 }

@@ -2,7 +2,6 @@ package policy_test
 
 import (
 	"fmt"
-	"maps"
 	"os"
 	"strings"
 	"testing"
@@ -125,51 +124,6 @@ func TestExamplesJudgeWhatStatementsTouch(t *testing.T) {
 		if v.Rule != tt.want {
 			t.Errorf("%s: got %q (%s), want %q", tt.text, v.Rule, v.Reason, tt.want)
 		}
-	}
-}
-
-func TestExamplesOfBudgetsAndDriftJudgeWhatWasUsed(t *testing.T) {
-	usual := ledger{}
-	for _, u := range policy.Usages() {
-		if usual[u[0]] = int64(0); u[1] == "bool" {
-			usual[u[0]] = false
-		}
-	}
-	usual["usage.typical.rows"] = int64(1 << 52)
-	const budgets, drift = "../deploy/policies/budgets.yaml", "../deploy/policies/drift.yaml"
-	for _, tt := range []struct {
-		file, text, used string
-		n                any
-		want             string
-	}{
-		{budgets, "select 1", "usage.day.rows", int64(1_000_000), "default"},
-		{budgets, "select 1", "usage.day.rows", int64(1_000_001), "row-budget"},
-		{budgets, "insert into orders values (1)", "usage.day.rows", int64(1_000_001), "default"},
-		{budgets, "select 1", "usage.hour.tables", int64(41), "many-tables"},
-		{budgets, "select 1", "usage.minute.denials", int64(21), "keeps-trying"},
-		{budgets, "select 1", "usage.hour.denials", int64(21), "default keeps-trying-is-told"},
-		{drift, "select 1", "first.target", true, "default new-target-or-program"},
-		{drift, "select 1", "first.program", true, "default new-target-or-program"},
-		{drift, "select 1", "first.table", true, "default new-table"},
-		{drift, "select 1", "first.verb", true, "default"},
-		{drift, "delete from orders", "first.verb", true, "new-way-to-write"},
-		{drift, "select 1", "usage.hour.rows", int64(20_000), "default"},
-		{drift, "select 1", "usage.typical.rows", int64(100), "default"},
-	} {
-		used := maps.Clone(usual)
-		used[tt.used] = tt.n
-		r := example(t, tt.file).For(orders())
-		r.Count(used)
-		v := r.Decide(request(understood(t, tt.text)))
-		if got := strings.Join(append([]string{v.Rule}, v.Alerts...), " "); got != tt.want {
-			t.Errorf("%s with %s %v: got %q, want %q", tt.text, tt.used, tt.n, got, tt.want)
-		}
-	}
-	usual["usage.typical.rows"], usual["usage.hour.rows"] = int64(1500), int64(15_001)
-	r := example(t, drift).For(orders())
-	r.Count(usual)
-	if v := r.Decide(request(understood(t, "select 1"))); len(v.Alerts) != 1 || v.Alerts[0] != "unusual-volume" {
-		t.Errorf("ten times the usual: got alerts %q, want unusual-volume", v.Alerts)
 	}
 }
 
@@ -368,13 +322,17 @@ func TestTheExampleOfFindingSearchesAllValues(t *testing.T) {
 }
 
 func TestEveryExampleIsTested(t *testing.T) {
-	test, err := os.ReadFile("examples_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var test []byte
+	for _, file := range []string{"examples_test.go", "usage_examples_test.go"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		test = append(test, text...)
 	}
 	for _, file := range policy.Files([]string{"../deploy/policies"}) {
 		if !strings.Contains(string(test), file[strings.LastIndexByte(file, '/')+1:len(file)-len(".yaml")]) {
-			t.Errorf("%s has no test here", file)
+			t.Errorf("%s has no test", file)
 		}
 	}
 }

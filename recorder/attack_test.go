@@ -178,25 +178,7 @@ func (g *forger) resign(name string) {
 	if err != nil {
 		g.t.Fatal(err)
 	}
-	var log chain
-	roots := map[int64]tlog.Hash{}
-	for _, s := range g.segments {
-		for _, p := range s.records {
-			log.add(tlog.RecordHash(p[1:]))
-			roots[log.tree.size] = log.tree.root()
-		}
-	}
-	for i, n := range g.notes {
-		text, _, _ := bytes.Cut(n, []byte("\n\n"))
-		c, err := parseCheckpoint(string(text) + "\n")
-		if err != nil {
-			g.t.Fatal(err)
-		}
-		c.Root = roots[c.Size]
-		if g.notes[i], err = c.sign(signer); err != nil {
-			g.t.Fatal(err)
-		}
-	}
+	g.signWith(signer)
 }
 
 // victim records 50 records in four segments: the start, eight sessions with a
@@ -345,7 +327,7 @@ func TestARollBackIsCaughtByACheckpointKeptElsewhere(t *testing.T) {
 	if !r.OK {
 		t.Fatalf("without a witness a roll-back cannot be seen; got %v", r.Bad)
 	}
-	r, err = Verify(l.opts.Dir, l.verifier(t), VerifyOptions{Checkpoint: kept})
+	r, err = Verify(l.opts.Dir, l.verifier(t), VerifyOptions{Checkpoints: [][]byte{kept}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -374,16 +356,24 @@ func TestWhatARestartSignedAsFoundIsCounted(t *testing.T) {
 	if err != nil || r.Adopted != victimSize-13 {
 		t.Errorf("got %v, %v, %d adopted; want %d", r.Bad, err, r.Adopted, victimSize-13)
 	}
-	r, err = Verify(l.opts.Dir, l.verifier(t), VerifyOptions{Checkpoint: kept})
-	if err != nil || r.OK || r.Bad.Kind != RolledBack {
-		t.Errorf("with a checkpoint kept elsewhere: got %v, %v, want %s", r.Bad, err, RolledBack)
+	r, err = Verify(l.opts.Dir, l.verifier(t), VerifyOptions{Checkpoints: [][]byte{kept}})
+	if err != nil || r.OK || r.Bad.Kind != Forked {
+		t.Errorf("with a checkpoint kept elsewhere: got %v, %v, want %s", r.Bad, err, Forked)
 	}
 }
 
 func TestAWitnessOfTheSameLogAgrees(t *testing.T) {
 	l := victim(t)
-	for i, kept := range forge(t, l.opts.Dir).notes {
-		r, err := Verify(l.opts.Dir, l.verifier(t), VerifyOptions{Checkpoint: kept})
+	all := forge(t, l.opts.Dir).notes
+	if r, err := Verify(l.opts.Dir, l.verifier(t), VerifyOptions{Checkpoints: all}); err != nil || !r.OK {
+		t.Errorf("all checkpoints: got %v, %v, want OK", r.Bad, err)
+	}
+	file := bytes.Join(all, []byte("\n")) // as in the folder
+	if r, err := Verify(l.opts.Dir, l.verifier(t), VerifyOptions{Checkpoints: [][]byte{file}}); err != nil || !r.OK {
+		t.Errorf("all checkpoints in one file: got %v, %v, want OK", r.Bad, err)
+	}
+	for i, kept := range all {
+		r, err := Verify(l.opts.Dir, l.verifier(t), VerifyOptions{Checkpoints: [][]byte{kept}})
 		if err != nil || !r.OK {
 			t.Errorf("checkpoint %d: got %v, %v, want OK", i, r.Bad, err)
 		}

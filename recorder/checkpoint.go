@@ -103,7 +103,7 @@ func openCheckpoints(dir string) (*checkpointFile, error) {
 
 // append writes a signed note and waits until it is on the disk.
 func (c *checkpointFile) append(signed []byte) error {
-	framed := append(signed, '\n')
+	framed := append(signed[:len(signed):len(signed)], '\n')
 	if _, err := c.f.WriteAt(framed, c.size); err != nil {
 		return errors.Join(err, c.f.Truncate(c.size))
 	}

@@ -126,16 +126,38 @@ func (v *verification) skipped(s *step, next following) (*Finding, error) {
 
 // witness looks, after a checkpoint that does not agree, at what the next
 // record says of the last: if they differ, that one was changed.
-func (v *verification) witness(f *Finding) error {
-	next, err := v.after()
-	if err != nil || !next.ok || next.index != v.log.tree.size || next.prev == half(v.log.last) {
-		return err
+func (v *verification) witness(f *Finding, next following) {
+	if !next.ok || next.index != v.log.tree.size || next.prev == half(v.log.last) {
+		return
 	}
 	f.Kind = Changed
 	f.First = v.log.tree.size - 1
 	f.Want, f.Got = hex.EncodeToString(next.prev[:]), hex.EncodeToString(v.log.last[:prevWidth/2])
 	f.Detail = "it is neither what the checkpoint covers nor what the record after it says"
-	return nil
+}
+
+// forked reports, where a checkpoint kept elsewhere does not agree, whether the
+// folder's next one does with the records up to it: then the key signed both.
+func (v *verification) forked(next following) (bool, error) {
+	own := v.notes.own
+	if own == nil {
+		return false, nil
+	}
+	t := v.log.tree
+	for t.size < own.Size {
+		if !next.ok {
+			return false, nil
+		}
+		t.add(next.link.leaf)
+		if t.size == own.Size {
+			break
+		}
+		var err error
+		if next, err = v.after(); err != nil {
+			return false, err
+		}
+	}
+	return t.size == own.Size && t.root() == own.Root, nil
 }
 
 // usurped is about two records with one index, of which the record after them

@@ -2,11 +2,14 @@ package recorder
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -17,28 +20,27 @@ type waiting struct {
 	elsewhere bool // it was given to Verify, not found in the folder
 }
 
-// notes gives the checkpoints of a folder in order, and among them the one
-// that was kept elsewhere.
+// notes gives the checkpoints of a folder in order, and among them those that
+// were kept elsewhere.
 type notes struct {
 	f         *os.File
 	scan      *bufio.Scanner
 	key       note.Verifier
-	elsewhere *waiting
+	elsewhere []waiting // by size
 	own       *waiting
 	n         int // checkpoints read
 }
 
 // newNotes opens the checkpoints in dir as they are now: what is appended
 // later is not seen.
-func newNotes(dir string, key note.Verifier, elsewhere []byte) (*notes, error) {
+func newNotes(dir string, key note.Verifier, elsewhere [][]byte) (*notes, error) {
 	n := &notes{key: key}
-	if len(elsewhere) > 0 {
-		c, err := openCheckpoint(elsewhere, key)
-		if err != nil {
+	for _, file := range elsewhere {
+		if err := n.keep(file); err != nil {
 			return nil, fmt.Errorf("the checkpoint kept elsewhere: %w", err)
 		}
-		n.elsewhere = &waiting{c, true}
 	}
+	slices.SortStableFunc(n.elsewhere, func(a, b waiting) int { return cmp.Compare(a.Size, b.Size) })
 	f, err := os.Open(filepath.Join(dir, checkpointsName))
 	if errors.Is(err, os.ErrNotExist) {
 		return n, nil // Verify says that it is missing
@@ -56,6 +58,39 @@ func newNotes(dir string, key note.Verifier, elsewhere []byte) (*notes, error) {
 	return n, nil
 }
 
+// keep reads checkpoints that were kept elsewhere: all of them, or it is an
+// error, because one that is left out finds nothing.
+func (n *notes) keep(file []byte) error {
+	for rest := slices.Concat(bytes.TrimLeft(file, "\n"), []byte("\n\n")); len(bytes.Trim(rest, "\n")) > 0; {
+		signed, after, ok := nextNote(rest)
+		if !ok {
+			return errors.New("not a checkpoint: no signature")
+		}
+		c, err := openCheckpoint(signed, n.key)
+		if err != nil {
+			return err
+		}
+		n.elsewhere = append(n.elsewhere, waiting{c, true})
+		rest = bytes.TrimLeft(after, "\n")
+	}
+	return nil
+}
+
+// split looks among the checkpoints kept elsewhere for two that cannot be of
+// one log.
+func (n *notes) split() *Finding {
+	for i := 1; i < len(n.elsewhere); i++ {
+		a, b := &n.elsewhere[i-1], &n.elsewhere[i]
+		if a.Size == b.Size && a.Root != b.Root {
+			return &Finding{
+				Kind: Forked, Last: a.Size - 1, Want: a.Root.String(), Got: b.Root.String(),
+				Detail: fmt.Sprintf("two checkpoints kept elsewhere are of %d records each, and differ: the node's key signed two histories", a.Size),
+			}
+		}
+	}
+	return nil
+}
+
 // splitNotes is a bufio.SplitFunc for nextNote. What is not a whole note at
 // the end is a torn write and left out.
 func splitNotes(data []byte, atEOF bool) (advance int, token []byte, err error) {
@@ -71,8 +106,8 @@ func splitNotes(data []byte, atEOF bool) (advance int, token []byte, err error) 
 
 // waiting returns the next checkpoint by size, nil after the last.
 func (n *notes) waiting() *waiting {
-	if n.own == nil || n.elsewhere != nil && n.elsewhere.Size <= n.own.Size {
-		return n.elsewhere
+	if len(n.elsewhere) > 0 && (n.own == nil || n.elsewhere[0].Size <= n.own.Size) {
+		return &n.elsewhere[0]
 	}
 	return n.own
 }
@@ -80,7 +115,7 @@ func (n *notes) waiting() *waiting {
 // advance goes on after the checkpoint that waits was dealt with.
 func (n *notes) advance() (*Finding, error) {
 	if w := n.waiting(); w != nil && w.elsewhere {
-		n.elsewhere = nil
+		n.elsewhere = n.elsewhere[1:]
 		return nil, nil
 	}
 	return n.read()

@@ -93,6 +93,8 @@ type Recorder struct {
 	running sync.WaitGroup
 	taking  sync.WaitGroup // calls of Take
 
+	latest atomic.Pointer[[]byte] // the last checkpoint that this process signed
+
 	stats counters
 }
 

@@ -48,6 +48,7 @@ const (
 	CheckpointForged    = "checkpoint forged"
 	CheckpointWrongKey  = "checkpoint signed with another key"
 	RolledBack          = "log rolled back"
+	Forked              = "log forked" // the node's key signed two histories
 )
 
 // A Finding is something wrong with a log.

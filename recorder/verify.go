@@ -14,9 +14,10 @@ import (
 type VerifyOptions struct {
 	// Progress is told from time to time how many bytes were read.
 	Progress func(done, total int64)
-	// Checkpoint is a signed checkpoint that was kept elsewhere. With it a
-	// log that was rolled back, checkpoints and all, does not verify.
-	Checkpoint []byte
+	// Checkpoints are signed checkpoints that were kept elsewhere, one or
+	// several (each followed by a blank line) in each. With them a log that
+	// was rolled back, checkpoints and all, does not verify.
+	Checkpoints [][]byte
 }
 
 // Verify reads the whole recording in dir and checks every record, the chain
@@ -31,7 +32,7 @@ func Verify(dir, verifierKey string, opts VerifyOptions) (Report, error) {
 	}
 	// Checkpoints are counted before segments are listed: what they cover
 	// was on disk before them, also while a recorder is writing.
-	notes, err := newNotes(dir, key, opts.Checkpoint)
+	notes, err := newNotes(dir, key, opts.Checkpoints)
 	if err != nil {
 		return Report{}, err
 	}
@@ -79,6 +80,9 @@ type seen struct {
 const progressBytes = 4 << 20
 
 func (v *verification) run() (*Finding, error) {
+	if bad := v.notes.split(); bad != nil {
+		return bad, nil
+	}
 	if bad, err := v.notes.read(); bad != nil || err != nil {
 		return bad, err
 	}
@@ -282,9 +286,22 @@ func (v *verification) compare(w *waiting) (*Finding, error) {
 		f.Kind = RolledBack
 		f.Detail = "the log is not the one that the checkpoint kept elsewhere was made of"
 	}
-	if err := v.witness(f); err != nil {
+	next, err := v.after()
+	if err != nil {
 		return nil, err
 	}
+	if w.elsewhere {
+		forked, err := v.forked(next)
+		if err != nil {
+			return nil, err
+		}
+		if forked {
+			f.Kind = Forked
+			f.Detail = "the node's key signed this log, and another that has the checkpoint kept elsewhere"
+			return f, nil
+		}
+	}
+	v.witness(f, next)
 	if f.First == f.Last {
 		f.Kind = Changed
 		f.Segment, f.Offset, f.Session = v.good.segment, v.good.offset, string(sessionOf(v.good.payload))

@@ -18,8 +18,8 @@ type app struct {
 	outWidth, errsWidth int // columns of the terminal they are, 0 if they are none
 	colour              bool
 
-	socket, dir, key, format string // global flags
-	begun                    bool   // the command line was understood
+	socket, dir, key, index, format string // global flags
+	begun                           bool   // the command line was understood
 }
 
 func newApp() *app {

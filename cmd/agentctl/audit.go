@@ -2,11 +2,13 @@ package main
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"regexp"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -25,18 +27,22 @@ Without --dir and --key it asks agentd where they are. To trust the answer,
 give with --key a copy of the key that you kept elsewhere.`,
 		Example: `  agentctl audit verify
   agentctl audit checkpoint > kept-elsewhere.txt
-  agentctl audit verify --dir ./copied-log --key node-1.pub --checkpoint kept-elsewhere.txt`,
+  agentctl audit verify --dir ./copied-log --key node-1.pub --checkpoint kept-elsewhere.txt
+  agentctl audit prove 3F7K --out session.proof
+  agentctl audit verify session.proof --key node-1.pub
+  agentctl audit consistency monday.txt friday.txt`,
 	}
 	folderFlag(a, cmd)
-	cmd.PersistentFlags().StringVar(&a.key, "key", "", "file with the node's public key")
-	cmd.AddCommand(newAuditVerify(a), newAuditCheckpoint(a))
+	cmd.PersistentFlags().StringVar(&a.key, "key", "", "file with the node's public key, from where you trust it")
+	cmd.AddCommand(newAuditVerify(a), newAuditCheckpoint(a), newAuditProve(a), newAuditConsistency(a))
 	return group(cmd)
 }
 
 func newAuditVerify(a *app) *cobra.Command {
-	var kept string
+	var kept []string
+	var session string
 	cmd := &cobra.Command{
-		Use:   "verify",
+		Use:   "verify [BUNDLE]",
 		Short: "Check every record and every signed checkpoint",
 		Long: `Verify reads the whole log and checks each record, the order of records, and
 each signed checkpoint. Records after the last checkpoint (the unsigned tail)
@@ -49,25 +55,65 @@ order, and names the first record where that shows.
 
 The log alone cannot show that its end was cut off together with the
 checkpoints that covered it. A checkpoint kept elsewhere (audit checkpoint) and
-given with --checkpoint does.`,
+given with --checkpoint does; give as many as you have, in one file or several.
+agentd writes them to its own log, too (record.heartbeat): lines of that, kept
+where this node cannot write, will do as they are.
+
+Of a BUNDLE that audit prove wrote, verify checks that every record in it is one
+that the node signed for, and that none of the session's is missing. It needs no
+log for that; --key takes the file or the key itself.`,
 		Example: "  agentctl audit verify\n  agentctl audit verify --checkpoint kept-elsewhere.txt -o json",
-		Args:    cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
+		Args:    cobra.MaximumNArgs(1),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 1 {
+				if len(kept) > 0 || a.dir != "" || session != "" {
+					return errors.New("a bundle is checked by itself: leave out --dir, --session and --checkpoint")
+				}
+				return a.verifyBundle(args[0])
+			}
+			if session != "" {
+				if len(kept) > 0 {
+					return errors.New("checkpoints kept elsewhere are compared with the whole log: leave out --session")
+				}
+				return a.verifySession(cmd.Context(), session)
+			}
 			var opts recorder.VerifyOptions
-			if kept != "" {
-				var err error
-				if opts.Checkpoint, err = os.ReadFile(kept); err != nil {
+			for _, file := range kept {
+				text, err := os.ReadFile(file)
+				if err != nil {
 					return fmt.Errorf("read the checkpoint kept elsewhere: %w", err)
 				}
-				if len(opts.Checkpoint) == 0 {
-					return fmt.Errorf("%s is empty: give a file that holds what audit checkpoint printed", kept)
+				if len(text) == 0 {
+					return fmt.Errorf("%s is empty: give a file that holds what audit checkpoint printed", file)
 				}
+				opts.Checkpoints = append(opts.Checkpoints, checkpointsIn(text)...)
 			}
 			return a.verify(cmd.Context(), opts)
 		},
 	}
-	cmd.Flags().StringVar(&kept, "checkpoint", "", "file with a checkpoint that was kept elsewhere")
+	cmd.Flags().StringVar(&session, "session", "", "check this session alone, as the last checkpoint covers it")
+	cmd.Flags().StringArrayVar(&kept, "checkpoint", nil, "file with checkpoints that were kept elsewhere (repeatable)")
 	return cmd
+}
+
+// logged is a checkpoint in a line of agentd's log.
+var logged = regexp.MustCompile(`\bmsg=checkpoint\b.*\bnote="?([A-Za-z0-9+/]+=*)`)
+
+// checkpointsIn returns the checkpoints of a file: those in lines of agentd's
+// log if there are any, else the file as it is.
+func checkpointsIn(text []byte) [][]byte {
+	var all [][]byte
+	for _, line := range logged.FindAllSubmatch(text, -1) {
+		note, err := base64.StdEncoding.AppendDecode(nil, line[1])
+		if err != nil {
+			note = line[0] // is no checkpoint, and will be said to be none
+		}
+		all = append(all, note)
+	}
+	if all == nil {
+		return [][]byte{text}
+	}
+	return all
 }
 
 func (a *app) verify(ctx context.Context, opts recorder.VerifyOptions) error {

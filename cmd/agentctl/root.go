@@ -51,7 +51,7 @@ failed, a policy has errors); 2 wrong usage. run exits with its command's code.`
 	root.AddCommand(
 		newRun(a),
 		newDoctor(a), newStatus(a), newWorkloads(a), newConnections(a), newTargets(a),
-		newSessions(a), newApprovals(a), newPolicy(a), newAudit(a), newCA(a),
+		newSessions(a), newApprovals(a), newPolicy(a), newAudit(a), newIndex(a), newCA(a),
 		newVersion(a),
 	)
 	group(root)
