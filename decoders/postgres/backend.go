@@ -71,6 +71,8 @@ func (d *decoder) fromServer(at *message) (turn, error) {
 		return d.learnScope(m)
 	case recalling:
 		return d.learnRecall(m)
+	case footed:
+		return d.learnFooting(m)
 	}
 	if s := d.head(); s != nil && s.budget != nil {
 		if t, done, err := d.spend(s, at); done || err != nil {
@@ -510,6 +512,7 @@ func (d *decoder) ready(m message) (turn, error) {
 	d.settings.settle(status)
 	if status == 'I' {
 		d.catalogue.stale = d.catalogue.stale || d.catalogue.kept
+		clear(d.footing.later)
 		d.forgetPortals()
 		if d.unsettled {
 			d.epoch++
@@ -534,13 +537,17 @@ func (d *decoder) ready(m message) (turn, error) {
 		d.phase = recalling
 		return d.half(t), nil
 	}
+	if d.queue.len() == 0 && d.footing.due(status) {
+		d.phase = footed
+		return d.half(t), nil
+	}
 	return t, nil
 }
 
 // outdates reports whether the server may have to be asked something once s has
 // ended.
 func (d *decoder) outdates(s *slot) bool {
-	return d.catalogue.stale || d.catalogue.kept || d.scoping.stale || d.recall.since != 0 || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
+	return d.catalogue.stale || d.catalogue.kept || d.scoping.stale || d.recall.since != 0 || d.footing.outdated() || d.masking() && s != nil && s.kind == query && s.reading.effect&remodels != 0
 }
 
 // ended removes the slot that ReadyForQuery ends, and tells what came of it.

@@ -33,7 +33,7 @@ func (d *decoder) loggedIn(m message, status byte) (turn, error) {
 	if err := d.assured(); err != nil {
 		return walk, err
 	}
-	if !d.masking() && !d.scoping.wanted {
+	if !d.masking() && !d.scoping.wanted && !d.footing.wanted {
 		d.phase = running
 		return walk, nil
 	}
@@ -44,8 +44,12 @@ func (d *decoder) loggedIn(m message, status byte) (turn, error) {
 		return flush, nil
 	}
 	d.phase = learning
-	if !d.masking() {
+	switch {
+	case d.masking():
+	case d.scoping.wanted:
 		d.phase = scopingNames
+	default:
+		d.phase = footed
 	}
 	d.server.step = d.askOwn(m.size)
 	return alone, nil
@@ -110,5 +114,5 @@ func (d *decoder) learn(m message) (turn, error) {
 		d.phase = recalling
 		return d.half(tell), nil
 	}
-	return tell, nil
+	return d.settled(m), nil
 }

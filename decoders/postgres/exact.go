@@ -30,7 +30,8 @@ type exact struct {
 	rows   uint32  // the most that an Execute wants
 	r      reading
 	open   bool
-	set    change // what the session has set before
+	set    change            // what the session has set before
+	stands [sha256.Size]byte // what was in force then
 	summed bool
 	sum    [sha256.Size]byte
 }
@@ -42,7 +43,7 @@ func (d *decoder) exactly(text []byte, p *portal, r *reading, open bool) decoder
 	if !d.want.Bindings || text == nil || d.skipping || p != nil && !p.bound {
 		return nil
 	}
-	d.client.exact = exact{d: d, text: text, portal: p, rows: d.running.rows, r: *r, open: open, set: d.settings.changed}
+	d.client.exact = exact{d: d, text: text, portal: p, rows: d.running.rows, r: *r, open: open, set: d.settings.changed, stands: d.footing.standing()}
 	return &d.client.exact
 }
 
@@ -66,6 +67,7 @@ func (e *exact) Digest() [sha256.Size]byte {
 	h := summer{sha256.New()}
 	h.part("agentd: what a PostgreSQL request would do, 1")
 	h.part(d.settings.sum(e.set))
+	h.part(e.stands[:])
 	h.part(d.exactText(e.text, &e.r))
 	for _, text := range d.executed(&e.r) {
 		h.part(text)
@@ -73,6 +75,7 @@ func (e *exact) Digest() [sha256.Size]byte {
 	if p := e.portal; p != nil {
 		h.change(p.statement.set)
 		h.change(p.set)
+		h.part(p.stands[:])
 		h.part(p.statement.types)
 		h.part(p.values)
 		h.part(binary.BigEndian.AppendUint32(nil, e.rows))
@@ -233,7 +236,7 @@ func (d *decoder) keepValues(p *portal, of []byte, m message, rest []byte) {
 		return
 	}
 	p.values = append(p.values, rest...)
-	p.bound, p.of, p.set = true, d.own(of), d.settings.changed
+	p.bound, p.of, p.set, p.stands = true, d.own(of), d.settings.changed, d.footing.standing()
 	d.kept += len(rest)
 }
 

@@ -41,7 +41,7 @@ func (d *decoder) learnScope(m message) (turn, error) {
 		d.phase = recalling
 		return d.half(tell), nil
 	}
-	return tell, nil
+	return d.settled(m), nil
 }
 
 // add keeps one row of the answer: what it is about, and up to four names.

@@ -41,6 +41,7 @@ const (
 	learning                  // agentd asks the catalogue where protected columns are
 	scopingNames              // agentd asks what the names of relations mean
 	recalling                 // agentd asks which prepared statements SQL has made
+	footed                    // agentd asks what is in force
 	running
 	over // the client said Terminate
 )
@@ -56,6 +57,7 @@ type decoder struct {
 
 	askedTLS, askedGSS bool // the client has asked for encryption, and was answered
 	account            account
+	footing            footing
 	bounds             bounds
 
 	analyzer *sql.Analyzer
@@ -150,6 +152,7 @@ func newDecoder(want decoders.Want) *decoder {
 	}
 	d.queue.head, d.queue.tail = 1, 1
 	d.askedTLS = want.Secured[decoders.FromClient]
+	d.footing.wanted, d.footing.stale = want.Bindings, want.Bindings
 	return d
 }
 
@@ -171,7 +174,7 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 		return d.replace(), nil
 	case loggingIn:
 		return d.authenticate(buf)
-	case learning, scopingNames, recalling:
+	case learning, scopingNames, recalling, footed:
 		return decoders.Step{Op: decoders.Wait}, nil
 	case running:
 		return d.frontend(buf)

@@ -17,6 +17,7 @@ import (
 
 // sessions are what clients say, each chunk until the server is ready again.
 var sessions = map[string][][]byte{
+	"quiet": {msg('Q', "select note from t where id = 3", 0)},
 	"simple": {
 		msg('Q', "begin", 0),
 		msg('Q', "select id, note from t order by id", 0),
@@ -43,6 +44,7 @@ var sessions = map[string][][]byte{
 
 // loops are what may go on for ever.
 var loops = map[string][]byte{
+	"quiet":    msg('Q', "select note from t where id = 3", 0),
 	"simple":   msg('Q', "select note from t where id = 3", 0),
 	"extended": join(parseMsg("", "select note from t where id = 3"), bindMsg("", ""), describeMsg('P', ""), executeMsg(""), syncMsg()),
 	"copy":     msg('Q', "copy t to stdout", 0),
@@ -68,8 +70,8 @@ func record(t testing.TB, want decoders.Want, database string) []decodertest.Con
 		c.ready(1)
 		tape := p.said()
 		c.conn.Close()
-		if name == "function" && len(want.Fields) > 0 {
-			tape = tape[:said] // what it did to names is asked each time
+		if name == "function" && len(want.Fields) > 0 || want.Bindings && name != "quiet" {
+			tape = tape[:said] // what it did to names is asked each time; and after all this, what is in force
 		}
 		out = append(out, decodertest.Conversation{Name: name, Chunks: tape[:said], Loop: tape[said:], Injected: injects(want)})
 	}
@@ -77,7 +79,9 @@ func record(t testing.TB, want decoders.Want, database string) []decodertest.Con
 }
 
 // injects reports whether the decoder asks the server something itself.
-func injects(want decoders.Want) bool { return len(want.Columns) > 0 || len(want.Fields) > 0 }
+func injects(want decoders.Want) bool {
+	return len(want.Columns) > 0 || len(want.Fields) > 0 || want.Bindings
+}
 
 // maskColumns masks what is protected and allows all else.
 func maskColumns(ev *decoders.Event) (*decoders.Refusal, []decoders.Mask) {

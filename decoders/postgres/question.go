@@ -30,6 +30,8 @@ func (d *decoder) askOwn(n int) decoders.Step {
 		return d.askScope(n)
 	case recalling:
 		return d.askRecall(n)
+	case footed:
+		return d.askFooting(n)
 	}
 	return d.askCatalogue(n)
 }

@@ -77,5 +77,5 @@ func (d *decoder) learnRecall(m message) (turn, error) {
 	d.phase = running
 	d.recall.since = 0
 	d.tellAnswer(&d.recall.question)
-	return tell, nil
+	return d.settled(m), nil
 }

@@ -115,6 +115,7 @@ func (d *decoder) sets(r *reading, text []byte) {
 		return
 	}
 	d.client.was = *s
+	d.touches(r)
 	s.requests++
 	if s.tentative && r.effect&settles != 0 { // all or a part of it may be undone
 		s.unique()

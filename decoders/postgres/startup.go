@@ -113,6 +113,7 @@ func (d *decoder) logIn(msg []byte) (decoders.Step, error) {
 			return decoders.Step{}, errors.New("a replication connection carries whole tables, and columns of this database are masked")
 		}
 		d.replication = true
+		d.footing.wanted = false
 		d.scoping.wanted, d.scoping.stale = false, false // it may not even be able to say
 		ev.Exceptional = "A replication connection carries whole tables, which is not looked into."
 	}

@@ -1,6 +1,8 @@
 package postgres
 
 import (
+	"crypto/sha256"
+
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/sql"
 )
@@ -58,8 +60,9 @@ type portal struct {
 	// session's kept.
 	values []byte
 	bound  bool
-	of     string // the statement's name
-	set    change // what the session had set then: the server plans it then
+	of     string            // the statement's name
+	set    change            // what the session had set then: the server plans it then
+	stands [sha256.Size]byte // what was in force then
 }
 
 // Names maps names to things of one kind: as the server has them, and as it
