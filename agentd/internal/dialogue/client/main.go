@@ -25,7 +25,7 @@ import (
 )
 
 const (
-	patient = 10 * time.Second     // how long a session may take
+	patient = time.Minute          // how long an answer may take on a machine that is busy
 	moment  = 5 * time.Millisecond // how long is waited for what may not come
 )
 
@@ -87,10 +87,6 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 		return err
 	}
 	defer c.Conn.Close()
-	deadline, _ := ctx.Deadline()
-	if err := c.Conn.SetDeadline(deadline); err != nil {
-		return err
-	}
 	copying := false
 	for _, turn := range s.Turns {
 		began := time.Now()
@@ -98,6 +94,10 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 		answer := &h.Answers[len(h.Answers)-1]
 		if turn[0] == 'd' && !copying {
 			continue // the server would ignore it, and answer nothing
+		}
+		deadline := began.Add(patient)
+		if err := c.Conn.SetDeadline(deadline); err != nil {
+			return err
 		}
 		if _, err := c.Conn.Write(turn); err != nil {
 			return fmt.Errorf("send: %w", err)
