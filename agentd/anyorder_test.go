@@ -166,7 +166,7 @@ func contradiction(s *recorder.Transcript, ran []string) string {
 		if e.Ref != 0 {
 			text = texts[e.Ref]
 		}
-		if e.Kind != "request" || text == "" || text == "rollback" || strings.Contains(text, theEnd) {
+		if e.Kind != "request" || strings.Trim(text, "; ") == "" || text == "rollback" || strings.Contains(text, theEnd) {
 			continue
 		}
 		passed := e.Verdict == "allow" || e.Verdict == "mask"
