@@ -8,6 +8,7 @@ import (
 
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/sql"
+	"github.com/jackc/pgproto3/v2"
 )
 
 const (
@@ -76,8 +77,7 @@ func (d *decoder) fromClient(m message) (turn, error) {
 	}
 	switch m.typ {
 	case 'c', 'f':
-		d.endCopy()
-		return walk, nil
+		return d.endCopy(m), nil
 	case syncing:
 		d.sync()
 		return walk, nil
@@ -150,8 +150,18 @@ func (d *decoder) copied(size int) {
 }
 
 // endCopy handles CopyDone and CopyFail. If no COPY is known to run, one may
-// have been asked for; otherwise the server ignores them.
-func (d *decoder) endCopy() {
+// have been asked for; otherwise the server ignores them. What a client sends
+// behind a limited COPY waits for its answer, which the server keeps to itself
+// until it is asked by a Flush; that the COPY failed it says at once.
+func (d *decoder) endCopy(m message) turn {
+	t := walk
+	if m.typ == 'c' && d.queue.pending(d.limited) {
+		d.client.out = encode(d.client.out[:0], &pgproto3.CopyDone{})
+		d.client.out = encode(d.client.out, &pgproto3.Flush{})
+		if t = d.clientStep(decoders.Step{Op: decoders.Drop, N: m.size, Out: d.client.out}, m); t == flush {
+			return t
+		}
+	}
 	switch {
 	case d.copying:
 		d.copying = false
@@ -159,6 +169,7 @@ func (d *decoder) endCopy() {
 		d.push(copyEnd)
 		d.fed = 0
 	}
+	return t
 }
 
 func (d *decoder) sync() {
