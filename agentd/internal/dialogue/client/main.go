@@ -15,6 +15,7 @@ import (
 	"log"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -88,6 +89,7 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 	}
 	defer c.Conn.Close()
 	copying := false
+	var cut []byte // the front of a message of which the rest was not there in its moment
 	for _, turn := range s.Turns {
 		began := time.Now()
 		h.Answers = append(h.Answers, dialogue.Answer{})
@@ -106,7 +108,7 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 		case s.Until == "":
 			answer.Messages, err = answered(reader, due(turn))
 		case bytes.Contains(turn, []byte(s.Until)):
-			answer.Messages, err = until(reader, s.Until)
+			answer.Messages, err = until(reader, cut, s.Until)
 		default:
 			answer.Messages, err = meanwhile(c.Conn, reader, deadline)
 		}
@@ -114,6 +116,7 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 			return err
 		}
 		answer.Took = time.Since(began)
+		cut = dialogue.Walk(append(cut, answer.Messages...), func(byte, []byte) {})
 		copying = asksForData(answer.Messages)
 	}
 	return nil
@@ -126,15 +129,17 @@ func asksForData(heard []byte) (asks bool) {
 	return asks
 }
 
-// until reads until the server is ready after a row that holds text.
-func until(r io.Reader, text string) ([]byte, error) {
+// until reads until the server is ready after a row that holds text, and
+// returns what it read. What it begins with may go on a message of which cut has
+// the front.
+func until(r io.Reader, cut []byte, text string) ([]byte, error) {
 	var heard []byte
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(buf)
 		heard = append(heard, buf[:n]...)
 		said, ready := false, false
-		dialogue.Walk(heard, func(kind byte, body []byte) {
+		dialogue.Walk(slices.Concat(cut, heard), func(kind byte, body []byte) {
 			said = said || kind == 'D' && bytes.Contains(body, []byte(text))
 			ready = ready || said && kind == 'Z'
 		})
