@@ -220,6 +220,7 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	}
 	t.int("rows", r.Rows)
 	t.int("bytes", r.Bytes)
+	t.int("width", int64(r.Columns))
 	t.int("affected", r.Affected)
 	t.str("tag", r.Tag)
 	t.str("code", r.Code)

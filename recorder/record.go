@@ -51,6 +51,7 @@ type record struct {
 	Answer
 	Columns []Column `json:"columns"`
 	Done
+	Shown *Rows `json:"-"` // of rows alone
 
 	FromClient int64 `json:"from_client"`
 	FromServer int64 `json:"from_server"`
@@ -151,6 +152,7 @@ type Done struct {
 	Took  time.Duration `json:"ns"`
 	Rows  int64         `json:"rows"`
 	Bytes int64         `json:"bytes"`
+	Width int           `json:"width,omitempty"` // columns of the last result that had any
 	// Affected are the rows that were inserted, updated, deleted or copied in.
 	Affected int64  `json:"affected,omitempty"`
 	Tag      string `json:"tag,omitempty"`
@@ -172,6 +174,9 @@ type Done struct {
 func parseRecord(payload []byte) (*record, error) {
 	if len(payload) < 1+len(recordHead) {
 		return nil, errLink
+	}
+	if recordType(payload[1:]) == "rows" {
+		return parseRows(payload)
 	}
 	var r record
 	if err := json.Unmarshal(payload[1:], &r); err != nil {

@@ -60,6 +60,9 @@ func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err erro
 			run = pos
 		}
 		src.rest, src.discard = step.N, step.Op == decoders.Drop
+		if step.Shown != nil {
+			s.Log.Shown(&l.turn, l.now, step.Shown)
+		}
 		if step.Op == decoders.Ask {
 			if src.discard, err = l.ask(s, d, &step); err != nil {
 				return pos, err
