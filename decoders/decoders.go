@@ -563,6 +563,10 @@ type Protocol struct {
 	Sniff func(dir Dir, head []byte) Match
 	// LogsIn: its decoders can log in with an Account.
 	LogsIn bool
+	// Results: they can show what of results clients are sent.
+	Results bool
+	// Missed is what no record of its sessions has, in words.
+	Missed []string
 	// New returns a decoder for one connection.
 	New func(want Want) Decoder
 	// Secure is how connections come to TLS, which ends before the decoder

@@ -60,7 +60,9 @@ func newLog(t *Turn, s *policy.Session, fields []decoders.Field) *Log {
 	}
 	t.str("host", s.Target.Host)
 	t.str("protocol", s.Target.Protocol)
-	t.str("scope", s.Scope)
+	t.str("scope", string(s.Scope))
+	t.int("results", int64(s.Results))
+	t.strs("not_captured", s.NotCaptured)
 	target(t, &s.Target)
 	t.labels("claims", id.Claims)
 	t.close()

@@ -21,17 +21,21 @@ type record struct {
 	Cgroup   string `json:"cgroup"`
 	Unit     string `json:"unit"`
 	Place
-	PID      int               `json:"pid"`
-	PIDStart time.Time         `json:"pid_start"`
-	UID      uint32            `json:"uid"`
-	Comm     string            `json:"comm"`
-	Exe      string            `json:"exe"`
-	Target   string            `json:"target"`
-	Address  string            `json:"address"`
-	Host     string            `json:"host"`
-	Protocol string            `json:"protocol"`
-	Scope    string            `json:"scope"`
-	Claims   map[string]string `json:"claims"`
+	PID      int       `json:"pid"`
+	PIDStart time.Time `json:"pid_start"`
+	UID      uint32    `json:"uid"`
+	Comm     string    `json:"comm"`
+	Exe      string    `json:"exe"`
+	Target   string    `json:"target"`
+	Address  string    `json:"address"`
+	Host     string    `json:"host"`
+	Protocol string    `json:"protocol"`
+	Scope    string    `json:"scope"`
+	Results  int       `json:"results"`
+
+	NotCaptured []string `json:"not_captured"`
+
+	Claims map[string]string `json:"claims"`
 	Silence
 	Seen
 

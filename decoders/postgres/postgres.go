@@ -26,6 +26,12 @@ var Protocol = decoders.Protocol{
 	Fields: slices.Concat(sql.Fields, loginFields),
 	Sniff:  sniff,
 	LogsIn: true,
+
+	Results: true,
+	Missed: []string{
+		"values of parameters", "data that is copied in", "replication streams and backups",
+		"notices and notifications", "values of functions called by OID",
+	},
 	New:    func(want decoders.Want) decoders.Decoder { return newDecoder(want) },
 	Secure: &secure,
 }
