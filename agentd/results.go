@@ -6,12 +6,6 @@ import (
 	"agentd.dev/policy/document"
 )
 
-// Results says how much of the results of one request is recorded.
-type Results struct {
-	Said  bool // false: what holds for all targets
-	Limit Size // 0: nothing
-}
-
 // How much may be wanted. A record of as many bytes, each of which has to be
 // escaped, still fits into a frame of the log.
 const (
@@ -19,17 +13,16 @@ const (
 	mostResults  Size = 256 << 10
 )
 
-func (r *Results) read(v document.Value) {
-	switch word, ok := v.Word(); {
-	case !ok:
-		return
-	case word == "off":
-		*r = Results{Said: true}
-		return
-	}
-	limit := Size(-1)
-	if size(&limit, leastResults, mostResults)(v); limit >= 0 {
-		*r = Results{Said: true, Limit: limit}
+// readResults reads how much of the results of one request is recorded.
+func readResults(to *Size) func(document.Value) {
+	return func(v document.Value) {
+		switch word, ok := v.Word(); {
+		case !ok:
+		case word == "off":
+			*to = 0
+		default:
+			size(to, leastResults, mostResults)(v)
+		}
 	}
 }
 
@@ -45,10 +38,10 @@ func (c *Config) capture(s *policy.Session, p *decoders.Protocol) {
 		return
 	}
 	results := c.Record.Results
-	if t, ok := c.Targets.named(s.Target.Name); ok && t.Results.Said {
-		results = t.Results
+	if t, ok := c.Targets.named(s.Target.Name); ok && t.Results != nil {
+		results = *t.Results
 	}
-	if s.Results = results.Limit.Int(); s.Results == 0 {
+	if s.Results = results.Int(); s.Results == 0 {
 		s.NotCaptured = append([]string{"results"}, p.Missed...)
 	}
 }
