@@ -346,7 +346,9 @@ type Result struct {
 	Masked   int64    // values, and parts of values, that were replaced
 	By       []Count  // which those were; what has no name is not in it
 	Over     []string // limits that only watch, and that it went beyond; whoever judges adds them
-	Skipped  bool     // never run: an earlier error, or the end of the session, came first
+	// Unfinished: the session ended first, and this is what had come until then.
+	Unfinished bool
+	Skipped    bool // never run: an earlier error, or the end of the session, came first
 	// Through is, if one error made the server skip several requests, the
 	// Seq of the last of them: all from the event's Seq to it that were
 	// neither refused nor told of before. Otherwise 0.

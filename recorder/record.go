@@ -59,6 +59,7 @@ type record struct {
 
 	FromClient int64 `json:"from_client"`
 	FromServer int64 `json:"from_server"`
+	Unsent     int64 `json:"unsent"`
 	Statements int64 `json:"statements"`
 	Denied     int64 `json:"denied"`
 	Failed     int64 `json:"failed"`
@@ -166,9 +167,11 @@ type Done struct {
 	// By is how much of that was by which rule, or of which pattern.
 	By map[string]int64 `json:"by,omitempty"`
 	// Over are the limits in shadow mode that it went beyond, by rule.
-	Over    []string `json:"over,omitempty"`
-	Skipped bool     `json:"skipped,omitempty"`
-	Own     bool     `json:"own,omitempty"` // of what agentd itself asked
+	Over []string `json:"over,omitempty"`
+	// Unfinished: the session ended first, and this is what had come until then.
+	Unfinished bool `json:"unfinished,omitempty"`
+	Skipped    bool `json:"skipped,omitempty"`
+	Own        bool `json:"own,omitempty"` // of what agentd itself asked
 	// Through is the seq of the last request that this outcome is of, if it
 	// is of several; those with an outcome or a refusal are not meant.
 	Through uint64 `json:"through,omitempty"`

@@ -66,6 +66,9 @@ type Summary struct {
 	Masked     int64 `json:"masked"` // values
 	FromClient int64 `json:"from_client,omitempty"`
 	FromServer int64 `json:"from_server,omitempty"`
+	// Unsent is how many bytes the client had not taken when the session ended:
+	// the last of the rows that are recorded may be among them.
+	Unsent int64 `json:"unsent,omitempty"`
 }
 
 // A Filter chooses sessions; a zero field chooses all.
@@ -240,7 +243,7 @@ func (s *Summary) update(r *record) {
 		s.State, s.End, s.Outcome = Ended, r.Time, r.Reason
 		s.Statements, s.Denied, s.Failed = r.Statements, r.Denied, r.Failed
 		s.Rows, s.Bytes, s.Masked = r.Rows, r.Done.Bytes, r.Done.Masked
-		s.FromClient, s.FromServer = r.FromClient, r.FromServer
+		s.FromClient, s.FromServer, s.Unsent = r.FromClient, r.FromServer, r.Unsent
 	}
 }
 

@@ -114,6 +114,9 @@ func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, 
 	if s.parked && v.Outcome == policy.Forward {
 		s.unpark()
 	}
+	if d == decoders.FromClient && (v.Outcome == policy.Forward || v.Outcome == policy.Rewrite) {
+		s.ran = step.Event.Seq
+	}
 	switch v.Outcome {
 	case policy.Forward: // a login comes with what its session is searched for
 		s.legs[d.Other()].push(instead)

@@ -544,9 +544,11 @@ func (d *decoder) Ended() *decoders.Event {
 	s := d.queue.at(d.queue.head)
 	s.result.Rows += s.copied
 	s.copied = 0
-	if r := &s.result; s.seq == 0 || s.told || r.Rows == 0 && r.Bytes == 0 && r.Affected == 0 {
+	runs := s.kind == query || s.kind == execute || s.kind == function
+	if s.seq == 0 || s.told || s.void || s.refusal != nil || !runs {
 		return nil
 	}
+	s.result.Unfinished = true
 	return &decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: d.resultOf(s)}
 }
 

@@ -177,6 +177,7 @@ func (w *show) ends(cut decoders.Cut) {
 // dataRow shows a row, of which body is the front if it is longer than that.
 func (w *show) dataRow(body []byte, size int) {
 	w.starts()
+	body = body[:min(len(body), 6+w.left)] // as much as is wanted, however much has come
 	sh := &w.shown
 	values, left := len(sh.Values), w.left-2
 	if len(body) < 2 || left < 0 {
@@ -202,7 +203,7 @@ func (w *show) dataRow(body []byte, size int) {
 			return
 		}
 		v := w.value(i, count, rest[:min(n, len(rest))], n)
-		if left -= len(v.Text) + 3; left < 0 || n > len(rest) {
+		if left -= len(v.Text) + 4; left < 0 || n > len(rest) {
 			w.short(values, v, left)
 			return
 		}
@@ -302,6 +303,7 @@ func (w *show) value(column, count int, b []byte, n int) decoders.Value {
 // line shows what is copied out with one message, which is a row.
 func (w *show) line(body []byte, size int) {
 	w.starts()
+	body = body[:min(len(body), 6+w.left)]
 	v := decoders.Value{Kind: decoders.Raw, Text: body}
 	if !w.binary {
 		v = decoders.Value{Kind: decoders.Plain, Text: bytes.TrimSuffix(body, []byte{'\n'})}
@@ -310,7 +312,7 @@ func (w *show) line(body []byte, size int) {
 		w.shown.Withheld++
 		v = withheld
 	}
-	values, left := len(w.shown.Values), w.left-len(v.Text)-5
+	values, left := len(w.shown.Values), w.left-len(v.Text)-6
 	if left < 0 || len(body) < size {
 		w.short(values, v, left)
 		return
