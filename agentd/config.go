@@ -89,6 +89,7 @@ type RecordConfig struct {
 	Heartbeat  Duration // between those that leave with agentd's own log; 0 for none
 	Reserve    Size     // that must stay free on the disk
 	Facts      Facts
+	Results    Size // of each request's results that is kept, of targets that do not say; 0 for none
 }
 
 // Facts is what of statements is found out for the record.
@@ -203,6 +204,7 @@ func (c *RecordConfig) keys() []document.Key {
 		{Name: "heartbeat", Read: duration(&c.Heartbeat, 0, 24*time.Hour)},
 		{Name: "reserve", Read: size(&c.Reserve, 1, 1<<50)},
 		{Name: "facts", Read: choice(&c.Facts, "wanted", "all")},
+		{Name: "results", Read: readResults(&c.Results)},
 	}
 }
 

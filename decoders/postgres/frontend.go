@@ -448,7 +448,7 @@ func (d *decoder) named(m message) (turn, error) {
 	what, name := body[0], body[1:len(body)-1]
 	var st *statement
 	var p *portal
-	if (d.looking() || d.want.Bindings) && m.typ == describe {
+	if m.typ == describe {
 		var wait bool
 		if what == 'S' {
 			st, wait = d.prepared(name)
@@ -484,6 +484,10 @@ func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 			st.refs++
 			s.statement = st
 		}
+		if p != nil {
+			p.refs++
+			s.portal = p
+		}
 		return
 	}
 	s.epoch = d.epoch
@@ -517,7 +521,7 @@ func (d *decoder) bind(m message) (turn, error) {
 	if !ok {
 		return d.names(m, maxNames2)
 	}
-	if (d.looking() || d.want.Bindings) && m.size <= maxBind && !m.whole() {
+	if (d.looking() || d.want.Bindings || d.shows()) && m.size <= maxBind && !m.whole() {
 		return d.more(m.size), nil
 	}
 	st, wait := d.prepared(name)
@@ -571,7 +575,7 @@ func (d *decoder) bind(m message) (turn, error) {
 // cannot be read is for the server to refuse; if it did not, nothing of the
 // results would be shown.
 func (d *decoder) learnFormats(f *formats, m message, rest []byte) {
-	if d.looking() && (!m.whole() || f.bound(rest) != nil) {
+	if (d.looking() || d.shows()) && (!m.whole() || f.bound(rest) != nil) {
 		*f = formats{all: unknownFormat}
 	}
 }
