@@ -3,6 +3,8 @@ package recorder
 import (
 	"fmt"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // run signs a checkpoint whenever there is something new, until Close, and
@@ -42,6 +44,12 @@ func (r *Recorder) Latest() []byte {
 func (r *Recorder) checkpoint() error {
 	r.signing.Lock()
 	defer r.signing.Unlock()
+	return r.sign(nil)
+}
+
+// sign is checkpoint with signing held. Next is the key that the log is handed
+// on to, nil if it is not.
+func (r *Recorder) sign(next *newKey) error {
 	r.mu.Lock()
 	tree, current, retired, fatal := r.log.tree, r.seg, r.retired, r.fatal
 	r.mu.Unlock()
@@ -54,7 +62,11 @@ func (r *Recorder) checkpoint() error {
 	if err := r.sync(current, retired); err != nil {
 		return err
 	}
-	signed, err := checkpoint{r.opts.Node, tree.size, tree.root()}.sign(r.signer)
+	c, signers := checkpoint{Origin: r.opts.Node, Size: tree.size, Root: tree.root()}, []note.Signer{r.signer}
+	if next != nil {
+		c.Next, signers = next.verifying, append(signers, next.signer)
+	}
+	signed, err := c.sign(signers...)
 	if err != nil {
 		return fmt.Errorf("sign checkpoint: %w", err)
 	}

@@ -147,6 +147,13 @@ func Open(opts Options) (*Recorder, error) {
 
 // start recovers the log, records that it was started and signs that.
 func (r *Recorder) start() error {
+	signed, err := lastSigned(r.opts.Dir)
+	if err != nil {
+		return err
+	}
+	if err := settleKey(r.opts.KeyFile, signed); err != nil {
+		return fmt.Errorf("end a rotation of the signing key: %w", err)
+	}
 	signer, verifier, err := openKey(r.opts.KeyFile, r.opts.Node)
 	if err != nil {
 		return err
