@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 )
 
 // witnesses reads what the witnesses have cosigned, as it is kept beside the
@@ -110,4 +111,30 @@ func (v *verification) rotated(w *waiting) *Finding {
 		v.report.Rotated = append(v.report.Rotated, Rotation{Size: w.Size, Key: keyName(v.notes.ring.at(w.Size + 1))})
 	}
 	return nil
+}
+
+// quiet takes note of how long nothing was recorded.
+func (v *verification) quiet(payload []byte) {
+	now := momentOf(payload)
+	if now.IsZero() {
+		return
+	}
+	if quiet := now.Sub(v.last); !v.last.IsZero() && quiet > v.report.Quiet {
+		v.report.Quiet, v.report.QuietUntil = quiet, now
+	}
+	if now.After(v.last) { // times of sessions are their own threads'
+		v.last = now
+	}
+}
+
+// momentOf returns the time of a record, which follows its type, without
+// reading the rest; zero if it is not there.
+func momentOf(payload []byte) time.Time {
+	_, rest, _ := bytes.Cut(payload[1+len(recordHead):], []byte(`","time":"`))
+	text, _, _ := bytes.Cut(rest[:min(len(rest), 40)], []byte(`"`))
+	now, err := time.Parse(time.RFC3339Nano, string(text))
+	if err != nil {
+		return time.Time{}
+	}
+	return now
 }

@@ -12,6 +12,7 @@ import (
 func (r *Recorder) run() {
 	tick := time.NewTicker(r.opts.Interval)
 	defer tick.Stop()
+	beat := beat{at: time.Now()}
 	for {
 		select {
 		case <-r.stop:
@@ -23,11 +24,35 @@ func (r *Recorder) run() {
 		if r.broken != nil && r.fatal == nil {
 			r.resume()
 		}
+		beat.due(r, time.Now())
 		r.mu.Unlock()
 		if err := r.checkpoint(); err != nil {
 			r.stats.failures.Add(1)
 			r.opts.Log.Error("no checkpoint could be signed", "err", err)
 		}
+	}
+}
+
+// A beat knows since when no record was made.
+type beat struct {
+	size int64
+	at   time.Time
+}
+
+// due makes a record if there was none for a heartbeat; mu is held. A heartbeat
+// that cannot be recorded is not made up for: nothing depends on it.
+func (b *beat) due(r *Recorder, now time.Time) {
+	if size := r.log.tree.size; size != b.size {
+		b.size, b.at = size, now
+		return
+	}
+	if r.opts.Heartbeat <= 0 || now.Sub(b.at) < r.opts.Heartbeat || r.broken != nil || r.fatal != nil {
+		return
+	}
+	var t Turn
+	heartbeatRecord(&t, now)
+	if err := r.commit(&t); err == nil {
+		b.size, b.at = r.log.tree.size, now
 	}
 }
 

@@ -20,6 +20,12 @@ type Report struct {
 	Root    string    `json:"root"` // of the Records
 	First   time.Time `json:"first,omitzero"`
 	Last    time.Time `json:"last,omitzero"`
+	// Quiet is the longest time between two records while agentd recorded, and
+	// QuietUntil its end; Heartbeat is how long it should be at most, as the log
+	// says itself, 0 if it promises nothing.
+	Quiet      time.Duration `json:"quiet"`
+	QuietUntil time.Time     `json:"quiet_until,omitzero"`
+	Heartbeat  time.Duration `json:"heartbeat"`
 	// Began is where the key's trust begins, if the log was handed on to it: what
 	// is older is checked by the checkpoint of so many records, and not by those
 	// of its own time.

@@ -70,6 +70,7 @@ type verification struct {
 	covered time.Time // of the last of these
 	number  int64     // of the segment
 	next    int64     // bytes after which progress is told again
+	last    time.Time // of the last record
 	key     string    // the one that the last record of a rotation names
 }
 
@@ -142,6 +143,7 @@ func (v *verification) accept(s *step) {
 		v.report.First = timeOf(s.payload)
 	}
 	v.announced(s.payload)
+	v.quiet(s.payload)
 }
 
 // segment checks that a segment continues the one before it.
@@ -207,6 +209,10 @@ func (v *verification) started(s *step) *Finding {
 	r, err := parseRecord(s.payload)
 	if err != nil {
 		return nil
+	}
+	v.report.Heartbeat = time.Duration(r.Heartbeat)
+	if !r.Continues {
+		v.last = time.Time{} // nobody recorded
 	}
 	if r.Signed <= v.covers || r.Signed < v.notes.ring.began {
 		v.report.Adopted += s.link.index - r.Signed
