@@ -36,7 +36,7 @@ type notes struct {
 	elsewhere []waiting // by size
 	own       *waiting
 	n         int   // checkpoints read
-	skip      int64 // those of so many records and fewer are passed over
+	skip      int64 // those of fewer records are passed over
 }
 
 // newNotes opens the checkpoints in dir as they are now: what is appended
@@ -143,7 +143,7 @@ func (n *notes) read() (*Finding, error) {
 		if err != nil {
 			return n.forged(err), nil
 		}
-		if c.Size < n.ring.began || c.Size <= n.skip {
+		if c.Size < n.ring.began || c.Size < n.skip {
 			continue
 		}
 		key := n.ring.at(c.Size)

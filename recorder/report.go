@@ -26,6 +26,13 @@ type Report struct {
 	Quiet      time.Duration `json:"quiet"`
 	QuietUntil time.Time     `json:"quiet_until,omitzero"`
 	Heartbeat  time.Duration `json:"heartbeat"`
+	// From is how many records before were not read, and Confirmed how many the
+	// first checkpoint after is of, which says that their hashes are right; Passed
+	// are checkpoints kept elsewhere that are of fewer than From, and were not
+	// compared.
+	From      int64 `json:"from,omitempty"`
+	Confirmed int64 `json:"confirmed,omitempty"`
+	Passed    int   `json:"passed,omitempty"`
 	// Began is where the key's trust begins, if the log was handed on to it: what
 	// is older is checked by the checkpoint of so many records, and not by those
 	// of its own time.

@@ -18,6 +18,10 @@ type VerifyOptions struct {
 	// Witnesses are the keys of witnesses: what each has cosigned last must be
 	// of this log, and there must be such a thing.
 	Witnesses []*WitnessKey
+	// Since has only what is from then on be read, and a little before;
+	// SinceCheckpoint, a signed checkpoint, what is beyond it. At most one.
+	Since           time.Time
+	SinceCheckpoint []byte
 }
 
 // Verify reads the whole recording in dir and checks every record, the chain
@@ -46,7 +50,9 @@ func Verify(dir, verifierKey string, opts VerifyOptions) (Report, error) {
 	v.report.Key, v.report.Began = keyName(ring.keys[0]), ring.began
 	bad, err := v.witnesses(opts.Witnesses)
 	if bad == nil && err == nil {
-		bad, err = v.run()
+		if err = v.since(&opts); err == nil {
+			bad, err = v.run()
+		}
 	}
 	if err != nil {
 		return v.report, err
@@ -139,7 +145,7 @@ func (v *verification) accept(s *step) {
 	v.good, v.before = v.before, v.good // to reuse its buffer
 	v.good.segment, v.good.offset = s.segment, s.offset
 	v.good.payload = append(v.good.payload[:0], s.payload...)
-	if v.log.tree.size == 1 {
+	if v.report.First.IsZero() {
 		v.report.First = timeOf(s.payload)
 	}
 	v.announced(s.payload)
@@ -243,6 +249,11 @@ func (v *verification) end() *Finding {
 	switch {
 	case w == nil && v.covers == 0 && v.log.tree.size > 0:
 		return &Finding{Kind: CheckpointMissing, Last: v.log.tree.size - 1, Detail: "there is no checkpoint at all"}
+	case w == nil && v.report.From > 0 && v.report.Confirmed == 0:
+		return &Finding{
+			Kind: CheckpointMissing, First: v.report.From, Last: v.log.tree.size - 1,
+			Detail: "no checkpoint speaks for what was read, nor for what is before it",
+		}
 	case w == nil:
 		return nil
 	}
@@ -267,6 +278,9 @@ func (v *verification) checkpoints() (*Finding, error) {
 		}
 		if bad, err := v.compare(w); bad != nil || err != nil {
 			return bad, err
+		}
+		if v.report.From > 0 && v.report.Confirmed == 0 {
+			v.report.Confirmed = w.Size
 		}
 		v.covers, v.covered = w.Size, timeOf(v.good.payload)
 		if !w.elsewhere {
