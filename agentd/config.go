@@ -87,11 +87,12 @@ type RecordConfig struct {
 	Segment    Size     // of a file of the log
 	Checkpoint Duration // between signed checkpoints
 	Heartbeat  Duration // between those that leave, and at most between two records; 0 for never
-	Key        string   // file of the signing key, "" for one in the state folder
+	Reserve    Size     // that must stay free on the disk
+	Facts      Facts
+	Results    Size   // of each request's results that is kept, of targets that do not say; 0 for none
+	Key        string // file of the signing key, "" for one in the state folder
 	// Checkpoints are the ways that checkpoints leave by.
 	Checkpoints CheckpointsConfig
-	Reserve     Size // that must stay free on the disk
-	Facts       Facts
 }
 
 // Facts is what of statements is found out for the record.
@@ -208,6 +209,7 @@ func (c *RecordConfig) keys(folder string) []document.Key {
 		{Name: "checkpoints", Read: mapping(c.Checkpoints.keys(folder))},
 		{Name: "reserve", Read: size(&c.Reserve, 1, 1<<50)},
 		{Name: "facts", Read: choice(&c.Facts, "wanted", "all")},
+		{Name: "results", Read: readResults(&c.Results)},
 	}
 }
 

@@ -225,7 +225,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
-		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler, Desk: control.Desk{Desk: d.desk, Captured: d.capturedAt}}
+		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler, Desk: control.Desk{Desk: d.desk, Captured: d.capturedAt}, RotateKey: d.rotateKey}
 		return server.Serve(ctx, socket)
 	})
 	if d.metrics != nil {

@@ -44,6 +44,7 @@ func (d *Daemon) newJudge(s *policy.Session, by *inForce) *judge {
 	if d.config.Record.Facts == FactsAll {
 		j.want.Fields = learned(s.Target.Protocol)
 	}
+	j.want.Results = s.Results
 	j.want.MaxText = j.by.config.Limits.Statement.Int()
 	j.want.Grammar = d.grammar.For(s.Identity.CgroupID)
 	return j

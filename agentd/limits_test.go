@@ -1,6 +1,8 @@
 package agentd_test
 
 import (
+	"fmt"
+	"os/exec"
 	"strings"
 	"testing"
 
@@ -88,6 +90,57 @@ func TestAStatementThatChangesTooManyRowsChangesNone(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A limited COPY in the extended protocol is answered whenever the client asks
+// for it: before it knows of the COPY, with its data, or behind it.
+func TestALimitedCopyIsAnswered(t *testing.T) {
+	t.Parallel()
+	server := lab.Postgres(t)
+	server.SQL(t, customers)
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: limited, Target: server})
+	start := []pgproto3.FrontendMessage{
+		&pgproto3.Parse{Query: "copy customers from stdin"}, &pgproto3.Bind{}, &pgproto3.Describe{ObjectType: 'P'}, &pgproto3.Execute{},
+	}
+	var few, many, done, sync pgproto3.FrontendMessage = &pgproto3.CopyData{Data: []byte("7\tx\ty\n")},
+		&pgproto3.CopyData{Data: []byte("8\tx\ty\n9\tx\ty\n")}, &pgproto3.CopyDone{}, &pgproto3.Sync{}
+	var flush pgproto3.FrontendMessage = &pgproto3.Flush{} // the dialogue leaves out data that nobody has asked for yet
+	end := sent(&pgproto3.Query{String: "select 'that was all'"})
+	for _, tt := range []struct {
+		name  string
+		turns [][]byte
+		want  string // the kinds of what comes, without that of the end
+	}{
+		{"asked at once", [][]byte{sent(append(start, few, done, sync)...), end}, "12nGCZ"},
+		{"asked with the data", [][]byte{sent(append(start, sync)...), sent(flush, few, done, sync), end}, "12nGCZ"},
+		{"asked behind", [][]byte{sent(append(start, sync)...), sent(flush, few), sent(done), sent(sync), end}, "12nGCZ"},
+		{"too many at once", [][]byte{sent(append(start, many, done, sync)...), end}, "12nGEZ"},
+		{"too many with the data", [][]byte{sent(append(start, sync)...), sent(flush, many, done, sync), end}, "12nGEZ"},
+		{"given up", [][]byte{sent(append(start, sync)...), sent(flush, few, &pgproto3.CopyFail{Message: "no"}, sync), end}, "12nGEZ"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			server.SQL(t, "delete from customers where id > 6")
+			heard := hear(t, server, []string{server.Database}, []dialogue.Session{{User: server.User, Turns: tt.turns, Until: theEnd}},
+				func(cmd *exec.Cmd) *exec.Cmd { return agentd.Captured(t, cmd) })[0]
+			var kinds strings.Builder
+			dialogue.Walk(joinedAnswers(&heard), func(kind byte, _ []byte) { kinds.WriteByte(kind) })
+			if got := kinds.String(); got != tt.want+"TDCZ" || heard.End != "" {
+				t.Errorf("%s came, and %q; want %s", got, heard.End, tt.want+"TDCZ")
+			}
+			if n, want := server.SQL(t, "select count(*) from customers where id > 6"), fmt.Sprint(strings.Count(tt.want, "C")); n != want {
+				t.Errorf("%s rows were copied, want %s", n, want)
+			}
+		})
+	}
+}
+
+// sent is messages as they go out.
+func sent(messages ...pgproto3.FrontendMessage) []byte {
+	var out []byte
+	for _, m := range messages {
+		out, _ = m.Encode(out)
+	}
+	return out
 }
 
 // What notices and errors say counts as the rows that it may come from.

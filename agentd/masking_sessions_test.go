@@ -138,6 +138,11 @@ func hear(t *testing.T, server *lab.Server, databases []string, sessions []dialo
 	if err := json.Unmarshal(out, &heard); err != nil || len(heard) != len(sessions) {
 		t.Fatalf("%d sessions heard (%v), want %d", len(heard), err, len(sessions))
 	}
+	for i, h := range heard {
+		if strings.Contains(h.End, os.ErrDeadlineExceeded.Error()) {
+			t.Errorf("a session was left without an answer, after %d: %q", len(h.Answers), sessions[i].Turns)
+		}
+	}
 	return heard
 }
 

@@ -72,7 +72,7 @@ func (s *securing) client(ctx context.Context, end *legs.End, place place, workl
 		return fmt.Errorf("%w: %w", errTLS, explain(err))
 	}
 	if state := end.TLS(); state != nil {
-		s.session.Scope = "tls"
+		s.session.Scope = policy.Intercepted
 		s.session.ClientTLS = agreed(state)
 		s.session.ClientTLS.Name = s.asked
 	}
@@ -173,7 +173,7 @@ func (s *securing) server(ctx context.Context, end *legs.End, deadline time.Time
 			"Turn on TLS at the server, or ask the operator of this node to set `server: prefer` under the target's `tls`.")
 	case yes:
 		state := end.TLS()
-		s.session.Scope = "tls"
+		s.session.Scope = policy.Intercepted
 		s.session.ServerTLS = agreed(state)
 		verify.describe(s.session.ServerTLS, state.PeerCertificates[0])
 		s.binding = certs.EndPoint(state.PeerCertificates[0])

@@ -18,7 +18,6 @@ import (
 	"agentd.dev/agentd/relay"
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/all"
-	"agentd.dev/decoders/opaque"
 	"agentd.dev/policy"
 	"agentd.dev/recorder"
 )
@@ -62,13 +61,11 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn, place place) (err
 	}
 	by := d.inForce.Load()
 	asked := d.asked(conn)
-	target, protocol, err := d.target(ctx, conn, asked)
+	target, protocol, scope, err := d.target(ctx, conn, asked)
 	target.Host = asked
 	err = errors.Join(undecided, err)
-	session := &policy.Session{ID: rand.Text(), Start: time.Now(), Identity: id, Target: target, Scope: "plaintext"}
-	if protocol.Name == opaque.Protocol.Name {
-		session.Scope = "opaque"
-	}
+	session := &policy.Session{ID: rand.Text(), Start: time.Now(), Identity: id, Target: target, Scope: scope}
+	by.config.capture(session, &protocol)
 	d.sessions.add(session.ID) // first: a handover in between counts one too many, not one too few
 	defer func() {
 		if err != nil {
@@ -124,25 +121,25 @@ func (d *Daemon) asked(conn capture.Conn) string {
 	return d.names.Asked(place, conn.Dest.Addr(), conn.At)
 }
 
-// target finds out where conn goes and how that is decoded. An error is why
-// it may not go there.
-func (d *Daemon) target(ctx context.Context, conn capture.Conn, asked string) (policy.Target, decoders.Protocol, error) {
+// target finds out where conn goes, how that is decoded, and what will be seen of
+// it. An error is why it may not go there.
+func (d *Daemon) target(ctx context.Context, conn capture.Conn, asked string) (policy.Target, decoders.Protocol, policy.Scope, error) {
 	if conn.Direct {
-		return policy.Target{Name: "agentd", Address: conn.Dest}, decoders.Protocol{}, errDirect
+		return policy.Target{Name: "agentd", Address: conn.Dest}, decoders.Protocol{}, policy.UnknownKind, errDirect
 	}
 	target, listed := d.lookup(ctx, conn.Dest, asked)
 	switch {
 	case listed:
 		protocol, ok := all.Lookup(target.Protocol)
 		if !ok {
-			return target, protocol, fmt.Errorf("target %s: there is no protocol %q", target.Name, target.Protocol)
+			return target, protocol, policy.UnknownKind, fmt.Errorf("target %s: there is no protocol %q", target.Name, target.Protocol)
 		}
-		return target, protocol, nil
+		return target, protocol, policy.Plaintext, nil
 	case d.inForce.Load().config.Unlisted == UnlistedRefuse:
-		return unlisted(conn.Dest, ""), decoders.Protocol{}, errUnlisted
+		return unlisted(conn.Dest, ""), decoders.Protocol{}, policy.UnknownKind, errUnlisted
 	}
-	protocol := sniff(ctx, conn.FD)
-	return unlisted(conn.Dest, protocol.Name), protocol, nil
+	protocol, scope := sniff(ctx, conn.FD)
+	return unlisted(conn.Dest, protocol.Name), protocol, scope, nil
 }
 
 // unlistedName is what such a target is called. A configured one may not be.

@@ -31,6 +31,7 @@ type TargetConfig struct {
 	Labels       map[string]string
 	Login        LoginConfig
 	TLS          TLSConfig
+	Results      *Size // that is kept of each request's results, nil as for all targets
 
 	located bool // while it is read: address or host was given, right or wrong
 }
@@ -136,6 +137,10 @@ func (t *TargetConfig) keys(folder string) []document.Key {
 		{Name: "default", Read: choice(&t.Default, "deny", "allow")},
 		{Name: "unclassified", Read: choice(&t.Unclassified, "deny", "allow", "approve")},
 		{Name: "tls", Read: t.TLS.read(folder)},
+		{Name: "results", Read: func(v document.Value) {
+			t.Results = new(Size)
+			readResults(t.Results)(v)
+		}},
 		{Name: "labels", Read: func(v document.Value) {
 			v.Pairs(func(key, value document.Value) {
 				k, ok := key.Word()

@@ -206,3 +206,11 @@ func (c *WitnessConfig) witness() (witness.Witness, error) {
 	}
 	return w, nil
 }
+
+// rotateKey has a new key sign the log. What left before is signed with the one
+// before; the next that leaves carries both signatures or is signed with the
+// new one alone, so whoever verifies needs the log, which says why.
+func (d *Daemon) rotateKey(by string) (control.KeyRotation, error) {
+	before, now, err := d.recorder.RotateKey(by)
+	return control.KeyRotation{Before: before, Now: now, Key: d.config.keyFile() + ".pub"}, err
+}

@@ -330,7 +330,7 @@ func TestAnUpgradeCutsNoSessionOverTLS(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, s := range summaries(t, agentd) {
-		if s.Scope != "tls" || s.ClientTLS == nil || s.ServerTLS == nil || s.ServerTLS.Verified != "chain" {
+		if s.Scope != "intercepted" || s.ClientTLS == nil || s.ServerTLS == nil || s.ServerTLS.Verified != "chain" {
 			t.Errorf("recorded scope %q, client %v, server %v; want TLS on both legs", s.Scope, s.ClientTLS, s.ServerTLS)
 		}
 	}

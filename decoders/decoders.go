@@ -78,6 +78,10 @@ type Step struct {
 	// Back is sent the other way, to where the N bytes came from. Only with
 	// Pass and Drop.
 	Back []byte
+	// Shown is what the client is sent of a result by this step, nil if nothing,
+	// or nobody wants to know. Only with Pass and Drop in direction FromServer;
+	// before the Event.
+	Shown *Shown
 }
 
 // A Decoder follows one connection in both directions. The two directions
@@ -331,6 +335,8 @@ type Facts interface {
 type Result struct {
 	Rows  int64 // rows returned or copied, in either direction
 	Bytes int64 // bytes of those rows on the wire
+	// Columns are those of the last result that had any.
+	Columns int
 	// Affected are the rows inserted, updated, deleted or copied in, as the
 	// server counts them.
 	Affected int64
@@ -340,7 +346,9 @@ type Result struct {
 	Masked   int64    // values, and parts of values, that were replaced
 	By       []Count  // which those were; what has no name is not in it
 	Over     []string // limits that only watch, and that it went beyond; whoever judges adds them
-	Skipped  bool     // never run: an earlier error, or the end of the session, came first
+	// Unfinished: the session ended first, and this is what had come until then.
+	Unfinished bool
+	Skipped    bool // never run: an earlier error, or the end of the session, came first
 	// Through is, if one error made the server skip several requests, the
 	// Seq of the last of them: all from the event's Seq to it that were
 	// neither refused nor told of before. Otherwise 0.
@@ -436,6 +444,9 @@ type Want struct {
 	// is said as the answer to the login.
 	Searches []string
 	MaxText  int // bytes of the longest statement to be judged; a longer one is unclassified. 0: DefaultMaxText
+	// Results is how many bytes of the results of one request are shown (see
+	// Step.Shown), 0 for none.
+	Results int
 	// Limits: requests may be limited. Bounds: sessions may be.
 	Limits, Bounds bool
 	// Bindings: people may be asked about requests, so that what it takes to say
@@ -554,6 +565,10 @@ type Protocol struct {
 	Sniff func(dir Dir, head []byte) Match
 	// LogsIn: its decoders can log in with an Account.
 	LogsIn bool
+	// Results: they can show what of results clients are sent.
+	Results bool
+	// Missed is what no record of its sessions has, in words.
+	Missed []string
 	// New returns a decoder for one connection.
 	New func(want Want) Decoder
 	// Secure is how connections come to TLS, which ends before the decoder

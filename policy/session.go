@@ -83,13 +83,25 @@ type Session struct {
 	Start    time.Time
 	Identity Identity
 	Target   Target
-	// Scope says what of the session agentd can see: "plaintext", "tls" (which
-	// ends in agentd, on one leg or both), or "opaque".
-	Scope string
+	Scope    Scope // what of the session agentd can see
+	// Results is how many bytes of the results of each request are recorded, 0
+	// for none.
+	Results     int
+	NotCaptured []string // what the record does not have, in words
 	// ClientTLS and ServerTLS are how TLS is on the two legs, nil where there is
 	// none.
 	ClientTLS, ServerTLS *TLS
 }
+
+// A Scope says what of a session agentd can see, as records write it.
+type Scope string
+
+const (
+	Plaintext   Scope = "plaintext"        // all: it comes and goes in plaintext
+	Intercepted Scope = "intercepted"      // all: TLS ends in agentd, on one leg or both
+	PassedOn    Scope = "passed through"   // only how much: it is TLS that does not end in agentd
+	UnknownKind Scope = "unknown protocol" // only how much: it is none that agentd knows
+)
 
 // A TLS is what was agreed on for one leg of a session. Of the leg to the client,
 // the certificate is agentd's.

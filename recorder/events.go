@@ -8,7 +8,8 @@ import (
 
 // An Event is one record of a session, with what it refers to.
 type Event struct {
-	// Kind is open, login, prepare, request, result, outcome, cancel or close.
+	// Kind is open, login, prepare, request, result, outcome, cancel or close:
+	// rows are in transcripts alone.
 	// Whatever a session began with is told in it before any other.
 	Kind    string
 	Time    time.Time

@@ -31,6 +31,7 @@ type counts struct {
 // An End is how a session ended.
 type End struct {
 	FromClient, FromServer int64 // bytes that came from each side
+	Unsent                 int64 // bytes for the client that it did not take
 	Reason                 string
 }
 
@@ -60,7 +61,9 @@ func newLog(t *Turn, s *policy.Session, fields []decoders.Field) *Log {
 	}
 	t.str("host", s.Target.Host)
 	t.str("protocol", s.Target.Protocol)
-	t.str("scope", s.Scope)
+	t.str("scope", string(s.Scope))
+	t.int("results", int64(s.Results))
+	t.strs("not_captured", s.NotCaptured)
 	target(t, &s.Target)
 	t.labels("claims", id.Claims)
 	t.close()
@@ -220,6 +223,7 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	}
 	t.int("rows", r.Rows)
 	t.int("bytes", r.Bytes)
+	t.int("width", int64(r.Columns))
 	t.int("affected", r.Affected)
 	t.str("tag", r.Tag)
 	t.str("code", r.Code)
@@ -227,6 +231,7 @@ func (l *Log) outcome(t *Turn, now time.Time, ev *decoders.Event) {
 	t.int("masked", r.Masked)
 	maskedBy(t, r.By)
 	t.strs("over", r.Over)
+	t.flag("unfinished", r.Unfinished)
 	t.flag("skipped", r.Skipped)
 	t.int("through", int64(r.Through))
 
@@ -370,6 +375,7 @@ func (l *Log) End(t *Turn, now time.Time, e End) {
 	t.int("ns", now.Sub(l.start).Nanoseconds())
 	t.int("from_client", e.FromClient)
 	t.int("from_server", e.FromServer)
+	t.int("unsent", e.Unsent)
 	t.int("statements", l.counts.statements)
 	t.int("denied", l.counts.denied)
 	t.int("failed", l.counts.failed)

@@ -21,17 +21,21 @@ type record struct {
 	Cgroup   string `json:"cgroup"`
 	Unit     string `json:"unit"`
 	Place
-	PID      int               `json:"pid"`
-	PIDStart time.Time         `json:"pid_start"`
-	UID      uint32            `json:"uid"`
-	Comm     string            `json:"comm"`
-	Exe      string            `json:"exe"`
-	Target   string            `json:"target"`
-	Address  string            `json:"address"`
-	Host     string            `json:"host"`
-	Protocol string            `json:"protocol"`
-	Scope    string            `json:"scope"`
-	Claims   map[string]string `json:"claims"`
+	PID      int       `json:"pid"`
+	PIDStart time.Time `json:"pid_start"`
+	UID      uint32    `json:"uid"`
+	Comm     string    `json:"comm"`
+	Exe      string    `json:"exe"`
+	Target   string    `json:"target"`
+	Address  string    `json:"address"`
+	Host     string    `json:"host"`
+	Protocol string    `json:"protocol"`
+	Scope    string    `json:"scope"`
+	Results  int       `json:"results"`
+
+	NotCaptured []string `json:"not_captured"`
+
+	Claims map[string]string `json:"claims"`
 	Silence
 	Seen
 
@@ -51,9 +55,11 @@ type record struct {
 	Answer
 	Columns []Column `json:"columns"`
 	Done
+	Shown *Rows `json:"-"` // of rows alone
 
 	FromClient int64 `json:"from_client"`
 	FromServer int64 `json:"from_server"`
+	Unsent     int64 `json:"unsent"`
 	Statements int64 `json:"statements"`
 	Denied     int64 `json:"denied"`
 	Failed     int64 `json:"failed"`
@@ -152,6 +158,7 @@ type Done struct {
 	Took  time.Duration `json:"ns"`
 	Rows  int64         `json:"rows"`
 	Bytes int64         `json:"bytes"`
+	Width int           `json:"width,omitempty"` // columns of the last result that had any
 	// Affected are the rows that were inserted, updated, deleted or copied in.
 	Affected int64  `json:"affected,omitempty"`
 	Tag      string `json:"tag,omitempty"`
@@ -161,9 +168,11 @@ type Done struct {
 	// By is how much of that was by which rule, or of which pattern.
 	By map[string]int64 `json:"by,omitempty"`
 	// Over are the limits in shadow mode that it went beyond, by rule.
-	Over    []string `json:"over,omitempty"`
-	Skipped bool     `json:"skipped,omitempty"`
-	Own     bool     `json:"own,omitempty"` // of what agentd itself asked
+	Over []string `json:"over,omitempty"`
+	// Unfinished: the session ended first, and this is what had come until then.
+	Unfinished bool `json:"unfinished,omitempty"`
+	Skipped    bool `json:"skipped,omitempty"`
+	Own        bool `json:"own,omitempty"` // of what agentd itself asked
 	// Through is the seq of the last request that this outcome is of, if it
 	// is of several; those with an outcome or a refusal are not meant.
 	Through uint64 `json:"through,omitempty"`
@@ -173,6 +182,9 @@ type Done struct {
 func parseRecord(payload []byte) (*record, error) {
 	if len(payload) < 1+len(recordHead) {
 		return nil, errLink
+	}
+	if recordType(payload[1:]) == "rows" {
+		return parseRows(payload)
 	}
 	var r record
 	if err := json.Unmarshal(payload[1:], &r); err != nil {

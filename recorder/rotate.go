@@ -29,12 +29,12 @@ type newKey struct {
 }
 
 // RotateKey has a new key sign the log from now on, and returns the names of the
-// one before and of it. A record says so, and the checkpoint that covers it is
+// one before and of it. A record says so, and by whose order, and the checkpoint that covers it is
 // signed with both keys: who trusts the one before can trust the new one. The
 // one before is then gone; its public half stays, as KeyFile.HASH.pub.
 //
 // A crash leaves the one key in force or the other, and the log with it.
-func (r *Recorder) RotateKey() (before, now string, err error) {
+func (r *Recorder) RotateKey(by string) (before, now string, err error) {
 	r.signing.Lock()
 	defer r.signing.Unlock()
 	if err := r.ready(); err != nil {
@@ -56,7 +56,7 @@ func (r *Recorder) RotateKey() (before, now string, err error) {
 	}
 	var t Turn
 	noteRecord(&t, time.Now(), keyKind, "the log is signed with another key from here on",
-		[]any{"old", strings.TrimSpace(string(old)), "new", next.verifying})
+		[]any{"old", strings.TrimSpace(string(old)), "new", next.verifying, "by", by})
 	if err := r.Commit(&t); err != nil {
 		return "", "", err
 	}

@@ -24,7 +24,7 @@ func rotatedLog(t *testing.T) (l *aLog, keys [3]string) {
 			t.Fatal(err)
 		}
 		if i < 2 {
-			if _, _, err := l.RotateKey(); err != nil {
+			if _, _, err := l.RotateKey("test"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -86,7 +86,7 @@ func TestTheKeyBeforeIsGoneAndItsPublicHalfStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, now, err := l.RotateKey()
+	old, now, err := l.RotateKey("test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,7 +227,7 @@ func TestAKeyThatWasRotatedAwaySignsNothingNewer(t *testing.T) {
 	stolen := l.signer
 	key := l.verifier(t)
 	l.work(t, "S1", 2)
-	if _, _, err := l.RotateKey(); err != nil {
+	if _, _, err := l.RotateKey("test"); err != nil {
 		t.Fatal(err)
 	}
 	l.work(t, "S2", 2)

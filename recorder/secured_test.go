@@ -34,8 +34,8 @@ func TestHowTLSWasIsPartOfASession(t *testing.T) {
 	wantClient := Secured{Version: "TLS 1.3", Cipher: "AES", Name: "orders.internal"}
 	wantServer := Secured{Version: "TLS 1.2", Cipher: "CHACHA", Verified: "name", Subject: "CN=\"x\"", Issuer: "CN=y", SHA256: "00ff", Until: at.Truncate(time.Second)}
 	for _, s := range []*Summary{&list[0], &transcript.Summary} {
-		if s.Scope != "tls" || *s.ClientTLS != wantClient || *s.ServerTLS != wantServer {
-			t.Errorf("got %s, %+v, %+v; want tls, %+v, %+v", s.Scope, *s.ClientTLS, *s.ServerTLS, wantClient, wantServer)
+		if s.Scope != "intercepted" || *s.ClientTLS != wantClient || *s.ServerTLS != wantServer {
+			t.Errorf("got %s, %+v, %+v; want intercepted, %+v, %+v", s.Scope, *s.ClientTLS, *s.ServerTLS, wantClient, wantServer)
 		}
 	}
 }

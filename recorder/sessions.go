@@ -38,7 +38,14 @@ type Summary struct {
 	Address  string `json:"address,omitempty"`
 	Host     string `json:"host,omitempty"` // the name the workload asked for
 	Protocol string `json:"protocol,omitempty"`
-	Scope    string `json:"scope,omitempty"`
+	// Scope is what agentd could see: plaintext, intercepted (TLS that ends in
+	// agentd), passed through, or unknown protocol. Versions before wrote tls for
+	// the second and opaque for the others.
+	Scope string `json:"scope,omitempty"`
+	// Results is how many bytes of the results of each request are recorded.
+	Results int `json:"results,omitempty"`
+	// NotCaptured is what the record does not have, in words.
+	NotCaptured []string `json:"not_captured,omitempty"`
 	Silence
 	// Claims are what was said of why the session is: by its environment, and
 	// with the login.
@@ -59,6 +66,9 @@ type Summary struct {
 	Masked     int64 `json:"masked"` // values
 	FromClient int64 `json:"from_client,omitempty"`
 	FromServer int64 `json:"from_server,omitempty"`
+	// Unsent is how many bytes the client had not taken when the session ended:
+	// the last of the rows that are recorded may be among them.
+	Unsent int64 `json:"unsent,omitempty"`
 }
 
 // A Filter chooses sessions; a zero field chooses all.
@@ -214,7 +224,7 @@ func summaryOf(r *record) *Summary {
 		ID: r.Session, State: Live, Start: r.Time,
 		Workload: r.Workload, Source: r.Source, Cgroup: r.Cgroup, Unit: r.Unit, Place: r.Place,
 		PID: r.PID, PIDStart: r.PIDStart, UID: r.UID, Comm: r.Comm, Exe: r.Exe,
-		Target: r.Target, Address: r.Address, Host: r.Host, Protocol: r.Protocol, Scope: r.Scope, Silence: r.Silence, Claims: r.Claims,
+		Target: r.Target, Address: r.Address, Host: r.Host, Protocol: r.Protocol, Scope: r.Scope, Results: r.Results, NotCaptured: r.NotCaptured, Silence: r.Silence, Claims: r.Claims,
 	}
 }
 
@@ -224,7 +234,7 @@ func (s *Summary) update(r *record) {
 	case "interrupted", "resumed":
 		s.goOn(r.Type == "resumed")
 	case "tls":
-		s.Scope, s.ClientTLS, s.ServerTLS = "tls", r.ClientTLS, r.ServerTLS
+		s.Scope, s.ClientTLS, s.ServerTLS = "intercepted", r.ClientTLS, r.ServerTLS
 	case "login":
 		s.User, s.Database, s.Application = r.User, r.Database, r.Application
 		s.Credential, s.As = r.Credential, r.As
@@ -233,7 +243,7 @@ func (s *Summary) update(r *record) {
 		s.State, s.End, s.Outcome = Ended, r.Time, r.Reason
 		s.Statements, s.Denied, s.Failed = r.Statements, r.Denied, r.Failed
 		s.Rows, s.Bytes, s.Masked = r.Rows, r.Done.Bytes, r.Done.Masked
-		s.FromClient, s.FromServer = r.FromClient, r.FromServer
+		s.FromClient, s.FromServer, s.Unsent = r.FromClient, r.FromServer, r.Unsent
 	}
 }
 

@@ -31,6 +31,9 @@ type Entry struct {
 	Columns []Column `json:"columns,omitempty"` // protected columns of the result
 	// Result is what the policy said to these columns.
 	Result *Answer `json:"result,omitempty"`
+	// Rows are what the client was sent, in order: one for each result of which
+	// rows were recorded.
+	Rows []*Rows `json:"rows,omitempty"`
 	// Done is nil if no outcome was recorded.
 	Done *Done `json:"done,omitempty"`
 	Lost int64 `json:"lost,omitempty"` // of a gap: records
@@ -128,6 +131,9 @@ func (b *transcribing) add(payload []byte) error {
 		b.count(r)
 		e := b.entry(r)
 		e.Columns, e.Result = r.Columns, &r.Answer
+	case r.Shown != nil:
+		e := b.entry(r)
+		e.Rows = join(e.Rows, r.Shown)
 	default:
 		b.update(r)
 		b.count(r)

@@ -32,6 +32,7 @@ type Turn struct {
 	records int64
 	start   int // of the frame being built
 
+	raw    [][2]int // room for places of values
 	second int64    // of the time in stamp
 	stamp  [20]byte // "2006-01-02T15:04:05."
 }

@@ -31,6 +31,7 @@ type leg struct {
 	out  []byte // to be written, in order
 	shut bool   // our half of the connection is closed
 	gone bool   // the peer has refused what was written
+	lost int64  // bytes that it has refused
 
 	events uint32 // what epoll watches for
 }
@@ -57,6 +58,7 @@ func (l *leg) write(b []byte) int {
 	n, err := write(l.fd, b)
 	if err != nil {
 		l.gone = !l.shut
+		l.lost += int64(len(b))
 		return len(b)
 	}
 	return n

@@ -290,6 +290,7 @@ func (l *Loop) unrecorded(s *session, err error) {
 		leg := &s.legs[d]
 		leg.out = leg.out[:min(s.mark[d], len(leg.out))]
 	}
+	s.ran = 0
 	l.abort(s, decoders.Refusal{
 		Rule:   "record",
 		Reason: fmt.Sprintf("agentd cannot record this session: %v", err),

@@ -60,6 +60,9 @@ func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err erro
 			run = pos
 		}
 		src.rest, src.discard = step.N, step.Op == decoders.Drop
+		if step.Shown != nil {
+			s.Log.Shown(&l.turn, l.now, step.Shown)
+		}
 		if step.Op == decoders.Ask {
 			if src.discard, err = l.ask(s, d, &step); err != nil {
 				return pos, err
@@ -110,6 +113,9 @@ func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, 
 	l.Stats.Verdicts[v.Outcome].Add(1)
 	if s.parked && v.Outcome == policy.Forward {
 		s.unpark()
+	}
+	if d == decoders.FromClient && (v.Outcome == policy.Forward || v.Outcome == policy.Rewrite) {
+		s.ran = step.Event.Seq
 	}
 	switch v.Outcome {
 	case policy.Forward: // a login comes with what its session is searched for

@@ -20,9 +20,10 @@ type session struct {
 	mark [2]int // how long each out was when held was set
 	edge bool   // atEdge at that moment
 
-	clock  clock // of the requests that run
-	stay   *stay // what the client waits for, nil if for nobody
-	parked bool  // the server was told to let go of what it held for that
+	ran    uint64 // the newest request that was let through
+	clock  clock  // of the requests that run
+	stay   *stay  // what the client waits for, nil if for nobody
+	parked bool   // the server was told to let go of what it held for that
 
 	closing  bool // the client reads why its session ended; nothing else moves
 	deadline time.Time
@@ -287,8 +288,8 @@ func (l *Loop) dismiss(s *session, reason string) {
 func (l *Loop) end(s *session, reason string) {
 	s.withdraw(reason)
 	if e, ok := s.Decoder.(decoders.Ender); ok {
-		if ev := e.Ended(); ev != nil {
-			s.Judge.Told(ev)
+		if ev := e.Ended(); ev != nil && ev.Seq <= s.ran {
+			l.tell(s, ev)
 		}
 	}
 	for d := range s.legs {
@@ -300,6 +301,7 @@ func (l *Loop) end(s *session, reason string) {
 		Reason:     reason,
 		FromClient: s.legs[decoders.FromClient].total,
 		FromServer: s.legs[decoders.FromServer].total,
+		Unsent:     s.legs[decoders.FromClient].lost + int64(len(s.legs[decoders.FromClient].out)),
 	}
 	s.Log.End(&l.turn, l.now, s.result)
 	l.sessions[s.slot] = nil

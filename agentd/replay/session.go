@@ -75,7 +75,7 @@ func Session(of *recorder.Summary) (p policy.Session, why string) {
 		}
 	}
 	p = policy.Session{
-		ID: of.ID, Start: of.Start, Scope: of.Scope,
+		ID: of.ID, Start: of.Start, Scope: policy.Scope(of.Scope),
 		Identity: policy.Identity{
 			Workload: of.Workload, Source: of.Source, Cgroup: of.Cgroup, Unit: of.Unit,
 			Process:   policy.Process{PID: of.PID, Start: of.PIDStart, UID: of.UID, Comm: of.Comm, Exe: of.Exe},

@@ -36,11 +36,11 @@ type Hook struct {
 type Kinds uint8
 
 const (
-	Approval Kinds = 1 << iota // a request waits for people, or has come to an end
-	Alert                      // a rule has matched that is to tell people
-	Record                     // what happens cannot be recorded, or can again
-	Reload                     // changed files are wrong, or are right again
-	Checkpoint                 // how far the record is signed
+	Approval   Kinds = 1 << iota // a request waits for people, or has come to an end
+	Alert                        // a rule has matched that is to tell people
+	Record                       // what happens cannot be recorded, or can again
+	Reload                       // changed files are wrong, or are right again
+	Checkpoint                   // how far the record is signed
 )
 
 // Names are the kinds' names, in the order of their bits.

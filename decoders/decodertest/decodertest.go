@@ -10,6 +10,7 @@
 //  5. A refusal, at any Ask, leaves both sides in step.
 //  6. No bytes make it panic.
 //  7. What merely passes allocates nothing.
+//  8. What it shows of results does not depend on how the bytes are cut either.
 package decodertest
 
 import (
@@ -52,7 +53,7 @@ func (o *Options) maxMore() int {
 
 // A Fault is a promise that was not kept.
 type Fault struct {
-	Promise      int // 1 to 7
+	Promise      int // 1 to 8
 	Conversation string
 	Detail       string
 }

@@ -13,18 +13,21 @@ import (
 // sizes are what the bytes are cut into; 0 leaves chunks whole.
 var sizes = []int{0, 1, 2, 3, 5, 7, 64}
 
-// cutAnywhere checks promises 1, 3 and 4: the events are the same for all
+// cutAnywhere checks promises 1, 3, 4 and 8: the events are the same for all
 // sizes, whenever lent buffers are overwritten.
 func (k *check) cutAnywhere() *Fault {
 	var want [2][]string
+	var shown []string
 	for i, size := range sizes {
 		for _, late := range []bool{false, true} {
-			got, _, f := k.play(k.options.Want, size, late)
+			got, w, f := k.play(k.options.Want, size, late)
 			switch {
 			case f != nil:
 				return f
 			case i == 0 && !late:
-				want = got
+				want, shown = got, w.Shown
+			case !slices.Equal(w.Shown, shown):
+				return fault(8, "what is shown differs in pieces of %d bytes:\n%s", size, difference([2][]string{w.Shown}, [2][]string{shown}))
 			case late && size == 0 && !slices.Equal(got[0], want[0]), late && size == 0 && !slices.Equal(got[1], want[1]):
 				return fault(3, "events differ when lent buffers are overwritten:\n%s", difference(got, want))
 			case !slices.Equal(got[0], want[0]) || !slices.Equal(got[1], want[1]):

@@ -35,6 +35,9 @@ type Wire struct {
 	Out [2][]byte
 	// Closed: a refusal ended the session. What is sent now is lost.
 	Closed bool
+	// Shown are the rows that were shown, with the columns before and why they
+	// were cut behind them.
+	Shown []string
 
 	legs [2]leg
 }
@@ -173,6 +176,11 @@ func (w *Wire) do(d decoders.Dir, s *decoders.Step) error {
 		}
 		l.event, l.was = s.Event, describe(s.Event, w.Fields)
 	}
+	if s.Shown != nil {
+		if f := w.show(d, s); f != nil {
+			return f
+		}
+	}
 	if s.Op == decoders.Ask && w.Judge != nil {
 		refused, err := w.ask(d, s.Event)
 		if err != nil {
@@ -187,6 +195,34 @@ func (w *Wire) do(d decoders.Dir, s *decoders.Step) error {
 	w.Out[d] = append(w.Out[d], s.Out...)
 	w.consume(d)
 	w.Out[d.Other()] = append(w.Out[d.Other()], s.Back...)
+	return nil
+}
+
+// show notes what a step shows, row by row, as it is valid now.
+func (w *Wire) show(d decoders.Dir, s *decoders.Step) *Fault {
+	sh := s.Shown
+	if d != decoders.FromServer || s.Op == decoders.Ask || sh.Empty() {
+		return fault(8, "a step of op %d from the %s shows %+v", s.Op, d, *sh)
+	}
+	place := fmt.Sprintf("%d.%d", sh.Seq, sh.Result)
+	if len(sh.Columns) > 0 {
+		w.Shown = append(w.Shown, fmt.Sprintf("%s columns %q", place, sh.Columns))
+	}
+	at := 0
+	for i, end := range sh.Ends {
+		if end < at || end > len(sh.Values) {
+			return fault(8, "rows end at %v where there are %d values", sh.Ends, len(sh.Values))
+		}
+		row := fmt.Sprintf("%s row %d:", place, sh.From+int64(i))
+		for _, v := range sh.Values[at:end] {
+			row += fmt.Sprintf(" %d%q", v.Kind, v.Text)
+		}
+		w.Shown = append(w.Shown, row)
+		at = end
+	}
+	if sh.Cut != decoders.Whole {
+		w.Shown = append(w.Shown, place+" cut: "+sh.Cut.String())
+	}
 	return nil
 }
 

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -163,6 +164,11 @@ func (d *decoder) answered(s *slot, m message) (turn, error) {
 		}
 		return d.outcome(s), nil
 	case 'G', 'W':
+		columns, need := countAt(&m, 1)
+		if need > 0 {
+			return d.need(need), nil
+		}
+		s.result.Columns = columns
 		return walk, d.copyIn(s, m)
 	case 'H':
 		return d.copyOut(s, m)
@@ -198,6 +204,20 @@ func (d *decoder) row(s *slot, m *message) (turn, error) {
 	if err := d.expect(s, *m, query, execute); err != nil {
 		return walk, err
 	}
+	if s.result.Columns == 0 {
+		n, need := countAt(m, 0)
+		if need > 0 {
+			return d.need(need), nil
+		}
+		s.result.Columns = n
+	}
+	if d.shows() {
+		if t, need, done := d.show.row(s, *m); need > 0 {
+			return d.need(need), nil
+		} else if done {
+			return t, nil
+		}
+	}
 	if d.looking() {
 		sh, f := s.shape, &d.formats
 		if s.kind == execute && s.portal != nil {
@@ -216,6 +236,9 @@ func (d *decoder) row(s *slot, m *message) (turn, error) {
 		if err != nil {
 			return walk, err
 		}
+		if d.show.due && len(m.buf)-n < d.show.wants(message{size: size}) {
+			break // it comes again, with more of it
+		}
 		rows++
 		n += size
 	}
@@ -232,6 +255,23 @@ func (d *decoder) described(s *slot, m message) (turn, error) {
 	}
 	if s.both && !s.done {
 		return walk, fmt.Errorf("%w: a statement was described without its parameters", errStep)
+	}
+	columns, need := countAt(&m, 0)
+	if need > 0 {
+		return d.need(need), nil
+	}
+	if d.shows() {
+		if t, done := d.announced(s, m); done {
+			return t, nil
+		}
+	}
+	switch {
+	case s.kind == query:
+		s.result.Columns = columns
+	case s.portal != nil:
+		s.portal.statement.width = columns
+	case s.statement != nil:
+		s.statement.width = columns
 	}
 	if !d.looking() {
 		if s.kind == describe {
@@ -271,6 +311,42 @@ func (d *decoder) described(s *slot, m message) (turn, error) {
 		return d.peeked(s, sh, m)
 	}
 	return d.shape(s, sh, m)
+}
+
+// announced sees to it that what a RowDescription says is known when rows are
+// shown. If not done, the message is as any other.
+func (d *decoder) announced(s *slot, m message) (t turn, done bool) {
+	if s.kind == query {
+		t, need, done := d.show.described(s, m)
+		if need > 0 {
+			return d.need(need), true
+		}
+		return t, done
+	}
+	if m.size > maxRowDescription {
+		return walk, false
+	}
+	if !m.whole() {
+		return d.need(m.size), true
+	}
+	d.learnHeader(s, m.body())
+	return walk, false
+}
+
+// shows reports whether rows are wanted for the record.
+func (d *decoder) shows() bool { return d.show.limit > 0 }
+
+// countAt reads the count of columns in a message, behind so many bytes of its
+// body. If that has not come, need is how much of the message it takes.
+func countAt(m *message, behind int) (count, need int) {
+	need = headerLen + behind + 2
+	switch {
+	case m.size < need:
+		return 0, 0
+	case len(m.buf) < need:
+		return 0, need
+	}
+	return int(binary.BigEndian.Uint16(m.buf[need-2:])), 0
 }
 
 // room returns where the shape that is an answer to s can be kept.
@@ -430,6 +506,9 @@ func (d *decoder) completed(s *slot, m message) (turn, error) {
 		}
 	}
 	s.result.Affected += s.changed(tag)
+	if s.result.Columns == 0 && s.portal != nil { // no rows
+		s.result.Columns = s.portal.statement.width
+	}
 	s.done = true
 	switch {
 	case s.result.Tag == "":
@@ -465,10 +544,40 @@ func (d *decoder) Ended() *decoders.Event {
 	s := d.queue.at(d.queue.head)
 	s.result.Rows += s.copied
 	s.copied = 0
-	if r := &s.result; s.seq == 0 || s.told || r.Rows == 0 && r.Bytes == 0 && r.Affected == 0 {
+	runs := s.kind == query || s.kind == execute || s.kind == function
+	if s.seq == 0 || s.told || s.void || s.refusal != nil || !runs {
 		return nil
 	}
+	s.result.Unfinished = true
 	return &decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: d.resultOf(s)}
+}
+
+// A tally is what the client was sent of the result of a request.
+type tally struct {
+	seq                  uint64
+	rows, copied, nbytes int64
+}
+
+// sent is the tally of the request at the head.
+func (d *decoder) sent() tally {
+	if d.queue.len() == 0 {
+		return tally{}
+	}
+	s := d.queue.at(d.queue.head)
+	return tally{s.seq, s.result.Rows, s.copied, s.result.Bytes}
+}
+
+// unsent takes back what was counted in a step that did not come to be: the
+// client gets none of it.
+func (d *decoder) unsent(before tally) {
+	if d.queue.len() == 0 {
+		return
+	}
+	s := d.queue.at(d.queue.head)
+	if before.seq != s.seq {
+		before = tally{}
+	}
+	s.result.Rows, s.copied, s.result.Bytes = before.rows, before.copied, before.nbytes
 }
 
 // resultOf returns what came of a request, to be told: it outlives the slot.

@@ -49,8 +49,23 @@ func rewritten(facts *sql.Facts) string {
 
 // copyOut handles CopyOutResponse.
 func (d *decoder) copyOut(s *slot, m message) (turn, error) {
-	if err := d.expect(s, m, query, execute); err != nil || !d.looking() {
+	if err := d.expect(s, m, query, execute); err != nil {
 		return walk, err
+	}
+	columns, need := countAt(&m, 1)
+	if need > 0 {
+		return d.need(need), nil
+	}
+	s.result.Columns = columns
+	if d.shows() && !d.replication { // BASE_BACKUP sends files
+		if t, need, done := d.show.described(s, m); need > 0 {
+			return d.need(need), nil
+		} else if done {
+			return t, nil
+		}
+	}
+	if !d.looking() {
+		return walk, nil
 	}
 	if m.size > maxRowDescription {
 		return walk, fmt.Errorf("CopyOutResponse of %d bytes", m.size)
@@ -86,6 +101,13 @@ func (d *decoder) copyOut(s *slot, m message) (turn, error) {
 func (d *decoder) copyRow(s *slot, m message) (turn, error) {
 	if err := d.expect(s, m, query, execute); err != nil {
 		return walk, err
+	}
+	if d.shows() && d.show.copying(s) {
+		if t, need, done := d.show.row(s, m); need > 0 {
+			return d.need(need), nil
+		} else if done {
+			return t, nil
+		}
 	}
 	s.copied++
 	masks := d.copyingOut.masksCopied()

@@ -8,6 +8,7 @@ import (
 
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/sql"
+	"github.com/jackc/pgproto3/v2"
 )
 
 const (
@@ -76,8 +77,7 @@ func (d *decoder) fromClient(m message) (turn, error) {
 	}
 	switch m.typ {
 	case 'c', 'f':
-		d.endCopy()
-		return walk, nil
+		return d.endCopy(m), nil
 	case syncing:
 		d.sync()
 		return walk, nil
@@ -150,8 +150,18 @@ func (d *decoder) copied(size int) {
 }
 
 // endCopy handles CopyDone and CopyFail. If no COPY is known to run, one may
-// have been asked for; otherwise the server ignores them.
-func (d *decoder) endCopy() {
+// have been asked for; otherwise the server ignores them. What a client sends
+// behind a limited COPY waits for its answer, which the server keeps to itself
+// until it is asked by a Flush; that the COPY failed it says at once.
+func (d *decoder) endCopy(m message) turn {
+	t := walk
+	if m.typ == 'c' && d.queue.pending(d.limited) {
+		d.client.out = encode(d.client.out[:0], &pgproto3.CopyDone{})
+		d.client.out = encode(d.client.out, &pgproto3.Flush{})
+		if t = d.clientStep(decoders.Step{Op: decoders.Drop, N: m.size, Out: d.client.out}, m); t == flush {
+			return t
+		}
+	}
 	switch {
 	case d.copying:
 		d.copying = false
@@ -159,6 +169,7 @@ func (d *decoder) endCopy() {
 		d.push(copyEnd)
 		d.fed = 0
 	}
+	return t
 }
 
 func (d *decoder) sync() {
@@ -437,7 +448,7 @@ func (d *decoder) named(m message) (turn, error) {
 	what, name := body[0], body[1:len(body)-1]
 	var st *statement
 	var p *portal
-	if (d.looking() || d.want.Bindings) && m.typ == describe {
+	if m.typ == describe {
 		var wait bool
 		if what == 'S' {
 			st, wait = d.prepared(name)
@@ -473,6 +484,10 @@ func (d *decoder) describe(s *slot, what byte, st *statement, p *portal) {
 			st.refs++
 			s.statement = st
 		}
+		if p != nil {
+			p.refs++
+			s.portal = p
+		}
 		return
 	}
 	s.epoch = d.epoch
@@ -506,7 +521,7 @@ func (d *decoder) bind(m message) (turn, error) {
 	if !ok {
 		return d.names(m, maxNames2)
 	}
-	if (d.looking() || d.want.Bindings) && m.size <= maxBind && !m.whole() {
+	if (d.looking() || d.want.Bindings || d.shows()) && m.size <= maxBind && !m.whole() {
 		return d.more(m.size), nil
 	}
 	st, wait := d.prepared(name)
@@ -560,7 +575,7 @@ func (d *decoder) bind(m message) (turn, error) {
 // cannot be read is for the server to refuse; if it did not, nothing of the
 // results would be shown.
 func (d *decoder) learnFormats(f *formats, m message, rest []byte) {
-	if d.looking() && (!m.whole() || f.bound(rest) != nil) {
+	if (d.looking() || d.shows()) && (!m.whole() || f.bound(rest) != nil) {
 		*f = formats{all: unknownFormat}
 	}
 }

@@ -26,6 +26,12 @@ var Protocol = decoders.Protocol{
 	Fields: slices.Concat(sql.Fields, loginFields),
 	Sniff:  sniff,
 	LogsIn: true,
+
+	Results: true,
+	Missed: []string{
+		"values of parameters", "data that is copied in", "replication streams and backups",
+		"notices and notifications", "values of functions called by OID",
+	},
 	New:    func(want decoders.Want) decoders.Decoder { return newDecoder(want) },
 	Secure: &secure,
 }
@@ -122,6 +128,7 @@ type decoder struct {
 		row, read, write []byte
 		shape            shape
 	}
+	show   show   // for the record
 	result shape  // of the Query at the head
 	hidden *shape // from a Describe of agentd's own, until its Bind is answered
 
@@ -152,6 +159,7 @@ func newDecoder(want decoders.Want) *decoder {
 	}
 	d.queue.head, d.queue.tail = 1, 1
 	d.askedTLS = want.Secured[decoders.FromClient]
+	d.show.limit = max(want.Results, 0)
 	d.footing.wanted, d.footing.stale = want.Bindings, want.Bindings
 	return d
 }
@@ -165,7 +173,15 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 		return decoders.Step{Op: decoders.More, N: 1}, nil
 	}
 	if dir == decoders.FromServer {
-		return d.backend(buf)
+		before := d.sent()
+		step, err := d.backend(buf)
+		if err != nil {
+			d.unsent(before)
+		}
+		if d.show.due {
+			step.Shown = d.show.look(&step, buf)
+		}
+		return step, err
 	}
 	switch d.phase {
 	case starting:

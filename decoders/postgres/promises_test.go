@@ -147,6 +147,8 @@ func TestTheDecoderKeepsItsPromises(t *testing.T) {
 	database, _ := twins(t)
 	for name, want := range map[string]decoders.Want{
 		"plain":  {},
+		"shown":  {Results: 64 << 10},
+		"cut":    {Results: 40, Columns: []decoders.ColumnName{{Schema: "public", Table: "t", Column: "note"}}},
 		"bound":  {Bindings: true, Grammar: newGrammar()},
 		"named":  relations,
 		"masked": {Columns: []decoders.ColumnName{{Schema: "public", Table: "t", Column: "note"}}},

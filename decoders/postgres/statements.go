@@ -43,6 +43,12 @@ type statement struct {
 	// storage is where the first shape is kept. Whoever uses a shape holds
 	// a reference to its statement.
 	storage shape
+
+	// header is what its results were last described as, for the record; nil if
+	// they were not, or nobody wants to know.
+	header    *header
+	ownHeader header
+	width     int // columns of its results, 0 if not known
 }
 
 // A portal is a statement bound to parameters.
@@ -60,6 +66,10 @@ type portal struct {
 	// session's kept.
 	values []byte
 	bound  bool
+
+	header    *header // as of a statement
+	ownHeader header
+
 	of     string            // the statement's name
 	set    change            // what the session had set then: the server plans it then
 	stands [sha256.Size]byte // what was in force then
@@ -144,7 +154,7 @@ func (d *decoder) newStatement() *statement {
 		return &statement{refs: 1}
 	}
 	d.spareStatement = nil
-	*s = statement{refs: 1, text: s.text[:0], redacted: s.redacted[:0], storage: s.storage, types: s.types[:0], described: s.described[:0]}
+	*s = statement{refs: 1, text: s.text[:0], redacted: s.redacted[:0], storage: s.storage, ownHeader: s.ownHeader, types: s.types[:0], described: s.described[:0]}
 	return s
 }
 
@@ -155,7 +165,7 @@ func (d *decoder) newPortal(s *statement) *portal {
 	}
 	d.sparePortal = nil
 	s.refs++
-	*p = portal{refs: 1, statement: s, formats: formats{each: p.formats.each[:0]}, values: p.values[:0]}
+	*p = portal{refs: 1, statement: s, formats: formats{each: p.formats.each[:0]}, ownHeader: p.ownHeader, values: p.values[:0]}
 	return p
 }
 

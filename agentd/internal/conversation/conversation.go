@@ -152,6 +152,10 @@ var varying = []struct {
 	pattern  *regexp.Regexp
 	constant []byte
 }{
+	// The number is of the backend's place in the server; the raw client prints the
+	// message's length before it.
+	{regexp.MustCompile(`(?m)^E \d+ (".*)pg_temp_\d+`), []byte("E # ${1}pg_temp_#")},
+	{regexp.MustCompile(`pg_temp_\d+`), []byte("pg_temp_#")},
 	{regexp.MustCompile(`process with PID \d+`), []byte("process with PID #")},
 	{regexp.MustCompile(`(latency|initial connection time|tps)( \w+)? = [0-9.]+`), []byte("$1$2 = #")},
 }

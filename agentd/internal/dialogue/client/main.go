@@ -15,6 +15,7 @@ import (
 	"log"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -25,7 +26,7 @@ import (
 )
 
 const (
-	patient = 10 * time.Second     // how long a session may take
+	patient = time.Minute          // how long an answer may take on a machine that is busy
 	moment  = 5 * time.Millisecond // how long is waited for what may not come
 )
 
@@ -87,17 +88,18 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 		return err
 	}
 	defer c.Conn.Close()
-	deadline, _ := ctx.Deadline()
-	if err := c.Conn.SetDeadline(deadline); err != nil {
-		return err
-	}
 	copying := false
+	var cut []byte // the front of a message of which the rest was not there in its moment
 	for _, turn := range s.Turns {
 		began := time.Now()
 		h.Answers = append(h.Answers, dialogue.Answer{})
 		answer := &h.Answers[len(h.Answers)-1]
 		if turn[0] == 'd' && !copying {
 			continue // the server would ignore it, and answer nothing
+		}
+		deadline := began.Add(patient)
+		if err := c.Conn.SetDeadline(deadline); err != nil {
+			return err
 		}
 		if _, err := c.Conn.Write(turn); err != nil {
 			return fmt.Errorf("send: %w", err)
@@ -106,7 +108,7 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 		case s.Until == "":
 			answer.Messages, err = answered(reader, due(turn))
 		case bytes.Contains(turn, []byte(s.Until)):
-			answer.Messages, err = until(reader, s.Until)
+			answer.Messages, err = until(reader, cut, s.Until)
 		default:
 			answer.Messages, err = meanwhile(c.Conn, reader, deadline)
 		}
@@ -114,6 +116,7 @@ func converse(s *dialogue.Session, h *dialogue.Heard) error {
 			return err
 		}
 		answer.Took = time.Since(began)
+		cut = dialogue.Walk(append(cut, answer.Messages...), func(byte, []byte) {})
 		copying = asksForData(answer.Messages)
 	}
 	return nil
@@ -126,15 +129,17 @@ func asksForData(heard []byte) (asks bool) {
 	return asks
 }
 
-// until reads until the server is ready after a row that holds text.
-func until(r io.Reader, text string) ([]byte, error) {
+// until reads until the server is ready after a row that holds text, and
+// returns what it read. What it begins with may go on a message of which cut has
+// the front.
+func until(r io.Reader, cut []byte, text string) ([]byte, error) {
 	var heard []byte
 	buf := make([]byte, 64<<10)
 	for {
 		n, err := r.Read(buf)
 		heard = append(heard, buf[:n]...)
 		said, ready := false, false
-		dialogue.Walk(heard, func(kind byte, body []byte) {
+		dialogue.Walk(slices.Concat(cut, heard), func(kind byte, body []byte) {
 			said = said || kind == 'D' && bytes.Contains(body, []byte(text))
 			ready = ready || said && kind == 'Z'
 		})
