@@ -2,23 +2,16 @@ package witness
 
 import (
 	"context"
-	"crypto/rand"
 	"io"
 	"log/slog"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	cosigner "github.com/transparency-dev/formats/note"
-	"github.com/transparency-dev/witness/persistence/inmemory"
-	real "github.com/transparency-dev/witness/witness"
-	"golang.org/x/mod/sumdb/note"
-
+	"agentd.dev/agentd/internal/town"
 	"agentd.dev/recorder"
 )
 
@@ -97,79 +90,22 @@ func (n *node) keeper(t *testing.T, w Witness) *Keeper {
 	return k
 }
 
-// A town is a real witness (transparency-dev/witness) behind HTTP.
-type town struct {
-	*httptest.Server
-	key *recorder.WitnessKey
-
-	mu     sync.Mutex
-	logs   map[string]note.Verifier
-	asked  []string // requests
-	answer func(http.ResponseWriter) bool
-}
-
-func newTown(t *testing.T, nodes ...*node) *town {
+// aWitness is a real one that knows a node, and how agentd knows it.
+func aWitness(t *testing.T, n *node) (*town.Witness, Witness) {
 	t.Helper()
-	signing, verifying, err := note.GenerateKey(rand.Reader, "witness.test/w1")
+	w := town.Start(t)
+	w.Knows(t, n.verifier(t))
+	key, err := recorder.ParseWitnessKey(w.Key)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := cosigner.NewSignerForCosignatureV1(signing)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &town{logs: map[string]note.Verifier{}}
-	if s.key, err = recorder.ParseWitnessKey(verifying); err != nil {
-		t.Fatal(err)
-	}
-	for _, n := range nodes {
-		s.knows(t, n)
-	}
-	w, err := real.New(t.Context(), real.Opts{
-		Persistence: inmemory.New(), Signers: []note.Signer{signer},
-		VerifierForLog: func(_ context.Context, origin string) (note.Verifier, bool, error) {
-			s.mu.Lock()
-			defer s.mu.Unlock()
-			v, ok := s.logs[origin]
-			return v, ok, nil
-		},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	add := real.NewHTTPHandler(w).AddCheckpoint
-	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
-		s.mu.Lock()
-		s.asked = append(s.asked, r.Method+" "+r.URL.Path+"\n"+string(body))
-		answer := s.answer
-		s.mu.Unlock()
-		r.Body = io.NopCloser(strings.NewReader(string(body)))
-		if answer == nil || !answer(w) {
-			add(w, r)
-		}
-	}))
-	t.Cleanup(s.Close)
-	return s
+	return w, Witness{Name: "w1", URL: w.URL + "/", Key: key}
 }
-
-func (s *town) knows(t *testing.T, n *node) {
-	t.Helper()
-	v, err := note.NewVerifier(n.verifier(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.logs[n.opts.Node] = v
-}
-
-func (s *town) witness() Witness { return Witness{Name: "w1", URL: s.URL + "/", Key: s.key} }
 
 // witnessed is what verify says of the log with the witness's key.
-func (n *node) witnessed(t *testing.T, s *town) recorder.Report {
+func (n *node) witnessed(t *testing.T, w Witness) recorder.Report {
 	t.Helper()
-	r, err := recorder.Verify(n.opts.Dir, n.verifier(t), recorder.VerifyOptions{Witnesses: []*recorder.WitnessKey{s.key}})
+	r, err := recorder.Verify(n.opts.Dir, n.verifier(t), recorder.VerifyOptions{Witnesses: []*recorder.WitnessKey{w.Key}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -178,8 +114,8 @@ func (n *node) witnessed(t *testing.T, s *town) recorder.Report {
 
 func TestARealWitnessCosignsAGrowingLog(t *testing.T) {
 	n := newNode(t)
-	s := newTown(t, n)
-	k := n.keeper(t, s.witness())
+	_, w := aWitness(t, n)
+	k := n.keeper(t, w)
 	for i := range 20 {
 		n.grow(t, 1+i*i)
 		if err := k.Show(t.Context()); err != nil {
@@ -192,7 +128,7 @@ func TestARealWitnessCosignsAGrowingLog(t *testing.T) {
 	if err := k.Show(t.Context()); err != nil { // nothing is new
 		t.Errorf("the same again: %v", err)
 	}
-	r := n.witnessed(t, s)
+	r := n.witnessed(t, w)
 	if !r.OK || len(r.Witnessed) != 1 || r.Witnessed[0].Size != n.Stats().SignedSize || r.Witnessed[0].Count != 21 {
 		t.Errorf("got %v, %+v, want 21 cosigned, the last of %d records", r.Bad, r.Witnessed, n.Stats().SignedSize)
 	}
@@ -200,17 +136,17 @@ func TestARealWitnessCosignsAGrowingLog(t *testing.T) {
 
 func TestAfterARestartItGoesOnWhereTheWitnessIs(t *testing.T) {
 	n := newNode(t)
-	s := newTown(t, n)
+	s, w := aWitness(t, n)
 	n.grow(t, 100)
-	if err := n.keeper(t, s.witness()).Show(t.Context()); err != nil {
+	if err := n.keeper(t, w).Show(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	n.grow(t, 100)
-	if err := n.keeper(t, s.witness()).Show(t.Context()); err != nil {
+	if err := n.keeper(t, w).Show(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.asked) != 2 || !strings.HasPrefix(s.asked[1], "POST /add-checkpoint\nold 101\n") {
-		t.Errorf("got %q, want the second from 101", s.asked)
+	if asked := s.Asked(); len(asked) != 2 || !strings.HasPrefix(asked[1], "POST /add-checkpoint\nold 101\n") {
+		t.Errorf("got %q, want the second from 101", asked)
 	}
 
 	// What it kept is gone: the witness says how far it is.
@@ -218,17 +154,17 @@ func TestAfterARestartItGoesOnWhereTheWitnessIs(t *testing.T) {
 		t.Fatal(err)
 	}
 	n.grow(t, 100)
-	if err := n.keeper(t, s.witness()).Show(t.Context()); err != nil {
+	if err := n.keeper(t, w).Show(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if len(s.asked) != 4 || !strings.Contains(s.asked[2], "old 0\n\nagentd") || !strings.Contains(s.asked[3], "old 201\n") {
-		t.Errorf("got %q, want 0 and then 201", s.asked[2:])
+	if asked := s.Asked(); len(asked) != 4 || !strings.Contains(asked[2], "old 0\n\nagentd") || !strings.Contains(asked[3], "old 201\n") {
+		t.Errorf("got %q, want 0 and then 201", asked[2:])
 	}
 }
 
 func TestAWitnessThatHasSeenMoreTellsOfARollBack(t *testing.T) {
 	n := newNode(t)
-	s := newTown(t, n)
+	_, w := aWitness(t, n)
 	n.grow(t, 100)
 	n.Close()
 	before := t.TempDir()
@@ -247,13 +183,13 @@ func TestAWitnessThatHasSeenMoreTellsOfARollBack(t *testing.T) {
 	}
 	n = again(n.opts.Dir)
 	n.grow(t, 100)
-	if err := n.keeper(t, s.witness()).Show(t.Context()); err != nil {
+	if err := n.keeper(t, w).Show(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 
 	back := again(before)
 	back.grow(t, 1)
-	k := back.keeper(t, s.witness())
+	k := back.keeper(t, w)
 	if err := k.Show(t.Context()); err == nil || !strings.Contains(err.Error(), "rolled back") {
 		t.Errorf("got %v, want that it was rolled back", err)
 	}
@@ -296,12 +232,12 @@ func TestWhatIsNoCosignatureIsNotKept(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newTown(t, n)
-			s.answer = func(w http.ResponseWriter) bool { answer.of(w); return true }
-			if err := n.keeper(t, s.witness()).Show(t.Context()); err == nil || !strings.Contains(err.Error(), answer.says) {
+			s, w := aWitness(t, n)
+			s.Answer(func(w http.ResponseWriter) bool { answer.of(w); return true })
+			if err := n.keeper(t, w).Show(t.Context()); err == nil || !strings.Contains(err.Error(), answer.says) {
 				t.Errorf("got %v, want %q", err, answer.says)
 			}
-			if r := n.witnessed(t, s); r.OK || r.Bad.Kind != recorder.NotWitnessed {
+			if r := n.witnessed(t, w); r.OK || r.Bad.Kind != recorder.NotWitnessed {
 				t.Errorf("got %v, want that it is not witnessed", r.Bad)
 			}
 		})
@@ -310,11 +246,9 @@ func TestWhatIsNoCosignatureIsNotKept(t *testing.T) {
 
 func TestAWitnessThatComesBackGetsTheLatest(t *testing.T) {
 	n := newNode(t)
-	s := newTown(t, n)
-	k := n.keeper(t, s.witness())
-	s.mu.Lock()
-	s.answer = func(w http.ResponseWriter) bool { w.WriteHeader(503); return true }
-	s.mu.Unlock()
+	s, w := aWitness(t, n)
+	k := n.keeper(t, w)
+	s.Answer(func(w http.ResponseWriter) bool { w.WriteHeader(503); return true })
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})
 	go func() { defer close(done); k.Run(ctx) }()
@@ -323,13 +257,11 @@ func TestAWitnessThatComesBackGetsTheLatest(t *testing.T) {
 		failed := k.State().Failures
 		until(t, "it is not asked again", func() bool { return k.State().Failures > failed })
 	}
-	s.mu.Lock()
-	s.answer = nil
-	s.mu.Unlock()
+	s.Answer(nil)
 	until(t, "the witness is not up to date", func() bool { return k.State().Size == n.Stats().SignedSize && k.State().Problem == "" })
 	cancel()
 	<-done
-	if r := n.witnessed(t, s); !r.OK || r.Witnessed[0].Size != n.Stats().SignedSize {
+	if r := n.witnessed(t, w); !r.OK || r.Witnessed[0].Size != n.Stats().SignedSize {
 		t.Errorf("got %v, %+v, want all witnessed", r.Bad, r.Witnessed)
 	}
 }
