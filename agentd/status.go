@@ -49,6 +49,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 			Size:     uint64(stats.SignedSize),
 			Failures: stats.Failures,
 			Problem:  recordProblem(stats),
+			Left:     d.departed(),
 		},
 	}
 }
@@ -197,6 +198,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 	}
 	d.addDesk(&s)
 	d.addHooks(&s)
+	d.addDepartures(&s)
 	d.addUsage(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)
