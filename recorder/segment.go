@@ -30,6 +30,10 @@ type segment struct {
 	number  int64
 	size    int64 // up to the end of the last whole frame
 	records bool  // some frames follow the header
+
+	// By whoever holds the disk's flushing:
+	listed bool // its name is on the disk
+	synced bool // it is full, and on the disk
 }
 
 // createSegment starts the segment that continues log.
