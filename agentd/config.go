@@ -87,7 +87,7 @@ type RecordConfig struct {
 	Segment    Size     // of a file of the log
 	Checkpoint Duration // between signed checkpoints
 	Heartbeat  Duration // between those that leave with agentd's own log; 0 for none
-	Reserve    Size     // that must stay free on the disk
+	Floor      Floor    // that must stay free on the disk
 	Facts      Facts
 	Results    Size // of each request's results that is kept, of targets that do not say; 0 for none
 }
@@ -147,7 +147,7 @@ func defaults() *Config {
 		Socket:    "/run/agentd/agentd.sock",
 		Metrics:   "127.0.0.1:9464",
 		Capture:   CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
-		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Heartbeat: Duration(time.Minute), Reserve: 256 << 20},
+		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Heartbeat: Duration(time.Minute), Floor: Floor{Size: 256 << 20}},
 		Limits:    LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
 		Approvals: ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: Duration(7 * 24 * time.Hour)},
 		Drift:     DriftConfig{Learn: Duration(7 * 24 * time.Hour)},
@@ -202,7 +202,7 @@ func (c *RecordConfig) keys() []document.Key {
 		{Name: "segment", Read: size(&c.Segment, 64<<10, 1<<40)},
 		{Name: "checkpoint", Read: duration(&c.Checkpoint, time.Millisecond, time.Hour)},
 		{Name: "heartbeat", Read: duration(&c.Heartbeat, 0, 24*time.Hour)},
-		{Name: "reserve", Read: size(&c.Reserve, 1, 1<<50)},
+		{Name: "floor", Read: c.Floor.read},
 		{Name: "facts", Read: choice(&c.Facts, "wanted", "all")},
 		{Name: "results", Read: readResults(&c.Results)},
 	}

@@ -286,10 +286,13 @@ func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
 		Node:         "agentd/" + d.config.Node,
 		SegmentBytes: int64(d.config.Record.Segment),
 		Interval:     time.Duration(d.config.Record.Checkpoint),
-		Reserve:      int64(d.config.Record.Reserve),
-		Log:          d.log,
-		Lock:         lock,
-		Protocols:    all.Protocols,
+		Reserve:      int64(d.config.Record.Floor.Size),
+
+		ReservePercent: d.config.Record.Floor.Percent,
+
+		Log:       d.log,
+		Lock:      lock,
+		Protocols: all.Protocols,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
@@ -461,7 +464,7 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		if err := watchdog(); err != nil {
 			d.log.Warn("tell the service manager that agentd is well", "error", err)
 		}
-		if problem := recordProblem(d.recorder.Stats()); (problem == "") != (recording == "") {
+		if problem := d.recordProblem(); (problem == "") != (recording == "") {
 			recording = problem
 			d.tellRecord(problem)
 		}

@@ -253,6 +253,20 @@ func (r *Recorder) ready() error {
 	return nil
 }
 
+// Trouble returns why recording does not work, nil if it does. It does not wait
+// for a log that is being handed over.
+func (r *Recorder) Trouble() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.fatal != nil:
+		return r.fatal
+	case r.broken != nil:
+		return r.broken.err
+	}
+	return nil
+}
+
 // Note records something that belongs to no session, as the daemon's start.
 // Attrs are keys and values in turn.
 func (r *Recorder) Note(kind, text string, attrs ...any) error {
