@@ -44,7 +44,7 @@ func createSegment(dir string, number int64, log *chain) (*segment, error) {
 		return nil, err
 	}
 	header := appendHeader(nil, log)
-	if _, err := f.Write(header); err != nil {
+	if _, err := f.WriteAt(header, 0); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
 	return &segment{f: f, number: number, size: int64(len(header))}, nil
