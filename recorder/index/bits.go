@@ -36,7 +36,9 @@ func (s *set) add(n uint16) {
 	}
 	if len(s.list) > dense {
 		s.bits = new(bitmap)
-		s.bits.or(s.bytes(nil))
+		for _, n := range s.list {
+			s.bits[n>>6] |= 1 << (n & 63)
+		}
 		s.list = nil
 	}
 }

@@ -13,13 +13,13 @@ import (
 
 // A Page is some of the statements that a query chooses.
 type Page struct {
-	Statements []recorder.Statement `json:"statements"` // the latest first
+	Statements []recorder.Statement // the latest first
 	// Next is the After of the page that follows, 0 if there is none.
-	Next int64 `json:"next,omitempty"`
+	Next int64
 	// Back is how far back it was searched, if the time that a query may take
 	// was over before the page was full.
-	Back    time.Time `json:"searched_back_to,omitzero"`
-	Unknown string    `json:"unknown,omitempty"` // what the query names and the log does not
+	Back    time.Time
+	Unknown string // what the query names and the log does not
 }
 
 // Search returns the statements that q chooses, the latest first. A page is

@@ -14,17 +14,23 @@ import (
 
 // Sessions are some of those that a query chooses.
 type Sessions struct {
-	Sessions []recorder.Summary `json:"sessions"` // the latest first
-	Next     int64              `json:"next,omitempty"`
-	Back     time.Time          `json:"searched_back_to,omitzero"`
-	Unknown  string             `json:"unknown,omitempty"`
+	Sessions []Listed // the latest first
+	Next     int64
+	Back     time.Time
+	Unknown  string
+}
+
+// A Listed is a session with the After of the page that follows it.
+type Listed struct {
+	Cursor int64 `json:"cursor,omitempty"`
+	recorder.Summary
 }
 
 // Sessions returns the sessions that q chooses, the latest first: those of which
 // the facts are so, and one statement at least fits all that q says of
 // statements. Since and Until are of when they began.
 func (x *Index) Sessions(ctx context.Context, q Query) (page Sessions, err error) {
-	page.Sessions = []recorder.Summary{}
+	page.Sessions = []Listed{}
 	live, err := x.folder.Recording()
 	if err != nil {
 		return page, err
@@ -65,7 +71,7 @@ func (x *Index) Sessions(ctx context.Context, q Query) (page Sessions, err error
 			if err == nil {
 				var fits bool
 				if fits, err = x.chooses(ctx, &q, s); fits {
-					page.Sessions = append(page.Sessions, s.Summary)
+					page.Sessions = append(page.Sessions, Listed{number, s.Summary})
 				}
 			}
 			if err = errors.Join(err, ctx.Err()); err != nil {
