@@ -39,6 +39,7 @@ create table in_sessions (id integer primary key, bits blob);
 create table statements (id integer primary key, session int, seq int, time int, kind int, segment int, at int,
   verbs int, tables int, verdict int, rule int, approval int, rows int, ns int, code int, claims text);
 create virtual table words using fts5(text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 0");
+create table lexicon (word text primary key) without rowid;
 create table pending (session int, seq int, id int, primary key (session, seq)) without rowid;
 create table known (session int, seq int, what text, primary key (session, seq)) without rowid;
 create table votes (approval text, who text, groups text);

@@ -8,7 +8,6 @@ import (
 	"math/bits"
 	"strings"
 	"time"
-	"unicode"
 
 	"agentd.dev/recorder"
 	"agentd.dev/recorder/where"
@@ -40,6 +39,8 @@ type plan struct {
 	since, until int64 // nanoseconds; zero for no bound
 	from         int64 // no record before it is wanted
 	unknown      string
+	// chosen is what must hold, too, by block; nil for nothing.
+	chosen func(block int64) (*bitmap, error)
 }
 
 // plan looks up what q names. What was never recorded fits nothing, and the plan
@@ -96,10 +97,14 @@ func (x *Index) plan(q *Query, session int64) (p plan, err error) {
 		p.terms = append(p.terms, term{facets: []facet{failed}})
 	}
 	if q.Rows > 0 {
-		p.terms = append(p.terms, atLeast(rowsLike, q.Rows, func(r *row) int64 { return r.rows }))
+		if err := p.atLeast(x, rowsLike, q.Rows, func(r *row) int64 { return r.rows }); err != nil {
+			return p, err
+		}
 	}
 	if q.Took > 0 {
-		p.terms = append(p.terms, atLeast(tookLike, int64(q.Took), func(r *row) int64 { return r.ns }))
+		if err := p.atLeast(x, tookLike, int64(q.Took), func(r *row) int64 { return r.ns }); err != nil {
+			return p, err
+		}
 	}
 	if !q.Since.IsZero() {
 		p.since = q.Since.UnixNano()
@@ -126,14 +131,20 @@ func (q *Query) ofSession() []struct{ kind, value string } {
 	}
 }
 
-// atLeast is the term of numbers of at least n: those with more bits, and some
+// atLeast adds the term of numbers of at least n: those with more bits, and some
 // of those with as many.
-func atLeast(like facet, n int64, of func(*row) int64) term {
-	t := term{unsure: []facet{like + facet(bits.Len64(uint64(n)))}, fits: func(r *row) bool { return of(r) >= n }}
-	for size := bits.Len64(uint64(n)) + 1; size < 64; size++ {
-		t.facets = append(t.facets, like+facet(size))
+func (p *plan) atLeast(x *Index, like facet, n int64, of func(*row) int64) error {
+	least := bits.Len64(uint64(n))
+	t := term{unsure: []facet{like + facet(least)}, fits: func(r *row) bool { return of(r) >= n }}
+	var last int64 // that anything has
+	if err := x.db.QueryRow("select coalesce(max(id), 0) from postings where id < ?", (like + 64).key(0)).Scan(&last); err != nil {
+		return err
 	}
-	return t
+	for f := like + facet(least) + 1; f <= facet(last>>24); f++ {
+		t.facets = append(t.facets, f)
+	}
+	p.terms = append(p.terms, t)
+	return nil
 }
 
 // A cut is a block of statements and when it was.
@@ -211,6 +222,15 @@ func (x *Index) members(p *plan, c cut) (*bitmap, error) {
 			return nil, nil
 		}
 		all = b
+	}
+	if p.chosen != nil {
+		chosen, err := p.chosen(c.block)
+		if err != nil {
+			return nil, err
+		}
+		if all.and(chosen); *all == (bitmap{}) {
+			return nil, nil
+		}
 	}
 	return x.timed(all, p, c)
 }
@@ -294,21 +314,4 @@ func (x *Index) stmt(text string, args ...any) (*sql.Rows, error) {
 		x.prepared[text] = s
 	}
 	return s.Query(args...)
-}
-
-// phrase is text as FTS5 is asked for it, "" if there is no word in it.
-func phrase(text string) string {
-	if !HasWord(text) {
-		return ""
-	}
-	quoted := `"` + strings.ReplaceAll(text, `"`, " ") + `"`
-	if strings.HasSuffix(strings.TrimSpace(text), "*") {
-		quoted += " *"
-	}
-	return quoted
-}
-
-// HasWord reports whether there is something in text to search for.
-func HasWord(text string) bool {
-	return strings.ContainsFunc(text, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) })
 }

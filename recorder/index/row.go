@@ -57,6 +57,9 @@ func (u *updating) statement(s *session, e *recorder.Event, p recorder.Position,
 	if _, err := u.addWords.Exec(r.id, m.text); err != nil {
 		return err
 	}
+	if err := u.learn(m.text); err != nil {
+		return err
+	}
 	if err := u.within(r); err != nil {
 		return err
 	}

@@ -100,7 +100,6 @@ type hunt struct {
 	done     int64 // all from here on was searched
 	back     int64 // and that far back, in nanoseconds
 	deadline time.Time
-	width    int // blocks at once
 	end      int // how it ends
 }
 
@@ -120,12 +119,7 @@ func (h *hunt) step(id int64) (stop bool, err error) {
 	return true, err
 }
 
-const (
-	maxWidth = 256
-	few      = 48                   // statements to ask for one by one
-	slice    = 8 * time.Millisecond // that a few blocks may take
-)
-
+// run returns how it ended.
 func (h *hunt) run() (int, error) {
 	below := int64(math.MaxInt64)
 	if h.q.After > 0 {
@@ -134,34 +128,19 @@ func (h *hunt) run() (int, error) {
 	if h.q.Within > 0 {
 		h.deadline = time.Now().Add(h.q.Within)
 	}
-	h.done, h.width = below, 1
+	h.done = below
 	cuts, err := h.x.cuts(h.plan, below)
 	if err != nil {
 		return 0, err
 	}
-	words := phrase(h.q.Text)
+	words, err := h.x.phrase(h.q.Text)
+	if err != nil {
+		return 0, err
+	}
 	if words == "" {
 		return h.blocks(cuts, below)
 	}
-	for len(cuts) > 0 {
-		if h.late() {
-			return outOfTime, nil
-		}
-		begun := time.Now()
-		h.back = cuts[0].last
-		n, stop, err := h.wide(cuts, words, below)
-		if err != nil || stop {
-			return h.end, err
-		}
-		h.pass(cuts[n-1])
-		cuts = cuts[n:]
-		if took := time.Since(begun); took > slice {
-			h.width = max(1, h.width/2)
-		} else if took < slice/4 {
-			h.width = min(2*h.width, maxWidth)
-		}
-	}
-	return atEnd, nil
+	return h.words(cuts, words, below)
 }
 
 func (h *hunt) pass(c cut) { h.done, h.back = c.block<<blockBits, c.first }
@@ -202,88 +181,6 @@ func (h *hunt) members(c cut, below int64) (*bitmap, error) {
 	}
 	return b, err
 }
-
-// wide goes through what the words choose, in as many blocks at once as
-// h.width says, and returns how many those were.
-func (h *hunt) wide(cuts []cut, words string, below int64) (n int, stop bool, err error) {
-	members := map[int64]*bitmap{}
-	count := 0
-	for n = 0; n < min(h.width, len(cuts)); n++ {
-		b, err := h.members(cuts[n], below)
-		if err != nil {
-			return 0, false, err
-		}
-		if b != nil {
-			members[cuts[n].block] = b
-			count += b.count()
-		}
-	}
-	switch {
-	case count == 0:
-		return n, false, nil
-	case count <= few:
-		stop, err = h.singly(cuts[:n], members, words)
-		return n, stop, err
-	}
-	from, to := cuts[n-1].block<<blockBits, min(below, (cuts[0].block+1)<<blockBits)-1
-	rows, err := h.x.stmt("select rowid from words where words match ? and rowid between ? and ? order by rowid desc", words, from, to)
-	if err != nil {
-		return n, false, explain(err)
-	}
-	var ids []int64
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return n, false, errors.Join(err, rows.Close())
-		}
-		if b := members[id>>blockBits]; b == nil || !b.has(int(id&(blockSize-1))) {
-			continue
-		}
-		if ids = append(ids, id); h.q.Where == nil && h.q.Limit > 0 && len(ids) >= h.q.Limit {
-			break // these are enough
-		}
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-		return n, false, explain(err)
-	}
-	for _, id := range ids {
-		if stop, err := h.step(id); err != nil || stop {
-			return n, stop, err
-		}
-	}
-	return n, false, h.ctx.Err()
-}
-
-// singly asks of each statement whether it has the words.
-func (h *hunt) singly(cuts []cut, members map[int64]*bitmap, words string) (stop bool, err error) {
-	for _, c := range cuts {
-		b := members[c.block]
-		for n := blockSize; b != nil; {
-			if n = b.below(n); n < 0 {
-				break
-			}
-			id := c.block<<blockBits | int64(n)
-			rows, err := h.x.stmt("select rowid from words where words match ? and rowid = ?", words, id)
-			if err != nil {
-				return false, explain(err)
-			}
-			has := rows.Next()
-			if err := errors.Join(rows.Err(), rows.Close()); err != nil {
-				return false, explain(err)
-			}
-			if !has {
-				continue
-			}
-			if stop, err := h.step(id); err != nil || stop {
-				return stop, err
-			}
-		}
-	}
-	return false, nil
-}
-
-// explain says what FTS5 does not.
-func explain(err error) error { return fmt.Errorf("find words: %w", err) }
 
 // A located statement knows its session's number.
 type located struct {

@@ -2,11 +2,9 @@ package index
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"math"
-	"strings"
 	"time"
 
 	"agentd.dev/recorder"
@@ -53,6 +51,10 @@ func (x *Index) Sessions(ctx context.Context, q Query) (page Sessions, err error
 	if err != nil {
 		return page, fmt.Errorf("search the index: %w", err)
 	}
+	c, err := x.choosing(ctx, &q)
+	if err != nil {
+		return page, fmt.Errorf("search the index: %w", err)
+	}
 	below = min(below, to)
 	for block := (below - 1) >> blockBits; block >= from>>blockBits; block-- {
 		b, err := x.among(&p, block)
@@ -67,12 +69,12 @@ func (x *Index) Sessions(ctx context.Context, q Query) (page Sessions, err error
 		}
 		for n := b.below(blockSize); n >= 0; n = b.below(n) {
 			number := block<<blockBits | int64(n)
-			s, err := x.about(number, live)
-			if err == nil {
-				var fits bool
-				if fits, err = x.chooses(ctx, &q, s); fits {
-					page.Sessions = append(page.Sessions, Listed{number, s.Summary})
-				}
+			if number < from {
+				break
+			}
+			s, err := c.judge(number, live)
+			if s != nil {
+				page.Sessions = append(page.Sessions, Listed{number, s.Summary})
 			}
 			if err = errors.Join(err, ctx.Err()); err != nil {
 				return page, fmt.Errorf("search the index: %w", err)
@@ -82,56 +84,22 @@ func (x *Index) Sessions(ctx context.Context, q Query) (page Sessions, err error
 				return page, nil
 			}
 			if !deadline.IsZero() && time.Now().After(deadline) {
-				page.Next, page.Back = number, s.Start
-				return page, nil
+				page.Next = number
+				page.Back, err = x.start(number)
+				return page, err
 			}
 		}
 	}
 	return page, nil
 }
 
-// A summary is a session in the index.
-type summary struct {
-	recorder.Summary
-	number, record, last int64
-}
-
-// about reads a session. If the log is being written, those without an end go on.
-func (x *Index) about(number int64, live bool) (*summary, error) {
-	rows, err := x.stmt("select record, last, latest, state, summary from sessions where id = ?", number)
-	if err != nil {
-		return nil, err
-	}
-	s := &summary{number: number}
-	var latest int64
-	var state, text string
-	if rows.Next() {
-		err = rows.Scan(&s.record, &s.last, &latest, &state, &text)
-	} else {
-		err = fmt.Errorf("session %d is missing", number)
-	}
-	if err = errors.Join(err, rows.Err(), rows.Close()); err != nil {
-		return nil, err
-	}
-	if err := json.Unmarshal([]byte(text), &s.Summary); err != nil {
-		return nil, err
-	}
-	switch s.State = state; {
-	case state == recorder.Ended:
-	case state == recorder.Live && live:
-		s.End = time.Time{}
-	default:
-		s.State, s.End = recorder.Interrupted, time.Unix(0, latest).UTC()
-	}
-	return s, nil
-}
-
 func (x *Index) summary(number int64) (*recorder.Summary, error) {
-	s, err := x.about(number, true)
-	if err != nil {
+	s := summary{number: number}
+	if err := x.find(&s); err != nil {
 		return nil, err
 	}
-	return &s.Summary, nil
+	err := s.parse(true)
+	return &s.Summary, err
 }
 
 // disorder is how much later than others a session may be recorded that began
@@ -199,48 +167,4 @@ func (x *Index) among(p *plan, block int64) (*bitmap, error) {
 		all = b
 	}
 	return all, nil
-}
-
-// chooses reports whether q chooses a session that may have what its terms say.
-func (x *Index) chooses(ctx context.Context, q *Query, s *summary) (bool, error) {
-	if !q.Since.IsZero() && s.Start.Before(q.Since) || !q.Until.IsZero() && !s.Start.Before(q.Until) || q.State != "" && q.State != s.State {
-		return false, nil
-	}
-	if q.Where != nil && !q.Where.Statement {
-		if fits, err := q.Where.Fits(nil, &s.Summary); err != nil || !fits {
-			return false, err
-		}
-	}
-	one := Query{Limit: 1, Which: recorder.Which{
-		Text: q.Text, Verb: q.Verb, Table: q.Table, Verdict: q.Verdict, Rule: q.Rule, Approval: q.Approval,
-		Approver: q.Approver, Group: q.Group, Failed: q.Failed, Rows: q.Rows, Took: q.Took,
-	}}
-	if q.Where != nil && q.Where.Statement {
-		one.Where = q.Where
-	} else if one.Which == (recorder.Which{}) {
-		return true, nil
-	}
-	one.Claim, one.Denied = q.Claim, q.Denied
-	if key, value, _ := strings.Cut(q.Claim, "="); q.Claim != "" && s.Claims[key] == value {
-		one.Claim = "" // of the session, whatever it asked before it said so
-	}
-	return x.has(ctx, &one, s)
-}
-
-// has reports whether a statement of a session fits.
-func (x *Index) has(ctx context.Context, q *Query, s *summary) (some bool, err error) {
-	p, err := x.plan(q, s.number)
-	if err != nil || p.unknown != "" {
-		return false, err
-	}
-	p.from = s.record
-	q.After = s.last + 1
-	summaries := map[int64]*recorder.Summary{s.number: &s.Summary}
-	h := hunt{x: x, ctx: ctx, q: q, plan: &p, found: func(id int64) (bool, error) {
-		_, fits, err := x.fits(q, id, summaries)
-		some = some || fits
-		return fits, err
-	}}
-	_, err = h.run()
-	return some, err
 }

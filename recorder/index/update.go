@@ -62,8 +62,10 @@ type updating struct {
 	numbers  int64 // of the latest session
 	block    span
 	known    remembered
+	marked   int64 // the last record that is a mark
+	lexicon  map[string]bool
 
-	addSession, saveSession, findSession, addRow, getRow, addWords, addBlock,
+	addSession, saveSession, findSession, addRow, getRow, addWords, addWord, addBlock,
 	addPending, getPending, dropPending, addVote, getVotes *sql.Stmt
 }
 
@@ -71,7 +73,7 @@ type updating struct {
 type span struct{ block, first, last int64 }
 
 func (u *updating) begin() (err error) {
-	u.sessions = map[string]*session{}
+	u.sessions, u.lexicon = map[string]*session{}, map[string]bool{}
 	for _, s := range []struct {
 		to   **sql.Stmt
 		text string
@@ -82,6 +84,7 @@ func (u *updating) begin() (err error) {
 		{&u.addRow, "insert or replace into statements values (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"},
 		{&u.getRow, "select " + rowColumns + " from statements s where id = ?"},
 		{&u.addWords, "insert into words (rowid, text) values (?,?)"},
+		{&u.addWord, "insert or ignore into lexicon values (?)"},
 		{&u.addBlock, "insert into blocks values (?1,?2,?3) on conflict do update set first = min(first, ?2), last = max(last, ?3)"},
 		{&u.addPending, "insert or replace into pending values (?,?,?)"},
 		{&u.getPending, "select seq, id from pending where session = ?"},
@@ -134,6 +137,9 @@ func (u *updating) visit(e *recorder.Event, p recorder.Position) error {
 		return nil // the log is damaged: what comes again is not taken for new
 	}
 	u.last = p
+	if err := u.milestone(p); err != nil {
+		return err
+	}
 	switch {
 	case p.Kind == "stop" || p.Kind == "start":
 		return u.interrupted() // a start that continues is followed by records of those that go on
