@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"maps"
@@ -18,6 +19,7 @@ import (
 func newSessionsReplay(a *app) *cobra.Command {
 	var speed float64
 	var noWait bool
+	var file string
 	cmd := &cobra.Command{
 		Use:   "replay ID",
 		Short: "Tell a session again, statement by statement",
@@ -39,6 +41,9 @@ When the output is no terminal, all is printed at once.`,
 			if err != nil {
 				return err
 			}
+			if file != "" {
+				return errors.Join(a.writePage(ctx, s.Transcript, file), damaged(s.Damage))
+			}
 			pace := speed
 			if noWait || a.outWidth == 0 && !cmd.Flags().Changed("speed") {
 				pace = 0
@@ -53,6 +58,7 @@ When the output is no terminal, all is printed at once.`,
 		},
 	}
 	cmd.Flags().Float64Var(&speed, "speed", 1, "how many times as fast as it went; 0 for at once")
+	cmd.Flags().StringVar(&file, "html", "", "write a page that plays it to this file, in place of playing it here")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "show all at once")
 	return cmd
 }
