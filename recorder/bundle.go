@@ -115,9 +115,11 @@ type numbering struct {
 }
 
 func (s *numbering) add(p *ProvenRecord) error {
-	var of struct {
-		N int64 `json:"n"`
-		record
+	var of struct { // what all records have, whatever else they do
+		N       int64     `json:"n"`
+		Type    string    `json:"type"`
+		Time    time.Time `json:"time"`
+		Session string    `json:"session"`
 	}
 	if err := json.Unmarshal([]byte(p.Record), &of); err != nil {
 		return fmt.Errorf("record %d: not a record: %w", p.Index, err)

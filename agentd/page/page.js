@@ -40,8 +40,10 @@ const failed = e => !!(e.done && e.done.code);
 const denied = e => e.verdict === 'deny' || e.verdict === 'close' || !!e.result && (e.result.verdict === 'deny' || e.result.verdict === 'close');
 const masked = e => !!e.result && e.result.verdict === 'mask' || e.verdict === 'mask' || !!(e.done && e.done.masked);
 const held = e => e.verdict === 'hold' || !!e.approval;
+const titles = { own: 'What agentd itself asked the server, to know what it must not let through' };
 const kinds = [
-  ['all', 'All', () => true], ['denied', 'Denied', denied], ['masked', 'Masked', masked], ['held', 'Held', held], ['failed', 'Failed', e => failed(e) && !denied(e)],
+  ['all', 'All', e => e.kind !== 'own'], ['denied', 'Denied', denied], ['masked', 'Masked', masked], ['held', 'Held', held], ['failed', 'Failed', e => failed(e) && !denied(e)],
+  ['own', 'Asked by agentd', e => e.kind === 'own'], // to know what it must not let through: no part of what the client did
 ];
 // verdict is the answer that changed most.
 function verdict(e) {
@@ -154,8 +156,8 @@ function show(t, where) {
     current = at;
     detail(at < 0 ? null : all[chosen[at]]);
     into();
+    draw();
   }
-  draw();
 }
 function go(k) {
   if (k >= 0 && k < chosen.length) show(played[chosen[k]], k);
@@ -264,9 +266,14 @@ function haystack(i) {
 }
 function choose() {
   const words = query.toLowerCase().trim();
+  let of = 0;
   chosen = [];
-  for (let i = 0; i < all.length; i++) if (filter[2](all[i]) && (!words || haystack(i).includes(words))) chosen.push(i);
-  $('count').textContent = chosen.length === all.length ? plural(all.length, 'entry').replace('entrys', 'entries') : `${chosen.length.toLocaleString('en')} of ${all.length.toLocaleString('en')}`;
+  for (let i = 0; i < all.length; i++) {
+    if (!filter[2](all[i])) continue;
+    of++;
+    if (!words || haystack(i).includes(words)) chosen.push(i);
+  }
+  $('count').textContent = words ? `${chosen.length.toLocaleString('en')} of ${of.toLocaleString('en')}` : `${of.toLocaleString('en')} shown`;
   $('list').scrollTop = 0;
   current = -2;
   show(now);
@@ -340,6 +347,7 @@ function start() {
   for (const k of kinds) {
     const n = all.reduce((n, e) => n + (k[2](e) ? 1 : 0), 0), b = el('button', '', `${k[1]} ${n.toLocaleString('en')}`);
     b.type = 'button';
+    b.title = titles[k[0]] || '';
     b.id = 'only-' + k[0];
     b.disabled = n === 0 && k[0] !== 'all';
     b.setAttribute('aria-pressed', String(k === filter));

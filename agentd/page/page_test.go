@@ -130,15 +130,15 @@ func TestAPageOfManyStatementsOpensAndSeeks(t *testing.T) {
 		texts[i] = fmt.Sprintf("select balance from accounts where id = %d", i)
 	}
 	b := open(t, sample(texts...), page.Proof{})
-	b.Await("document.querySelector('#count').textContent === '100,000 entries'")
+	b.Await("document.querySelector('#count').textContent === '100,000 shown'")
 	if got := b.Text("document.querySelectorAll('.row').length < 100"); got != "true" {
 		t.Errorf("all rows are in the page")
 	}
-	b.Do(chromedp.Focus("#list"), chromedp.KeyEvent(kb.End))
+	b.Do(chromedp.Focus(chromedp.ID("list")), chromedp.KeyEvent(kb.End))
 	if got := b.Text("document.querySelector('[aria-selected=true] .said').textContent"); got != texts[99_999] {
 		t.Errorf("at the end there is %q, want %q", got, texts[99_999])
 	}
-	b.Do(chromedp.SendKeys("#search", "id = 77777"))
+	b.Do(chromedp.SendKeys(chromedp.ID("search"), "id = 77777"))
 	b.Await("document.querySelector('#count').textContent === '1 of 100,000'")
 	quiet(t, b)
 }

@@ -36,6 +36,9 @@ func (a *app) writePage(ctx context.Context, s *recorder.Transcript, file string
 
 // prove looks for the proof of a session, and returns what it is of.
 func (a *app) prove(ctx context.Context, id string) (page.Proof, *recorder.Transcript) {
+	if a.dir != "" && a.key == "" { // this node's key need not be that folder's
+		return page.Proof{State: page.Unproven, Words: "Not verified: no public key was given, with --key.", Log: a.dir}, nil
+	}
 	folder, key, err := a.logAndKey(ctx)
 	if err != nil {
 		return page.Proof{State: page.Unproven, Words: fmt.Sprintf("Not verified: %v.", err), Log: a.dir}, nil

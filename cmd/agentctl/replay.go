@@ -58,7 +58,8 @@ When the output is no terminal, all is printed at once.`,
 		},
 	}
 	cmd.Flags().Float64Var(&speed, "speed", 1, "how many times as fast as it went; 0 for at once")
-	cmd.Flags().StringVar(&file, "html", "", "write a page that plays it to this file, in place of playing it here")
+	cmd.Flags().StringVar(&a.key, "key", "", "`file` with the node's public key, for --html to verify the session")
+	cmd.Flags().StringVar(&file, "html", "", "write a page that plays the session to this `FILE`, in place of playing it here")
 	cmd.Flags().BoolVar(&noWait, "no-wait", false, "show all at once")
 	return cmd
 }
