@@ -87,7 +87,7 @@ type RecordConfig struct {
 	Segment    Size     // of a file of the log
 	Checkpoint Duration // between signed checkpoints
 	Heartbeat  Duration // between those that leave, and at most between two records; 0 for never
-	Reserve    Size     // that must stay free on the disk
+	Floor      Floor    // that must stay free on the disk
 	Facts      Facts
 	Results    Size   // of each request's results that is kept, of targets that do not say; 0 for none
 	Key        string // file of the signing key, "" for one in the state folder
@@ -150,7 +150,7 @@ func defaults() *Config {
 		Socket:    "/run/agentd/agentd.sock",
 		Metrics:   "127.0.0.1:9464",
 		Capture:   CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
-		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Heartbeat: Duration(time.Minute), Checkpoints: CheckpointsConfig{Journal: true}, Reserve: 256 << 20},
+		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Heartbeat: Duration(time.Minute), Checkpoints: CheckpointsConfig{Journal: true}, Floor: Floor{Size: 256 << 20}},
 		Limits:    LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
 		Approvals: ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: Duration(7 * 24 * time.Hour)},
 		Drift:     DriftConfig{Learn: Duration(7 * 24 * time.Hour)},
@@ -207,7 +207,7 @@ func (c *RecordConfig) keys(folder string) []document.Key {
 		{Name: "heartbeat", Read: duration(&c.Heartbeat, 0, 24*time.Hour)},
 		{Name: "key", Read: file(&c.Key, folder)},
 		{Name: "checkpoints", Read: mapping(c.Checkpoints.keys(folder))},
-		{Name: "reserve", Read: size(&c.Reserve, 1, 1<<50)},
+		{Name: "floor", Read: c.Floor.read},
 		{Name: "facts", Read: choice(&c.Facts, "wanted", "all")},
 		{Name: "results", Read: readResults(&c.Results)},
 	}

@@ -286,16 +286,17 @@ func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
 		return nil, fmt.Errorf("record: %w", err)
 	}
 	r, err := recorder.Open(recorder.Options{
-		Dir:          d.config.logFolder(),
-		KeyFile:      d.config.keyFile(),
-		Node:         "agentd/" + d.config.Node,
-		SegmentBytes: int64(d.config.Record.Segment),
-		Interval:     time.Duration(d.config.Record.Checkpoint),
-		Heartbeat:    time.Duration(d.config.Record.Heartbeat),
-		Reserve:      int64(d.config.Record.Reserve),
-		Log:          d.log,
-		Lock:         lock,
-		Protocols:    all.Protocols,
+		Dir:            d.config.logFolder(),
+		KeyFile:        d.config.keyFile(),
+		Node:           "agentd/" + d.config.Node,
+		SegmentBytes:   int64(d.config.Record.Segment),
+		Interval:       time.Duration(d.config.Record.Checkpoint),
+		Heartbeat:      time.Duration(d.config.Record.Heartbeat),
+		Reserve:        int64(d.config.Record.Floor.Size),
+		ReservePercent: d.config.Record.Floor.Percent,
+		Log:            d.log,
+		Lock:           lock,
+		Protocols:      all.Protocols,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
@@ -467,7 +468,7 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		if err := watchdog(); err != nil {
 			d.log.Warn("tell the service manager that agentd is well", "error", err)
 		}
-		if problem := recordProblem(d.recorder.Stats()); (problem == "") != (recording == "") {
+		if problem := d.recordProblem(); (problem == "") != (recording == "") {
 			recording = problem
 			d.tellRecord(problem)
 		}

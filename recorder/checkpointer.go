@@ -21,6 +21,12 @@ func (r *Recorder) run() {
 		case <-r.rolled:
 		}
 		r.mu.Lock()
+		doubtful := r.unsynced
+		r.mu.Unlock()
+		if doubtful {
+			r.writeAnew()
+		}
+		r.mu.Lock()
 		if r.broken != nil && r.fatal == nil {
 			r.resume()
 		}
@@ -76,15 +82,18 @@ func (r *Recorder) checkpoint() error {
 // on to, nil if it is not.
 func (r *Recorder) sign(next *newKey) error {
 	r.mu.Lock()
-	tree, current, retired, fatal := r.log.tree, r.seg, r.retired, r.fatal
+	tree, retired, err := r.log.tree, r.retired, r.fatal
+	if err == nil && r.unsynced {
+		err = r.broken.err
+	}
 	r.mu.Unlock()
-	if fatal != nil {
-		return fatal
+	if err != nil {
+		return err
 	}
 	if tree.size == r.stats.signed.Load() {
 		return nil
 	}
-	if err := r.sync(current, retired); err != nil {
+	if err := r.sync(retired); err != nil {
 		return err
 	}
 	c, signers := checkpoint{Origin: r.opts.Node, Size: tree.size, Root: tree.root()}, []note.Signer{r.signer}
@@ -104,25 +113,13 @@ func (r *Recorder) sign(next *newKey) error {
 	return nil
 }
 
-// sync waits until the segments are on the disk, and is done with the retired
-// ones; signing is held. An fsync that fails may have dropped what it should have written, and
-// a second one would not say so: only reading the files again, by a restart,
-// tells what is left.
-func (r *Recorder) sync(current *segment, retired []*segment) error {
-	for _, s := range append(retired[:len(retired):len(retired)], current) {
-		if err := s.f.Sync(); err != nil {
-			err = fmt.Errorf("recording does not work before a restart: sync %s: %w", s.f.Name(), err)
-			r.mu.Lock()
-			r.fatal = err
-			r.mu.Unlock()
-			r.stats.broken.Store(true)
-			return err
-		}
-	}
-	if len(retired) > 0 {
-		if err := syncFolder(r.opts.Dir); err != nil {
-			return err
-		}
+// sync waits until all that was committed is on the disk, and is done with the
+// retired segments; signing is held.
+func (r *Recorder) sync(retired []*segment) error {
+	r.disk.flushing.Lock()
+	defer r.disk.flushing.Unlock()
+	if err := r.flush(); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	r.retired = r.retired[len(retired):]

@@ -19,6 +19,11 @@ type Snapshot struct {
 	Latency        Histogram        // what agentd added to statements, in seconds
 	Records        int64
 	RecordFailures int64
+	RecordLost     int64
+	RecordBroken   bool
+	Syncs          int64
+	SyncTime       int64            // microseconds
+	Space          map[string]int64 // bytes of the log's disk: free, floor
 	Checkpoints    int64
 	Refused        map[string]int64 // connections, by reason
 	Reloads        int64            // of configuration and policies
@@ -79,6 +84,11 @@ var metrics = []metric{
 	{desc: desc("records_total", "Records written to the log."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Records }},
 	{desc: desc("record_failures_total", "Writes to the log that failed; their sessions were stopped."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.RecordFailures }},
 	{desc: desc("checkpoints_total", "Checkpoints of the log that were signed."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Checkpoints }},
+	{desc: desc("record_lost_total", "Records that could not be written; what they were about did not happen, or had been already."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.RecordLost }},
+	{desc: desc("record_broken", "1 while nothing can be recorded: sessions end, and none begins."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return one(s.RecordBroken) }},
+	{desc: desc("record_syncs_total", "Times that the log was synced to the disk, each for all that waited for it."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Syncs }},
+	{desc: desc("record_sync_microseconds_total", "How long those took."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.SyncTime }},
+	{desc: desc("record_disk_bytes", "Of the disk that the log is on, what is free, and the floor below which no session begins.", "what"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.Space }},
 	{desc: desc("connections_refused_total", "Captured connections that agentd refused, by reason.", "reason"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Refused }},
 	{desc: desc("reloads_total", "Changes of configuration and policies that came into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Reloads }},
 	{desc: desc("reload_failures_total", "Changes of configuration and policies that did not come into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.ReloadFailures }},

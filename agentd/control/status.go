@@ -83,6 +83,8 @@ type Log struct {
 	Checkpoint time.Time `json:"checkpoint"` // of the latest signed one; zero if there is none
 	Size       uint64    `json:"size"`       // records under that checkpoint
 	Failures   int64     `json:"failures"`   // writes that failed since the daemon started
+	Free       int64     `json:"free"`       // bytes where it is
+	Floor      int64     `json:"floor"`      // of them, below which no session begins
 	Problem    string    `json:"problem,omitempty"`
 	// Left are the ways that checkpoints leave the node by.
 	Left []Departure `json:"left"`
