@@ -35,7 +35,7 @@ func TestConfigHasDefaults(t *testing.T) {
 	want := &agentd.Config{
 		File: path, Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
 		Capture:   agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
-		Record:    agentd.RecordConfig{Segment: 64 << 20, Checkpoint: agentd.Duration(time.Second), Heartbeat: agentd.Duration(time.Minute), Floor: agentd.Floor{Size: 256 << 20}},
+		Record:    agentd.RecordConfig{Segment: 64 << 20, Checkpoint: agentd.Duration(time.Second), Heartbeat: agentd.Duration(time.Minute), Checkpoints: agentd.CheckpointsConfig{Journal: true}, Floor: agentd.Floor{Size: 256 << 20}},
 		Limits:    agentd.LimitsConfig{Statement: 16 << 20, Drain: agentd.Duration(10 * time.Second), Handover: agentd.Duration(24 * time.Hour)},
 		Approvals: agentd.ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: agentd.Duration(7 * 24 * time.Hour)},
 		Drift:     agentd.DriftConfig{Learn: agentd.Duration(7 * 24 * time.Hour)},
@@ -126,7 +126,7 @@ limits: {statement: 1MB, loops: 2, drain: 0s, handover: 1h}
 		},
 		Unlisted:    agentd.UnlistedObserve,
 		Environment: []identity.Variable{{Key: "task", Name: "TASK_ID"}, {Key: "traceparent", Name: "TRACEPARENT"}},
-		Record:      agentd.RecordConfig{Segment: 1 << 20, Checkpoint: agentd.Duration(250 * time.Millisecond), Heartbeat: agentd.Duration(5 * time.Minute), Floor: agentd.Floor{Size: 3 << 29}, Facts: agentd.FactsAll},
+		Record:      agentd.RecordConfig{Segment: 1 << 20, Checkpoint: agentd.Duration(250 * time.Millisecond), Heartbeat: agentd.Duration(5 * time.Minute), Checkpoints: agentd.CheckpointsConfig{Journal: true}, Floor: agentd.Floor{Size: 3 << 29}, Facts: agentd.FactsAll},
 		Limits:      agentd.LimitsConfig{Statement: 1e6, Loops: 2, Handover: agentd.Duration(time.Hour)},
 		Approvals:   agentd.ApprovalsConfig{PerWorkload: 20, Pending: 100, Keep: 50, KeepFor: agentd.Duration(time.Hour)},
 		Drift:       agentd.DriftConfig{Learn: agentd.Duration(time.Hour)},

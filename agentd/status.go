@@ -51,6 +51,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 			Problem:  d.recordProblem(),
 			Free:     d.space().Free,
 			Floor:    d.space().Floor,
+			Left:     d.departed(),
 		},
 	}
 }
@@ -214,6 +215,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 	}
 	d.addDesk(&s)
 	d.addHooks(&s)
+	d.addDepartures(&s)
 	d.addUsage(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)

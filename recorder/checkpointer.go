@@ -3,6 +3,8 @@ package recorder
 import (
 	"fmt"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // run signs a checkpoint whenever there is something new, until Close, and
@@ -10,6 +12,7 @@ import (
 func (r *Recorder) run() {
 	tick := time.NewTicker(r.opts.Interval)
 	defer tick.Stop()
+	beat := beat{at: time.Now()}
 	for {
 		select {
 		case <-r.stop:
@@ -27,11 +30,35 @@ func (r *Recorder) run() {
 		if r.broken != nil && r.fatal == nil {
 			r.resume()
 		}
+		beat.due(r, time.Now())
 		r.mu.Unlock()
 		if err := r.checkpoint(); err != nil {
 			r.stats.failures.Add(1)
 			r.opts.Log.Error("no checkpoint could be signed", "err", err)
 		}
+	}
+}
+
+// A beat knows since when no record was made.
+type beat struct {
+	size int64
+	at   time.Time
+}
+
+// due makes a record if there was none for a heartbeat; mu is held. A heartbeat
+// that cannot be recorded is not made up for: nothing depends on it.
+func (b *beat) due(r *Recorder, now time.Time) {
+	if size := r.log.tree.size; size != b.size {
+		b.size, b.at = size, now
+		return
+	}
+	if r.opts.Heartbeat <= 0 || now.Sub(b.at) < r.opts.Heartbeat || r.broken != nil || r.fatal != nil {
+		return
+	}
+	var t Turn
+	heartbeatRecord(&t, now)
+	if err := r.commit(&t); err == nil {
+		b.size, b.at = r.log.tree.size, now
 	}
 }
 
@@ -48,6 +75,12 @@ func (r *Recorder) Latest() []byte {
 func (r *Recorder) checkpoint() error {
 	r.signing.Lock()
 	defer r.signing.Unlock()
+	return r.sign(nil)
+}
+
+// sign is checkpoint with signing held. Next is the key that the log is handed
+// on to, nil if it is not.
+func (r *Recorder) sign(next *newKey) error {
 	r.mu.Lock()
 	tree, retired, err := r.log.tree, r.retired, r.fatal
 	if err == nil && r.unsynced {
@@ -63,7 +96,11 @@ func (r *Recorder) checkpoint() error {
 	if err := r.sync(retired); err != nil {
 		return err
 	}
-	signed, err := checkpoint{r.opts.Node, tree.size, tree.root()}.sign(r.signer)
+	c, signers := checkpoint{Origin: r.opts.Node, Size: tree.size, Root: tree.root()}, []note.Signer{r.signer}
+	if next != nil {
+		c.Next, signers = next.verifying, append(signers, next.signer)
+	}
+	signed, err := c.sign(signers...)
 	if err != nil {
 		return fmt.Errorf("sign checkpoint: %w", err)
 	}

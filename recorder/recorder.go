@@ -31,6 +31,7 @@ type Options struct {
 	Node         string        // who signs: the origin of checkpoints, as "agentd/node-1"
 	SegmentBytes int64         // size at which a segment ends; default 64 MiB
 	Interval     time.Duration // between checkpoints while there is something new; default 1 s
+	Heartbeat    time.Duration // a record is made when there was none for so long; 0 for never
 	Reserve      int64         // bytes to stay free on the filesystem: Begin refuses below; default 64 MiB
 	// ReservePercent is the same in hundredths of the filesystem; the larger holds.
 	ReservePercent float64
@@ -157,6 +158,13 @@ func Open(opts Options) (*Recorder, error) {
 
 // start recovers the log, records that it was started and signs that.
 func (r *Recorder) start() error {
+	signed, err := lastSigned(r.opts.Dir)
+	if err != nil {
+		return err
+	}
+	if err := settleKey(r.opts.KeyFile, signed); err != nil {
+		return fmt.Errorf("end a rotation of the signing key: %w", err)
+	}
 	signer, verifier, err := openKey(r.opts.KeyFile, r.opts.Node)
 	if err != nil {
 		return err
@@ -176,7 +184,7 @@ func (r *Recorder) start() error {
 		r.opts.Log.Warn("recording was not closed: records are signed now as they were found", "records", n)
 	}
 	var t Turn
-	startRecord(&t, time.Now(), r.opts.Node, found.last, r.continues)
+	startRecord(&t, time.Now(), r.opts, found.last, r.continues)
 	for _, torn := range found.torn {
 		r.opts.Log.Warn("recording was cut short; the torn tail was kept aside",
 			"file", torn.File, "offset", torn.Offset, "bytes", torn.Bytes, "aside", torn.Aside)

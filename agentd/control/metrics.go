@@ -47,6 +47,10 @@ type Snapshot struct {
 	// Of webhooks, by name: notices that came, that never will, and that wait;
 	// attempts that came to nothing; how old the oldest is that waits, in seconds.
 	HookDelivered, HookDropped, HookWaiting, HookFailures, HookLag map[string]int64
+
+	// By where checkpoints go: records and seconds since the last that left, and
+	// attempts that came to nothing.
+	CheckpointBehind, CheckpointLag, CheckpointFailures map[string]int64
 }
 
 // A Histogram counts values by bucket.
@@ -100,6 +104,9 @@ var metrics = []metric{
 	{desc: desc("webhook_failures_total", "Attempts to bring a notice to a webhook that came to nothing.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookFailures }},
 	{desc: desc("webhook_waiting", "Notices that wait for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookWaiting }},
 	{desc: desc("webhook_lag_seconds", "How old the oldest notice is that waits for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookLag }},
+	{desc: desc("checkpoint_behind_records", "Records since the last checkpoint that left the node.", "to"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.CheckpointBehind }},
+	{desc: desc("checkpoint_lag_seconds", "How long ago the last checkpoint left the node.", "to"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.CheckpointLag }},
+	{desc: desc("checkpoint_leave_failures_total", "Attempts to have a checkpoint leave the node that came to nothing.", "to"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.CheckpointFailures }},
 	{desc: desc("shadows_total", "Events that a rule in shadow mode would have decided otherwise.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Shadows }},
 	{desc: desc("alerts_total", "Events that a rule with do: alert matched.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Alerts }},
 	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},

@@ -18,6 +18,7 @@ const (
 	lag      = 20 * time.Millisecond // how long an outcome may wait for the next commit
 	goodbye  = 2 * time.Second       // how long a client may take to read why its session ended
 	turnSize = 256 << 10             // bytes of records that make a turn commit early
+	fullTurn = 4 << 20               // bytes of records for which a turn commits before it is over
 	wakeSlot = -1                    // what epoll knows the wake descriptor by
 )
 
@@ -120,6 +121,9 @@ func (l *Loop) Run() {
 		l.now = time.Now()
 		for i := range events[:n] {
 			l.ready(&events[i])
+			if l.turn.Len() > fullTurn {
+				l.commit()
+			}
 		}
 		if l.now.After(l.nextTick) {
 			l.nextTick = l.now.Add(tick)
