@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"fmt"
+	"sync"
 	"time"
 )
 
@@ -10,6 +11,11 @@ import (
 func (r *Recorder) run() {
 	tick := time.NewTicker(r.opts.Interval)
 	defer tick.Stop()
+	if r.opts.Seal {
+		var keeping sync.WaitGroup
+		keeping.Go(func() { r.keep(r.stop) })
+		defer keeping.Wait()
+	}
 	for {
 		select {
 		case <-r.stop:
@@ -21,6 +27,7 @@ func (r *Recorder) run() {
 		if r.broken != nil && r.fatal == nil {
 			r.resume()
 		}
+		r.rollOld(time.Now())
 		r.mu.Unlock()
 		if err := r.checkpoint(); err != nil {
 			r.stats.failures.Add(1)
@@ -93,6 +100,12 @@ func (r *Recorder) sync(current *segment, retired []*segment) error {
 	for _, s := range retired {
 		s.trim() // gives space back; the segment is whole without
 		s.f.Close()
+	}
+	if len(retired) > 0 {
+		select {
+		case r.ended <- struct{}{}:
+		default: // it knows already
+		}
 	}
 	return nil
 }

@@ -20,6 +20,13 @@ type Report struct {
 	Root    string    `json:"root"` // of the Records
 	First   time.Time `json:"first,omitzero"`
 	Last    time.Time `json:"last,omitzero"`
+	// Encrypted are segments of which the hashes were checked and the records
+	// could not be read, as no identity for them was given.
+	Encrypted int `json:"encrypted"`
+	// Deleted is what rules of retention deleted, as the log itself says.
+	Deleted []Deletion `json:"deleted,omitempty"`
+	// Held are the holds in force.
+	Held []string `json:"held,omitempty"`
 	// Bad is the first thing that is wrong, nil if OK.
 	Bad *Finding `json:"bad,omitempty"`
 	// Torn is an unfinished write at the very end, which is not wrong: it is
@@ -47,6 +54,8 @@ const (
 	CheckpointReordered = "checkpoint reordered"
 	CheckpointForged    = "checkpoint forged"
 	CheckpointWrongKey  = "checkpoint signed with another key"
+	DeletedByNobody     = "contents deleted by nobody"
+	DeletedHeld         = "contents deleted under legal hold"
 	RolledBack          = "log rolled back"
 	Forked              = "log forked" // the node's key signed two histories
 )

@@ -46,7 +46,7 @@ func (d *Folder) Session(prefix string) (*Transcript, error) {
 	if err != nil {
 		return nil, err
 	}
-	live, err := locked(d.dir)
+	live, err := locked(d.open.dir)
 	if err != nil {
 		return nil, err
 	}
