@@ -39,7 +39,7 @@ func BenchmarkRecordSize(b *testing.B) {
 	if out, err := pgbench("-i", "-q").CombinedOutput(); err != nil {
 		b.Fatalf("%v\n%s", err, out)
 	}
-	for _, policy := range []struct{ name, text string }{{"words", judged}, {"names", learning}} {
+	for _, policy := range []struct{ name, text, config string }{{"words", judged, ""}, {"names", learning, ""}, {"results", judged, "record: {results: 16KiB}\n"}} {
 		for _, way := range []struct {
 			name       string
 			args       []string
@@ -51,7 +51,7 @@ func BenchmarkRecordSize(b *testing.B) {
 			{"connections", []string{"-n", "-C", "-c", "4", "-f", script}, 1},
 		} {
 			b.Run(policy.name+"/"+way.name, func(b *testing.B) {
-				agentd := lab.StartAgentd(b, lab.Setup{Policy: policy.text, Target: server})
+				agentd := lab.StartAgentd(b, lab.Setup{Policy: policy.text, Target: server, Config: policy.config})
 				out, err := agentd.Captured(b, pgbench(append(way.args, "-t", fmt.Sprint((b.N+3)/4))...)).CombinedOutput()
 				if err != nil {
 					b.Fatalf("%v\n%s", err, out)

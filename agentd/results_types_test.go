@@ -60,19 +60,33 @@ func TestBinaryValuesAreRecordedAsTheServerPrintsThem(t *testing.T) {
 // transcriptOf returns the record of the only session there was.
 func transcriptOf(t *testing.T, a *lab.Agentd) *recorder.Transcript {
 	t.Helper()
+	sessions := summariesOf(t, a)
+	if len(sessions) != 1 {
+		t.Fatalf("%d sessions are recorded, want one", len(sessions))
+	}
 	folder, err := recorder.OpenFolder(a.Log)
 	if err != nil {
 		t.Fatal(err)
-	}
-	sessions, err := folder.Sessions(recorder.Filter{})
-	if err != nil || len(sessions) != 1 {
-		t.Fatalf("%d sessions are recorded (%v), want one", len(sessions), err)
 	}
 	script, err := folder.Session(sessions[0].ID)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return script
+}
+
+// summariesOf returns all sessions of the record, by their start.
+func summariesOf(t *testing.T, a *lab.Agentd) []recorder.Summary {
+	t.Helper()
+	folder, err := recorder.OpenFolder(a.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sessions, err := folder.Sessions(recorder.Filter{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sessions
 }
 
 // shownRows are the rows of an entry, each in parentheses.

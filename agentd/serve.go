@@ -18,7 +18,6 @@ import (
 	"agentd.dev/agentd/relay"
 	"agentd.dev/decoders"
 	"agentd.dev/decoders/all"
-	"agentd.dev/decoders/opaque"
 	"agentd.dev/policy"
 	"agentd.dev/recorder"
 )
@@ -134,9 +133,6 @@ func (d *Daemon) target(ctx context.Context, conn capture.Conn, asked string) (p
 		protocol, ok := all.Lookup(target.Protocol)
 		if !ok {
 			return target, protocol, policy.UnknownKind, fmt.Errorf("target %s: there is no protocol %q", target.Name, target.Protocol)
-		}
-		if protocol.Name == opaque.Protocol.Name {
-			return target, protocol, policy.PassedOn, nil
 		}
 		return target, protocol, policy.Plaintext, nil
 	case d.inForce.Load().config.Unlisted == UnlistedRefuse:

@@ -99,7 +99,7 @@ type Scope string
 const (
 	Plaintext   Scope = "plaintext"        // all: it comes and goes in plaintext
 	Intercepted Scope = "intercepted"      // all: TLS ends in agentd, on one leg or both
-	PassedOn    Scope = "passed through"   // only how much: as the configuration says, or because it is TLS
+	PassedOn    Scope = "passed through"   // only how much: it is TLS that does not end in agentd
 	UnknownKind Scope = "unknown protocol" // only how much: it is none that agentd knows
 )
 

@@ -145,11 +145,14 @@ func payloads(t testing.TB, dir string) []json.RawMessage {
 // of them in a turn of the event loop.
 func BenchmarkStatement(b *testing.B) {
 	for _, turn := range []int{1, 8, 32} {
-		b.Run(fmt.Sprintf("turn=%d", turn), func(b *testing.B) { benchmarkStatement(b, turn) })
+		b.Run(fmt.Sprintf("turn=%d", turn), func(b *testing.B) { benchmarkStatement(b, turn, nil) })
+		b.Run(fmt.Sprintf("turn=%d, with its row", turn), func(b *testing.B) {
+			benchmarkStatement(b, turn, &decoders.Shown{Columns: [][]byte{[]byte("abalance")}, Values: plainRow("-4711"), Ends: []int{1}})
+		})
 	}
 }
 
-func benchmarkStatement(b *testing.B, perTurn int) {
+func benchmarkStatement(b *testing.B, perTurn int, shown *decoders.Shown) {
 	l := begin(b, func(o *Options) { o.Interval = time.Second })
 	var turn Turn
 	log, err := l.Begin(&turn, aSession("3F2K7QW5M4X6T8Z9B1N0C2V4"))
@@ -166,6 +169,10 @@ func benchmarkStatement(b *testing.B, perTurn int) {
 		asked.Seq, told.Seq = uint64(i+1), uint64(i+1)
 		log.Asked(&turn, now, asked, v)
 		now = now.Add(50 * time.Microsecond)
+		if shown != nil {
+			shown.Seq = told.Seq
+			log.Shown(&turn, now, shown)
+		}
 		log.Told(&turn, now, told)
 		if i%perTurn == perTurn-1 {
 			l.commit(b, &turn)

@@ -62,6 +62,7 @@ func (a *app) writeSummary(s *recorder.Summary) {
 	a.fact("tls", plain, "%s", joined(tlsLeg("client", s.ClientTLS), tlsLeg("server", s.ServerTLS)))
 	a.fact("login", plain, "%s", joined(named("user", s.User), named("database", s.Database), named("application", s.Application), named("with credential", s.Credential), named("as", s.As)))
 	a.fact("claims", plain, "%s", oneLine(labels(s.Claims)))
+	a.fact("left out", plain, "%s", strings.Join(s.NotCaptured, ", "))
 	a.fact("did", plain, "%s, %d denied, %d failed, %s of %s, %s masked",
 		plural(s.Statements, "statement"), s.Denied, s.Failed, plural(s.Rows, "row"), size(s.Bytes), plural(s.Masked, "value"))
 }

@@ -11,9 +11,9 @@ import (
 )
 
 // loggedIn returns a decoder of a session that has logged in.
-func loggedIn(b *testing.B) decoders.Decoder {
+func loggedIn(b *testing.B, want decoders.Want) decoders.Decoder {
 	b.Helper()
-	d := postgres.Protocol.New(decoders.Want{})
+	d := postgres.Protocol.New(want)
 	play(b, d, decoders.FromClient, startup("user", "u"))
 	play(b, d, decoders.FromServer, join(msg('R', int32(0)), msg('Z', "I")))
 	return d
@@ -54,24 +54,35 @@ func BenchmarkPgbenchSelect(b *testing.B) {
 			join(msg('2'), description, row, done),
 		},
 	} {
-		b.Run(bb.name, func(b *testing.B) {
-			d := loggedIn(b)
-			play(b, d, decoders.FromClient, bb.prepare)
-			play(b, d, decoders.FromServer, bb.prepared)
-			b.ReportAllocs()
-			for b.Loop() {
-				play(b, d, decoders.FromClient, bb.client)
-				play(b, d, decoders.FromServer, bb.server)
-			}
-		})
+		for _, way := range []struct {
+			name string
+			want decoders.Want
+		}{{bb.name, decoders.Want{}}, {bb.name + ", shown", decoders.Want{Results: 16 << 10}}} {
+			b.Run(way.name, func(b *testing.B) {
+				d := loggedIn(b, way.want)
+				play(b, d, decoders.FromClient, bb.prepare)
+				play(b, d, decoders.FromServer, bb.prepared)
+				b.ReportAllocs()
+				for b.Loop() {
+					play(b, d, decoders.FromClient, bb.client)
+					play(b, d, decoders.FromServer, bb.server)
+				}
+			})
+		}
 	}
 }
 
 // BenchmarkRows is a result that streams, in reads of 64 kB.
 func BenchmarkRows(b *testing.B) {
+	for name, want := range map[string]decoders.Want{"passed": {}, "shown": {Results: 16 << 10}} {
+		b.Run(name, func(b *testing.B) { benchmarkRows(b, want) })
+	}
+}
+
+func benchmarkRows(b *testing.B, want decoders.Want) {
 	row := msg('D', int16(3), int32(4), "4711", int32(80), bytes.Repeat([]byte("x"), 80), int32(-1))
 	rows := bytes.Repeat(row, 64<<10/len(row))
-	d := loggedIn(b)
+	d := loggedIn(b, want)
 	play(b, d, decoders.FromClient, msg('Q', "select * from big", 0))
 	b.SetBytes(int64(len(rows)))
 	b.ReportAllocs()
