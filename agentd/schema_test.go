@@ -19,6 +19,7 @@ type schema struct {
 	Properties map[string]*schema `json:"properties"`
 	Required   []string           `json:"required"`
 	Items      *schema            `json:"items"`
+	AnyOf      []*schema          `json:"anyOf"`
 	Enum       []any              `json:"enum"`
 	Default    any                `json:"default"`
 }
@@ -57,6 +58,8 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"tls", target.TLS.keys(""), root.Properties["targets"].Items.Properties["tls"]},
 		{"ca", c.CA.keys(""), root.Properties["ca"]},
 		{"record", c.Record.keys(), root.Properties["record"]},
+		{"segment", c.Record.segmentKeys(), root.Properties["record"].Properties["segment"].AnyOf[1]},
+		{"retention", new(RetentionRule).keys(), root.Properties["record"].Properties["retention"].Items},
 		{"limits", c.Limits.keys(), root.Properties["limits"]},
 		{"approvals", c.Approvals.keys(), root.Properties["approvals"]},
 		{"drift", c.Drift.keys(), root.Properties["drift"]},

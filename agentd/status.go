@@ -49,6 +49,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 			Size:     uint64(stats.SignedSize),
 			Failures: stats.Failures,
 			Problem:  recordProblem(stats),
+			Sealing:  d.recorder.Sealed().Problem,
 		},
 	}
 }
@@ -184,6 +185,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Records:        stats.Records,
 		RecordFailures: stats.Failures,
 		Checkpoints:    stats.Checkpoints,
+		Segments:       sealing(d.recorder.Sealed()),
 		Refused:        map[string]int64{},
 		Reloads:        d.reloads.done.Load(),
 		ReloadFailures: d.reloads.failed.Load(),
@@ -242,4 +244,9 @@ func (d *Daemon) where(t *TargetConfig) (addresses []string, problem string) {
 		problem = err.Error()
 	}
 	return addresses, problem
+}
+
+// sealing is what became of segments that have ended.
+func sealing(s recorder.SealStats) map[string]int64 {
+	return map[string]int64{"sealed": s.Sealed, "emptied": s.Emptied, "unsealed": s.Plain, "held": s.Held}
 }

@@ -83,3 +83,24 @@ func cipherOf(key []byte) (cipher.AEAD, error) {
 func nonce(block int) []byte {
 	return binary.LittleEndian.AppendUint64(make([]byte, 4, 12), uint64(block))
 }
+
+// ParseRecipient reads an age recipient, age1... or age1pq1...
+func ParseRecipient(text string) (age.Recipient, error) {
+	if r, err := age.ParseHybridRecipient(text); err == nil {
+		return r, nil
+	}
+	r, err := age.ParseX25519Recipient(text)
+	if err != nil {
+		return nil, fmt.Errorf("%.80q is no age recipient: give what `age-keygen -y` prints, age1...", text)
+	}
+	return r, nil
+}
+
+// ParseIdentities reads an age identity file.
+func ParseIdentities(r io.Reader) ([]age.Identity, error) {
+	all, err := age.ParseIdentities(r)
+	if err != nil {
+		return nil, errors.New("no age identities in it: give what `age-keygen` wrote, with a line AGE-SECRET-KEY-1...")
+	}
+	return all, nil
+}

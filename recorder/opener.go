@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"filippo.io/age"
 	"github.com/klauspost/compress/zstd"
@@ -127,6 +128,18 @@ func (s *opened) close() error { return s.file.Close() }
 type Hidden struct {
 	Encrypted int // and no identity that was given reads them
 	Emptied   int // by a rule of record.retention
+}
+
+// String says so to people.
+func (h Hidden) String() string {
+	var all []string
+	if h.Encrypted > 0 {
+		all = append(all, fmt.Sprintf("%d segments are encrypted (agentctl --identity FILE reads them)", h.Encrypted))
+	}
+	if h.Emptied > 0 {
+		all = append(all, fmt.Sprintf("the contents of %d were deleted by rules of retention", h.Emptied))
+	}
+	return strings.Join(all, ", ")
 }
 
 // Hidden says of how many segments only the hashes can be read.

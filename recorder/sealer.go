@@ -229,6 +229,9 @@ func (k *keeper) rewrite(number int64, to form, by *Rule, stopped func() bool) e
 	if err := syncFolder(k.r.opts.Dir); err != nil {
 		return err
 	}
+	if to != sealedForm { // the index beside the folder may hold what was in it: it is made anew when it is asked for
+		os.Remove(filepath.Clean(k.r.opts.Dir) + ".index")
+	}
 	k.step("done")
 	if to == emptiedForm {
 		k.r.sealed.emptied.Add(1)

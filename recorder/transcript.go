@@ -89,6 +89,9 @@ func (d *Folder) resolve(prefix string) (string, error) {
 	case err != nil:
 		return "", err
 	}
+	if h, _ := d.Hidden(); h != (Hidden{}) {
+		return "", fmt.Errorf("no session that can be read begins with %q: %v", prefix, h)
+	}
 	return "", fmt.Errorf("no session begins with %q: `agentctl sessions list` shows their ids", prefix)
 }
 

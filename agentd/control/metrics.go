@@ -20,6 +20,7 @@ type Snapshot struct {
 	Records        int64
 	RecordFailures int64
 	Checkpoints    int64
+	Segments       map[string]int64 // of the log, sealed and emptied since the daemon started, unsealed and held now
 	Refused        map[string]int64 // connections, by reason
 	Reloads        int64            // of configuration and policies
 	ReloadFailures int64            // readings of them that were wrong
@@ -75,6 +76,7 @@ var metrics = []metric{
 	{desc: desc("records_total", "Records written to the log."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Records }},
 	{desc: desc("record_failures_total", "Writes to the log that failed; their sessions were stopped."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.RecordFailures }},
 	{desc: desc("checkpoints_total", "Checkpoints of the log that were signed."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Checkpoints }},
+	{desc: desc("record_segments", "Segments of the log that have ended, by what became of them: sealed and emptied since the daemon started; unsealed (they could not be) and held now.", "state"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.Segments }},
 	{desc: desc("connections_refused_total", "Captured connections that agentd refused, by reason.", "reason"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Refused }},
 	{desc: desc("reloads_total", "Changes of configuration and policies that came into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Reloads }},
 	{desc: desc("reload_failures_total", "Changes of configuration and policies that did not come into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.ReloadFailures }},

@@ -84,6 +84,7 @@ type Log struct {
 	Size       uint64    `json:"size"`       // records under that checkpoint
 	Failures   int64     `json:"failures"`   // writes that failed since the daemon started
 	Problem    string    `json:"problem,omitempty"`
+	Sealing    string    `json:"sealing,omitempty"` // why segments that have ended are not sealed, or not emptied
 }
 
 // A Workload is a captured cgroup and all below it.

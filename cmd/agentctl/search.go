@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -100,8 +102,19 @@ func searchIn[T any](ctx context.Context, a *app, ask func(*index.Index) (T, err
 	if err != nil {
 		return err
 	}
+	ids, temporary, err := a.mayIndex(folder)
+	if err != nil {
+		return err
+	}
+	if temporary != "" {
+		defer os.RemoveAll(temporary)
+		file = filepath.Join(temporary, "index")
+	}
+	if err := a.hiddenIn(folder); err != nil {
+		return err
+	}
 	bar := a.newProgress("indexing")
-	x, damage := index.Open(ctx, folder, file, bar.to, func(why string) { a.note("%s", why) })
+	x, damage := index.Open(ctx, folder, file, bar.to, func(why string) { a.note("%s", why) }, ids...)
 	bar.clear()
 	if x == nil {
 		return damage
@@ -110,7 +123,7 @@ func searchIn[T any](ctx context.Context, a *app, ask func(*index.Index) (T, err
 	x.Close()
 	if err != nil && ctx.Err() == nil {
 		a.note("the index is built anew: %v", err)
-		if x, damage = index.Rebuild(ctx, folder, file, bar.to); x == nil {
+		if x, damage = index.Rebuild(ctx, folder, file, bar.to, ids...); x == nil {
 			return damage
 		}
 		bar.clear()

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"agentd.dev/agentd/control"
@@ -103,10 +104,13 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 func (a *app) listSessions(ctx context.Context, f control.SessionFilter) error {
 	list, err := askOrRead(ctx, a,
 		func(ctx context.Context, c *control.Client) (control.Sessions, error) { return c.Sessions(ctx, f) },
-		func(folder string) (control.Sessions, error) { return control.ReadSessions(folder, f) })
+		func(folder string, ids []age.Identity) (control.Sessions, error) {
+			return control.ReadSessions(folder, f, ids...)
+		})
 	if err != nil {
 		return err
 	}
+	defer a.hidden(list.Hidden)
 	if err := a.show(list.Sessions, func() { a.writeSessions(list.Sessions) }); err != nil {
 		return err
 	}

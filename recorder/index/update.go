@@ -20,7 +20,11 @@ func (x *Index) update(ctx context.Context, progress func(done, total int64)) er
 		return err
 	}
 	defer tx.Rollback() // nothing, once committed
-	u := updating{tx: tx, sessions: map[string]*session{}, last: recorder.Position{Index: -1}}
+	hidden, err := x.folder.Hidden()
+	if err != nil {
+		return err
+	}
+	u := updating{tx: tx, partial: hidden != recorder.Hidden{}, sessions: map[string]*session{}, last: recorder.Position{Index: -1}}
 	var made, segment, at int64
 	if err := tx.QueryRow("select version, records, leaf, segment, at from upto").Scan(&made, &u.has, &u.leaf, &segment, &at); err != nil {
 		return err
@@ -51,6 +55,7 @@ type updating struct {
 	tx       *sql.Tx
 	has      int64  // records that the index has
 	leaf     []byte // hash of the last of these
+	partial  bool   // some records cannot be read: sessions may have begun in them
 	same     bool   // it was seen in the log
 	last     recorder.Position
 	sessions map[string]*session // that have not ended
@@ -124,7 +129,7 @@ func (u *updating) unknown(p recorder.Position) error {
 		s.cut = false
 		return nil
 	}
-	if p.Index >= u.has && u.has > 0 && p.Kind != "tls" {
+	if p.Index >= u.has && u.has > 0 && p.Kind != "tls" && !u.partial {
 		return fmt.Errorf("session %s goes on, which was taken for interrupted", p.Session)
 	}
 	return nil
