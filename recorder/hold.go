@@ -34,14 +34,14 @@ func (h *Hold) covers(number int64) bool {
 // of them, too: what was deleted in spite of one, Verify names.
 const holdsName = "holds"
 
-// holds are those in force.
-type holds struct {
+// A holding is the holds in force.
+type holding struct {
 	mu  sync.Mutex
 	all []Hold
 }
 
 // covers reports whether a segment is held. The caller holds mu.
-func (h *holds) covers(number int64) bool {
+func (h *holding) covers(number int64) bool {
 	return slices.ContainsFunc(h.all, func(hold Hold) bool { return hold.covers(number) })
 }
 

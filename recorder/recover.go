@@ -168,7 +168,11 @@ func (s *recovery) read(number int64, first bool) (whole bool, err error) {
 		return false, evidence(s.dir, fmt.Errorf("segment %s does not continue the one before it", name))
 	}
 	s.at, s.form, s.head, s.born = number, seg.form, seg.head, time.Time{}
-	return s.records(seg, name)
+	whole, err = s.records(seg, name)
+	if whole { // perhaps it only was in the page cache, and a checkpoint will cover it
+		err = errors.Join(err, seg.file.Sync())
+	}
+	return whole, err
 }
 
 func (s *recovery) opener() *opener { return &opener{dir: s.dir} }

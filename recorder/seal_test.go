@@ -159,7 +159,7 @@ func TestPlacesStayWhereTheyWere(t *testing.T) {
 		folder := open(t, l)
 		err := folder.EventsFrom(t.Context(), 0, 0, nil, func(e *Event, p Position) error {
 			if e != nil && e.Kind == "request" {
-				all[at{p.Segment, p.Offset}] = e.Session.ID
+				all[at{p.Segment, p.Offset}] = p.Session
 			}
 			return nil
 		})

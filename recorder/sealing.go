@@ -225,11 +225,10 @@ func ownRecord(payload []byte) bool {
 		return false
 	}
 	switch recordType(payload[1:]) {
-	case "start", "stop", "recovered", "gap", "key":
+	case "start", "stop", "recovered", "gap", "heartbeat":
 		return true
 	case "note":
-		_, ok := ownNote(payload)
-		return ok
+		return keptNote(payload)
 	}
 	return false
 }
@@ -260,15 +259,30 @@ type logNote struct {
 	} `json:"attrs"`
 }
 
-// ownNote reads a record if it is such a note.
-func ownNote(payload []byte) (*logNote, bool) {
+// kindOf returns the kind of a note's record, "" if it is none.
+func kindOf(payload []byte) string {
 	const front = `note","time":"2006-01-02T15:04:05.000000000Z","kind":"`
 	at := 1 + len(recordHead) + len(front)
 	if len(payload) < at || !bytes.HasPrefix(payload[1+len(recordHead):], []byte(`note"`)) {
-		return nil, false
+		return ""
 	}
 	kind, _, _ := bytes.Cut(payload[at:], []byte(`"`))
-	switch string(kind) {
+	return string(kind)
+}
+
+// keptNote reports whether a record is a note that says nothing of any session, and
+// that the log is verified with.
+func keptNote(payload []byte) bool {
+	switch kindOf(payload) {
+	case noteSealed, noteEmptied, noteHold, noteRelease, keyKind:
+		return true
+	}
+	return false
+}
+
+// ownNote reads a record if it is a note of what becomes of segments.
+func ownNote(payload []byte) (*logNote, bool) {
+	switch kindOf(payload) {
 	case noteSealed, noteEmptied, noteHold, noteRelease:
 	default:
 		return nil, false
