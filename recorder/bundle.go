@@ -68,7 +68,11 @@ func CheckBundle(data []byte, verifierKey string) (BundleReport, error) {
 }
 
 func (r *BundleReport) check(b *Bundle, key note.Verifier) error {
-	c, err := openCheckpoint([]byte(b.Checkpoint), key)
+	ring := keyring{keys: []note.Verifier{key}, since: []int64{0}}
+	for _, signed := range b.Rotations {
+		ring.follow([]byte(signed))
+	}
+	c, err := ring.open([]byte(b.Checkpoint))
 	if err != nil {
 		return fmt.Errorf("the checkpoint: %w", err)
 	}

@@ -16,7 +16,8 @@ type Event struct {
 	Session *Session
 	Seq     uint64
 	Ref     uint64
-	Text    Text // of the prepare, for a request that runs one
+	Like    uint64 // what has the same facts; of EventsFrom only
+	Text    Text   // of the prepare, for a request that runs one
 	// Facts are what rules could ask about it, nil if there is nothing.
 	Facts       *Facts
 	Exceptional string // why a login is
@@ -27,6 +28,7 @@ type Event struct {
 	Answer
 	Columns []Column // of a result
 	Done    Done     // of an outcome
+	Note    *Note    // of a note, which EventsFrom tells
 }
 
 // A Session is what is known of a session by the record that is being read. It

@@ -32,6 +32,8 @@ type Server struct {
 	Folder      string       // the log folder that sessions are read from
 	Metrics     http.Handler // answers /metrics; nil if there are none
 	Desk        Desk         // where requests for approval are
+	// RotateKey has a new key sign the log, by order of who asks.
+	RotateKey func(by string) (KeyRotation, error)
 
 	waiting chan struct{} // holds one for each that waits for a change
 	ending  chan struct{} // closed when Serve is about to return
@@ -96,6 +98,7 @@ func (s *Server) endpoints() map[string]endpoint {
 		"GET /v1/connections":             s.connections,
 		"GET /v1/ca":                      s.ca,
 		"GET /v1/log":                     s.log,
+		"POST /v1/log/key":                s.rotateKey,
 		"POST /v1/runs":                   s.startRun,
 		"GET /v1/sessions":                s.sessions,
 		"GET /v1/sessions/{id}":           s.session,

@@ -15,8 +15,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"agentd.dev/agentd/control"
 	"agentd.dev/recorder"
+	"agentd.dev/recorder/index"
 )
 
 // exports are the formats of sessions export, with what writes each.
@@ -32,12 +32,37 @@ type exporter interface {
 }
 
 func newSessionsExport(a *app) *cobra.Command {
-	var f control.SessionFilter
-	var since, format, out string
-	cmd := &cobra.Command{
-		Use:   "export [ID...]",
-		Short: "Write sessions for other programs: NDJSON, CSV or asciicast",
-		Long: `Export writes sessions, those with the given IDs or all that fit the flags, one
+	var format, out string
+	var ids []string
+	cmd := choosing(a, "sessions", func(cmd *cobra.Command, q index.Query) error {
+		write, ok := exports[format]
+		switch {
+		case a.format != "table":
+			return &exitError{usage, errors.New("-o is not for exports: say how with --format")}
+		case !ok:
+			return &exitError{usage, fmt.Errorf("--format %q: give ndjson, csv or asciicast", format)}
+		case format == "asciicast" && len(ids) != 1:
+			return &exitError{usage, errors.New("an asciicast is of one session: give one ID")}
+		case len(ids) > 0 && (q.Which != (recorder.Which{}) || q.Where != nil):
+			return &exitError{usage, errors.New("give IDs, or flags that choose sessions, not both")}
+		}
+		q.Within = 0 // all of it
+		export := func(w io.Writer) error { return a.export(cmd.Context(), ids, q, write(w)) }
+		if out == "" {
+			w := bufio.NewWriter(a.out)
+			return errors.Join(export(w), w.Flush())
+		}
+		return writeWhole(out, export)
+	})
+	choose := cmd.RunE
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		ids = args
+		return choose(cmd, nil)
+	}
+	cmd.Args = cobra.ArbitraryArgs
+	cmd.Use = "export [ID...]"
+	cmd.Short = "Write sessions for other programs: NDJSON, CSV or asciicast"
+	cmd.Long = `Export writes sessions, those with the given IDs or all that fit the flags, one
 after the other.
 
 ndjson  a line for each session (its "type" is session), and one for each thing
@@ -46,73 +71,69 @@ ndjson  a line for each session (its "type" is session), and one for each thing
 csv     a row for each thing asked, for spreadsheets. A field that a spreadsheet
         would take for a formula, as it begins with = + - @, has a ' before it.
 asciicast  one session as replay shows it, with its own timing: for asciinema
-        play, and for whatever else plays asciicast v2.`,
-		Example: `  agentctl sessions export 4KQ7 > session.ndjson
+        play, and for whatever else plays asciicast v2.
+
+` + aboutWhere + `
+
+` + aboutTimes
+	cmd.Example = `  agentctl sessions export 4KQ7 > session.ndjson
   agentctl sessions export --since 7d --denied --format csv --out denied.csv
-  agentctl sessions export 4KQ7 --format asciicast --out session.cast`,
-		RunE: func(cmd *cobra.Command, args []string) error {
-			var err error
-			if f.Since, err = parseSince(since, time.Now()); err != nil {
-				return &exitError{usage, err}
-			}
-			write, ok := exports[format]
-			switch filtered := f != (control.SessionFilter{}); {
-			case !ok:
-				return &exitError{usage, fmt.Errorf("--format %q: give ndjson, csv or asciicast", format)}
-			case format == "asciicast" && len(args) != 1:
-				return &exitError{usage, errors.New("an asciicast is of one session: give one ID")}
-			case len(args) > 0 && filtered:
-				return &exitError{usage, errors.New("give IDs, or flags that choose sessions, not both")}
-			}
-			export := func(w io.Writer) error { return a.export(cmd.Context(), args, f, write(w)) }
-			if out == "" {
-				w := bufio.NewWriter(a.out)
-				return errors.Join(export(w), w.Flush())
-			}
-			return writeWhole(out, export)
-		},
-	}
+  agentctl sessions export 4KQ7 --format asciicast --out session.cast`
 	flags := cmd.Flags()
 	flags.StringVar(&format, "format", "ndjson", "ndjson, csv or asciicast")
 	flags.StringVar(&out, "out", "", "write to this `FILE`, which only its owner may read")
-	flags.StringVar(&f.Workload, "workload", "", "only sessions of this workload or run")
-	flags.StringVar(&f.Namespace, "namespace", "", "only sessions from pods in this namespace")
-	flags.StringVar(&f.Pod, "pod", "", "only sessions from the pod of this name")
-	flags.StringVar(&f.Target, "target", "", "only sessions to this target")
-	flags.StringVar(&f.Claim, "claim", "", "only sessions that claim this: KEY=VALUE")
-	flags.StringVar(&since, "since", "", "only sessions that started since then")
-	flags.BoolVar(&f.Denied, "denied", false, "only sessions in which something was refused")
+	flags.MarkHidden("within")
 	cmd.RegisterFlagCompletionFunc("format", cobra.FixedCompletions([]string{"ndjson", "csv", "asciicast"}, cobra.ShellCompDirectiveNoFileComp))
 	return cmd
 }
 
-// export writes the sessions with these ids, or those that f chooses.
-func (a *app) export(ctx context.Context, ids []string, f control.SessionFilter, to exporter) error {
-	var why []string
+// export writes the sessions with these ids, or those that q chooses. What is
+// damaged is left out, and is an error at the end.
+func (a *app) export(ctx context.Context, ids []string, q index.Query, to exporter) error {
+	var damage error
 	if len(ids) == 0 {
-		list, err := askOrRead(ctx, a,
-			func(ctx context.Context, c *control.Client) (control.Sessions, error) { return c.Sessions(ctx, f) },
-			func(folder string) (control.Sessions, error) { return control.ReadSessions(folder, f) })
-		if err != nil {
-			return err
+		if ids, damage = a.chosen(ctx, q); len(ids) == 0 {
+			return damage
 		}
-		for i := range list.Sessions {
-			ids = append(ids, list.Sessions[i].ID)
-		}
-		why = append(why, list.Damage)
 	}
 	for _, id := range ids {
 		s, err := a.session(ctx, id)
 		if err != nil {
-			return err
+			return errors.Join(damage, err)
 		}
 		if err := to.session(s.Transcript); err != nil {
 			return fmt.Errorf("write session %s: %w", s.ID, err)
 		}
-		why = append(why, s.Damage)
+		if damage == nil {
+			damage = damaged(s.Damage)
+		}
 	}
-	why = slices.DeleteFunc(slices.Compact(why), func(s string) bool { return s == "" })
-	return damaged(strings.Join(why, "; "))
+	return damage
+}
+
+// chosen returns the ids of the sessions that q chooses, the latest last.
+func (a *app) chosen(ctx context.Context, q index.Query) (ids []string, err error) {
+	take := func(list []index.Listed) {
+		for i := range list {
+			ids = append(ids, list[i].ID)
+		}
+	}
+	err = searchIn(ctx, a, func(x *index.Index) ([]index.Listed, error) {
+		page, err := x.Sessions(ctx, q)
+		slices.Reverse(page.Sessions)
+		return page.Sessions, err
+	}, take)
+	f, ok := simple(&q)
+	if !errors.Is(err, errNoIndex) || !ok {
+		return ids, err
+	}
+	client := a.client()
+	defer client.Close()
+	answer, err := client.Sessions(ctx, f)
+	for i := range answer.Sessions {
+		ids = append(ids, answer.Sessions[i].ID)
+	}
+	return ids, errors.Join(err, damaged(answer.Damage))
 }
 
 // An ndjson writes each session and each entry as a line.

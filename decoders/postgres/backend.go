@@ -552,6 +552,34 @@ func (d *decoder) Ended() *decoders.Event {
 	return &decoders.Event{Kind: decoders.Outcome, Seq: s.seq, Result: d.resultOf(s)}
 }
 
+// A tally is what the client was sent of the result of a request.
+type tally struct {
+	seq                  uint64
+	rows, copied, nbytes int64
+}
+
+// sent is the tally of the request at the head.
+func (d *decoder) sent() tally {
+	if d.queue.len() == 0 {
+		return tally{}
+	}
+	s := d.queue.at(d.queue.head)
+	return tally{s.seq, s.result.Rows, s.copied, s.result.Bytes}
+}
+
+// unsent takes back what was counted in a step that did not come to be: the
+// client gets none of it.
+func (d *decoder) unsent(before tally) {
+	if d.queue.len() == 0 {
+		return
+	}
+	s := d.queue.at(d.queue.head)
+	if before.seq != s.seq {
+		before = tally{}
+	}
+	s.result.Rows, s.copied, s.result.Bytes = before.rows, before.copied, before.nbytes
+}
+
 // resultOf returns what came of a request, to be told: it outlives the slot.
 func (d *decoder) resultOf(s *slot) decoders.Result {
 	d.server.by = append(d.server.by[:0], s.result.By...)

@@ -173,7 +173,11 @@ func (d *decoder) Next(dir decoders.Dir, buf []byte) (decoders.Step, error) {
 		return decoders.Step{Op: decoders.More, N: 1}, nil
 	}
 	if dir == decoders.FromServer {
+		before := d.sent()
 		step, err := d.backend(buf)
+		if err != nil {
+			d.unsent(before)
+		}
 		if d.show.due {
 			step.Shown = d.show.look(&step, buf)
 		}
