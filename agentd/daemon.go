@@ -286,19 +286,17 @@ func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
 		return nil, fmt.Errorf("record: %w", err)
 	}
 	r, err := recorder.Open(recorder.Options{
-		Dir:          d.config.logFolder(),
-		KeyFile:      d.config.keyFile(),
-		Node:         "agentd/" + d.config.Node,
-		SegmentBytes: int64(d.config.Record.Segment),
-		Interval:     time.Duration(d.config.Record.Checkpoint),
-		Heartbeat:    time.Duration(d.config.Record.Heartbeat),
-		Reserve:      int64(d.config.Record.Floor.Size),
-
+		Dir:            d.config.logFolder(),
+		KeyFile:        d.config.keyFile(),
+		Node:           "agentd/" + d.config.Node,
+		SegmentBytes:   int64(d.config.Record.Segment),
+		Interval:       time.Duration(d.config.Record.Checkpoint),
+		Heartbeat:      time.Duration(d.config.Record.Heartbeat),
+		Reserve:        int64(d.config.Record.Floor.Size),
 		ReservePercent: d.config.Record.Floor.Percent,
-
-		Log:       d.log,
-		Lock:      lock,
-		Protocols: all.Protocols,
+		Log:            d.log,
+		Lock:           lock,
+		Protocols:      all.Protocols,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
