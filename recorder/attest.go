@@ -18,8 +18,8 @@ func (v *verification) witnesses(keys []*WitnessKey) (*Finding, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	data, err := os.ReadFile(filepath.Join(v.walk.dir, witnessedName))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	data, err := readWitnessed(v.walk.dir)
+	if err != nil {
 		return nil, err
 	}
 	for _, key := range keys {
@@ -58,6 +58,15 @@ func (v *verification) witnesses(keys []*WitnessKey) (*Finding, error) {
 	}
 	v.notes.sort()
 	return nil, nil
+}
+
+// readWitnessed reads what witnesses have cosigned, nil if there is nothing.
+func readWitnessed(dir string) ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(dir, witnessedName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
 }
 
 // witnessed takes account of one checkpoint that a witness cosigned.

@@ -30,7 +30,15 @@ type VerifyOptions struct {
 // meanwhile. What is wrong is in the Report; an error means that it could not
 // be found out.
 func Verify(dir, verifierKey string, opts VerifyOptions) (Report, error) {
-	ring, err := openKeyring(dir, verifierKey)
+	elsewhere := opts.Checkpoints
+	if len(opts.Witnesses) > 0 {
+		data, err := readWitnessed(dir)
+		if err != nil {
+			return Report{}, err
+		}
+		elsewhere = append(elsewhere[:len(elsewhere):len(elsewhere)], data)
+	}
+	ring, err := openKeyring(dir, verifierKey, elsewhere...)
 	if err != nil {
 		return Report{}, err
 	}
