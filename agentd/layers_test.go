@@ -48,6 +48,7 @@ var allowed = []struct {
 	{"agentd/relay", []string{"decoders", "policy", "recorder"}},
 	{"agentd/replay", []string{"decoders", "policy", "recorder", "agentd/usage", "agentd/identity"}},
 	{"agentd/suppose", []string{"decoders", "decoders/sql", "policy", "policy/document", "agentd/grammar"}},
+	{"agentd/page", []string{"recorder"}},
 	{"agentd/control", []string{"decoders", "policy", "recorder", "agentd/approvals", "agentd/cgroup"}},
 	{"agentd/internal/...", []string{"..."}},
 	{"agentd", []string{"..."}},

@@ -41,7 +41,7 @@ func givenSince(opts *recorder.VerifyOptions, since string) error {
 		opts.SinceCheckpoint = all[len(all)-1] // of a journal, the last
 		return nil
 	}
-	at, err := parseSince(since, time.Now())
+	at, err := parseTime("since", since, time.Now())
 	if err != nil {
 		return fmt.Errorf("%w, or a file with a checkpoint", err)
 	}
