@@ -85,6 +85,7 @@ type verification struct {
 	number  int64     // of the segment
 	next    int64     // bytes after which progress is told again
 	last    time.Time // of the last record
+	read    int64     // records whose contents were read
 	key     string    // the one that the last record of a rotation names
 }
 
