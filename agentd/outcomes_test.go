@@ -7,6 +7,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"agentd.dev/agentd/internal/dialogue"
 	"agentd.dev/agentd/internal/lab"
@@ -58,7 +59,10 @@ func TestTheRecordSaysWhatHadComeOfAnInterruptedRequest(t *testing.T) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for server.SQL(t, "select count(*) from pg_stat_activity where wait_event = 'PgSleep'") != "1" {
+	for deadline := time.Now().Add(time.Minute); server.SQL(t, "select count(*) from pg_stat_activity where wait_event = 'PgSleep'") != "1"; {
+		if time.Now().After(deadline) {
+			t.Fatal("the statement does not come to where it sleeps")
+		}
 	}
 	a.Process.Stop(syscall.SIGTERM)
 	_ = cmd.Wait()

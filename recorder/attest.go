@@ -35,6 +35,10 @@ func (v *verification) witnesses(keys []*WitnessKey) (*Finding, error) {
 				continue
 			}
 			c, err := v.witnessed(&w, key, signed)
+			if errors.Is(err, errRotatedAway) {
+				since := v.notes.ring.since[1]
+				return &Finding{Kind: Forked, First: since, Last: since, Detail: fmt.Sprintf("checkpoint %d of those that %s has witnessed: %v", n+1, key.Name(), err)}, nil
+			}
 			if err != nil {
 				return &Finding{Kind: WitnessForged, Detail: fmt.Sprintf("checkpoint %d of those that witnesses cosigned: %v", n+1, err)}, nil
 			}

@@ -37,6 +37,9 @@ func (r *Recorder) run() {
 			r.resume()
 		}
 		r.rollOld(time.Now())
+		if !r.reserve.kept && r.roomToBegin() == nil {
+			r.reserve.keep()
+		}
 		beat.due(r, time.Now())
 		r.mu.Unlock()
 		if err := r.checkpoint(); err != nil {
@@ -111,7 +114,14 @@ func (r *Recorder) sign(next *newKey) error {
 	if err != nil {
 		return fmt.Errorf("sign checkpoint: %w", err)
 	}
-	if err := r.notes.append(signed); err != nil {
+	err = r.notes.append(signed)
+	if noSpace(err) {
+		r.mu.Lock()
+		r.reserve.spend()
+		r.mu.Unlock()
+		err = r.notes.append(signed)
+	}
+	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	r.latest.Store(&signed)

@@ -1,11 +1,8 @@
 package recorder
 
 import (
-	"errors"
 	"fmt"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Commit writes the records of t, in order, in one write, and empties t. When
@@ -94,7 +91,7 @@ func (r *Recorder) fail(err error) {
 	r.stats.broken.Store(true)
 	r.broken = &gap{since: time.Now(), err: fmt.Errorf("recording does not work: %w", err)}
 	r.opts.Log.Error("recording does not work: sessions are refused until it does", "err", err)
-	if errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) {
+	if noSpace(err) {
 		r.reserve.spend()
 	}
 }

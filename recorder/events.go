@@ -87,6 +87,8 @@ var ErrStop = errors.New("enough was read")
 type telling struct {
 	sessions map[string]*Session
 	visit    func(*Event) error
+	// strangers: sessions whose first record is missing are told, too.
+	strangers bool
 }
 
 func (t *telling) add(payload []byte) error {
@@ -103,6 +105,10 @@ func (t *telling) add(payload []byte) error {
 		t.sessions[r.Session] = &Session{Summary: *summaryOf(r), facts: map[uint64]*Facts{}, texts: map[uint64]asked{}}
 	}
 	s := t.sessions[r.Session]
+	if s == nil && t.strangers {
+		s = &Session{Summary: Summary{ID: r.Session, State: Live}, facts: map[uint64]*Facts{}, texts: map[uint64]asked{}}
+		t.sessions[r.Session] = s
+	}
 	if s == nil {
 		return nil
 	}

@@ -47,6 +47,9 @@ func (v *reserve) spend() {
 	os.Remove(v.path) // if there is none, there is nothing to give
 }
 
+// noSpace reports whether the reserve may help.
+func noSpace(err error) bool { return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT) }
+
 // ErrFull is wrapped by what Begin returns when the disk is nearly full.
 var ErrFull = errors.New("the disk is nearly full")
 

@@ -93,6 +93,10 @@ func (r *keyring) at(size int64) note.Verifier {
 	return r.keys[i]
 }
 
+// errRotatedAway is a checkpoint that is younger than its key: if the log here is
+// the one that was signed, another was signed, too.
+var errRotatedAway = errors.New("the node's key signed two histories")
+
 // open checks a checkpoint that was kept anywhere. It must be signed with the
 // key that signed the log then.
 func (r *keyring) open(signed []byte) (checkpoint, error) {
@@ -105,7 +109,7 @@ func (r *keyring) open(signed []byte) (checkpoint, error) {
 	if errors.Is(err, errOtherKey) {
 		for i, other := range r.keys {
 			if _, e := openCheckpoint(signed, other); e == nil && i+1 < len(r.keys) {
-				return c, fmt.Errorf("%w: it is signed with %s, which was rotated away at %d records", errOtherKey, keyName(other), r.since[i+1])
+				return c, fmt.Errorf("%w: it is signed with %s, which was rotated away at %d records", errRotatedAway, keyName(other), r.since[i+1])
 			}
 		}
 	}

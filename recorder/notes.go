@@ -35,7 +35,8 @@ type notes struct {
 	ring      *keyring
 	elsewhere []waiting // by size
 	own       *waiting
-	n         int   // checkpoints read
+	n         int // checkpoints read
+	bad       *Finding
 	skip      int64 // those of fewer records are passed over
 }
 
@@ -78,6 +79,13 @@ func (n *notes) keep(file []byte) error {
 			return errors.New("not a checkpoint: no signature")
 		}
 		c, err := n.ring.open(signed)
+		if errors.Is(err, errRotatedAway) && n.bad == nil {
+			n.bad = &Finding{Kind: Forked, First: n.ring.since[1], Detail: "the checkpoint kept elsewhere: " + err.Error()}
+		}
+		if errors.Is(err, errRotatedAway) {
+			rest = bytes.TrimLeft(after, "\n")
+			continue
+		}
 		if err != nil {
 			return err
 		}
@@ -90,6 +98,10 @@ func (n *notes) keep(file []byte) error {
 // split looks among the checkpoints kept elsewhere for two that cannot be of
 // one log.
 func (n *notes) split() *Finding {
+	if n.bad != nil {
+		n.bad.Last = max(n.bad.Last, n.bad.First)
+		return n.bad
+	}
 	for i := 1; i < len(n.elsewhere); i++ {
 		a, b := &n.elsewhere[i-1], &n.elsewhere[i]
 		if a.Size == b.Size && a.Root != b.Root {

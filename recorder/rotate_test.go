@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
+	"golang.org/x/sys/unix"
 )
 
 // rotatedLog is a log whose key was rotated twice, with the three keys.
@@ -240,8 +242,8 @@ func TestAKeyThatWasRotatedAwaySignsNothingNewer(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Verify(l.opts.Dir, key, VerifyOptions{Checkpoints: [][]byte{signed}}); err == nil || !strings.Contains(err.Error(), "rotated away") {
-		t.Errorf("kept elsewhere: got %v, want that the key was rotated away", err)
+	if r := verified(t, l.opts.Dir, key, VerifyOptions{Checkpoints: [][]byte{signed}}); r.OK || r.Bad.Kind != Forked || !strings.Contains(r.Bad.Detail, "rotated away") {
+		t.Errorf("kept elsewhere: got %v, want that the key was rotated away", r.Bad)
 	}
 	g := forge(t, l.opts.Dir)
 	g.notes[len(g.notes)-1] = signed
@@ -296,4 +298,46 @@ func aKey(t *testing.T) (note.Signer, string) {
 		t.Fatal(err)
 	}
 	return signer, verifying
+}
+
+// A key on a mount of its own, which becomes read-only, and of another user.
+func TestAKeyOnAnotherMountSignsAndIsNotRotatedWhereItCannotBeWritten(t *testing.T) {
+	mount := smallDisk(t)
+	file := filepath.Join(mount, "node.key")
+	l := begin(t, func(o *Options) { o.KeyFile = file })
+	key := l.verifier(t)
+	l.Close()
+	if err := errors.Join(os.Chown(file, 4711, 4711), os.Remove(file+".pub")); err != nil {
+		t.Fatal(err)
+	}
+	l = again(t, l.opts) // brought without its public half
+	if got := l.verifier(t); got != key {
+		t.Errorf("got the verifier key %q, want %q", got, key)
+	}
+	if err := unix.Mount("", mount, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := l.RotateKey("test"); err == nil || !strings.Contains(err.Error(), "beside the one in use") {
+		t.Errorf("got %v, want that it cannot be written", err)
+	}
+	l.work(t, "S1", 2)
+	l.Close()
+	if r := verified(t, l.opts.Dir, key, VerifyOptions{}); !r.OK || len(r.Rotated) != 0 {
+		t.Errorf("got %v, %v, want it right, and not rotated", r.Bad, r.Rotated)
+	}
+
+	opts := l.opts
+	opts.KeyFile = filepath.Join(mount, "other.key")
+	if _, err := Open(opts); err == nil || !strings.Contains(err.Error(), "none can be made") {
+		t.Errorf("no key there: got %v, want that none can be made", err)
+	}
+	if err := unix.Mount("", mount, "", unix.MS_REMOUNT, ""); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, 0o640); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Open(l.opts); err == nil || !strings.Contains(err.Error(), "others could sign with it") {
+		t.Errorf("a group may read it: got %v, want a refusal", err)
+	}
 }

@@ -74,13 +74,13 @@ func TestATrailReadsEachRecordOnce(t *testing.T) {
 		}
 	}
 	total := int64(0)
-	for _, s := range segmentSizes(t, l.opts.Dir) {
+	for _, s := range sizesOf(t, l.opts.Dir) {
 		total += s
 	}
 	if trail.Read > total {
 		t.Errorf("got %d bytes read, want at most the %d there are", trail.Read, total)
 	}
-	if len(segmentSizes(t, l.opts.Dir)) < 3 {
+	if len(sizesOf(t, l.opts.Dir)) < 3 {
 		t.Error("there are fewer than three segments")
 	}
 
@@ -94,7 +94,7 @@ func TestATrailReadsEachRecordOnce(t *testing.T) {
 	}
 }
 
-func segmentSizes(t *testing.T, dir string) (sizes []int64) {
+func sizesOf(t *testing.T, dir string) (sizes []int64) {
 	t.Helper()
 	numbers, err := segmentNumbers(dir)
 	if err != nil {

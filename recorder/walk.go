@@ -147,3 +147,12 @@ func (w *walk) close() {
 		w.seg = nil
 	}
 }
+
+// segmentSize is how long a segment is now.
+func segmentSize(dir string, number int64) (int64, error) {
+	stat, err := os.Stat(filepath.Join(dir, segmentName(number)))
+	if err != nil {
+		return 0, err
+	}
+	return stat.Size(), nil
+}

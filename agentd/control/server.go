@@ -37,6 +37,7 @@ type Server struct {
 	RotateKey func(by string) (KeyRotation, error)
 
 	waiting chan struct{} // holds one for each that waits for a change
+	tails   chan struct{} // holds one for each that follows the record
 	ending  chan struct{} // closed when Serve is about to return
 }
 
@@ -44,6 +45,7 @@ type Server struct {
 // finish for a few seconds, and closes l. It returns nil when ctx ended it.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.waiting, s.ending = make(chan struct{}, maxWaiting), make(chan struct{})
+	s.tails = make(chan struct{}, maxTails)
 	stop := context.AfterFunc(ctx, func() { close(s.ending) })
 	defer stop()
 	return serve(ctx, l, s.handler(), withPeer)
@@ -120,6 +122,7 @@ func (s *Server) handler() http.Handler {
 	for pattern, do := range s.endpoints() {
 		mux.Handle(pattern, answer(do))
 	}
+	mux.HandleFunc("GET /v1/tail", s.tail)
 	if s.Metrics != nil {
 		mux.Handle("GET /metrics", s.Metrics)
 	}

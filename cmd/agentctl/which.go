@@ -31,7 +31,7 @@ rows, took, code and time.`
 func choosing(a *app, what string, run func(*cobra.Command, index.Query) error) *cobra.Command {
 	var since, until, condition, task string
 	var q index.Query
-	within := 80 * time.Millisecond
+	within := 60 * time.Millisecond
 	cmd := &cobra.Command{
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {

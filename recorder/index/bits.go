@@ -108,9 +108,17 @@ func (b *bitmap) and(c *bitmap) {
 
 func (b *bitmap) has(n int) bool { return b[n>>6]>>(n&63)&1 != 0 }
 func (b *bitmap) remove(n int)   { b[n>>6] &^= 1 << (n & 63) }
-func (b *bitmap) clear(from, to int) { // what is in [from, to)
-	for n := from; n < to; n++ {
+
+// clear removes what is in [from, to).
+func (b *bitmap) clear(from, to int) {
+	for n := from; n < to; {
+		if n&63 == 0 && n+64 <= to {
+			b[n>>6] = 0
+			n += 64
+			continue
+		}
 		b.remove(n)
+		n++
 	}
 }
 

@@ -132,3 +132,9 @@ func open(dir, file string, ids []age.Identity) (*Index, error) {
 	db.SetMaxOpenConns(1)
 	return &Index{folder: folder, db: db, file: file, names: map[int64]string{}, prepared: map[string]*sql.Stmt{}, text: folder.TextAt}, nil
 }
+
+// Records is how many records of the log the index has.
+func (x *Index) Records(ctx context.Context) (n int64, err error) {
+	err = x.db.QueryRowContext(ctx, "select records from upto").Scan(&n)
+	return n, err
+}

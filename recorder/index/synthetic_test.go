@@ -147,7 +147,7 @@ func BenchmarkSynthetic(b *testing.B) {
 				back := 0.0
 				for b.Loop() {
 					begun := time.Now()
-					query := index.Query{Which: q.Which, Limit: 50, Within: 80 * time.Millisecond}
+					query := index.Query{Which: q.Which, Limit: 50, Within: 60 * time.Millisecond}
 					if list {
 						page, err := x.Sessions(b.Context(), query)
 						if err != nil {
