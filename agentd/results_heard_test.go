@@ -33,28 +33,29 @@ func (c cell) is(recorded *string) bool {
 // rowsHeard are the rows that a client got, those of COPY among them, in order.
 // Whole: they are all that it was sent.
 func rowsHeard(h *dialogue.Heard) (rows [][]cell, whole bool) {
-	whole = h.End == ""
-	for _, a := range h.Answers {
-		rest := dialogue.Walk(a.Messages, func(kind byte, body []byte) {
-			switch kind {
-			case 'd':
-				rows = append(rows, []cell{cell(strings.TrimSuffix(string(body), "\n"))})
-			case 'D':
-				row, body := []cell{}, body[2:]
-				for len(body) > 0 {
-					n := int(int32(binary.BigEndian.Uint32(body)))
-					if body = body[4:]; n < 0 {
-						row = append(row, nil)
-						continue
-					}
-					row = append(row, append(cell{}, body[:n]...))
-					body = body[n:]
-				}
-				rows = append(rows, row)
-			}
-		})
-		whole = whole && len(rest) == 0
+	var all []byte
+	for _, a := range h.Answers { // which may end within a message
+		all = append(all, a.Messages...)
 	}
+	rest := dialogue.Walk(all, func(kind byte, body []byte) {
+		switch kind {
+		case 'd':
+			rows = append(rows, []cell{cell(strings.TrimSuffix(string(body), "\n"))})
+		case 'D':
+			row, body := []cell{}, body[2:]
+			for len(body) > 0 {
+				n := int(int32(binary.BigEndian.Uint32(body)))
+				if body = body[4:]; n < 0 {
+					row = append(row, nil)
+					continue
+				}
+				row = append(row, append(cell{}, body[:n]...))
+				body = body[n:]
+			}
+			rows = append(rows, row)
+		}
+	})
+	whole = h.End == "" && len(rest) == 0
 	return rows, whole
 }
 
