@@ -27,6 +27,7 @@ import (
 	"agentd.dev/agentd/names"
 	"agentd.dev/agentd/pods/kube"
 	"agentd.dev/agentd/relay"
+	"agentd.dev/agentd/sinks"
 	"agentd.dev/agentd/synthetic"
 	"agentd.dev/agentd/usage"
 	"agentd.dev/agentd/webhook"
@@ -66,10 +67,13 @@ type Daemon struct {
 	grammar  *grammar.Pool
 	desk     *approvals.Desk // where requests wait for people
 	webhooks *webhook.Sender
-	links    *callback.Links // to requests, in notices
-	alerts   alerts
-	usage    *usage.Store // what workloads have used
-	held     heldRequests
+	sinks    *sinks.Set
+	// sinkSecrets are what sinks show their receivers.
+	sinkSecrets credentials.Store
+	links       *callback.Links // to requests, in notices
+	alerts      alerts
+	usage       *usage.Store // what workloads have used
+	held        heldRequests
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads
@@ -136,7 +140,9 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if d.recorder, err = d.openRecorder(from); err != nil {
 		return err
 	}
-	undo = append(undo, d.closeRecorder)
+	d.sinks = d.openSinks()
+	d.useSinks(config)
+	undo = append(undo, d.closeSinks, d.closeRecorder) // in this order, so that they bring the end of the log
 	d.links = callback.NewLinks()
 	d.webhooks = webhook.New(config.Node, log)
 	undo = append(undo, func() error {
@@ -240,6 +246,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts.run(d.answerCallbacks)
 	parts.run(d.usage.Run)
 	parts.run(d.testify)
+	parts.run(d.handOn)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	d.notified.Do(func() { // a takeover that failed is no second start

@@ -34,6 +34,7 @@ var allowed = []struct {
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
 	{"agentd/watch", nil},
 	{"agentd/webhook", nil},
+	{"agentd/sinks", []string{"recorder", "agentd/webhook"}},
 	{"agentd/usage", []string{"decoders"}},
 	{"agentd/callback", []string{"agentd/approvals"}},
 	{"agentd/handover", nil},

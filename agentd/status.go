@@ -42,6 +42,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Targets:     d.Targets(),
 		Credentials: d.credentialStatus(ctx),
 		CA:          d.CA(),
+		Sinks:       d.sinkStatus(),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",
@@ -197,6 +198,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 	}
 	d.addDesk(&s)
 	d.addHooks(&s)
+	d.addSinks(&s)
 	d.addUsage(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)

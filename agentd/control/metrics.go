@@ -42,6 +42,11 @@ type Snapshot struct {
 	// Of webhooks, by name: notices that came, that never will, and that wait;
 	// attempts that came to nothing; how old the oldest is that waits, in seconds.
 	HookDelivered, HookDropped, HookWaiting, HookFailures, HookLag map[string]int64
+
+	// Of sinks, by name: records (of objects: files) that came, that were refused,
+	// and that could not be read; attempts that came to nothing; how many records it
+	// is behind, and how old the oldest of these is, in seconds.
+	SinkDelivered, SinkRefused, SinkMissed, SinkFailures, SinkBehind, SinkLag map[string]int64
 }
 
 // A Histogram counts values by bucket.
@@ -90,6 +95,12 @@ var metrics = []metric{
 	{desc: desc("webhook_failures_total", "Attempts to bring a notice to a webhook that came to nothing.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookFailures }},
 	{desc: desc("webhook_waiting", "Notices that wait for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookWaiting }},
 	{desc: desc("webhook_lag_seconds", "How old the oldest notice is that waits for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookLag }},
+	{desc: desc("sink_delivered_total", "Records, or files, that a sink's receiver has taken.", "sink"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.SinkDelivered }},
+	{desc: desc("sink_refused_total", "Records that a sink's receiver would not have, which were passed over.", "sink"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.SinkRefused }},
+	{desc: desc("sink_missed_total", "Records that could not be read from the log when the sink came to them.", "sink"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.SinkMissed }},
+	{desc: desc("sink_failures_total", "Attempts of a sink that came to nothing.", "sink"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.SinkFailures }},
+	{desc: desc("sink_behind_records", "Records of the log that a sink has not come to.", "sink"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.SinkBehind }},
+	{desc: desc("sink_lag_seconds", "How old the oldest record is that a sink has not come to.", "sink"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.SinkLag }},
 	{desc: desc("shadows_total", "Events that a rule in shadow mode would have decided otherwise.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Shadows }},
 	{desc: desc("alerts_total", "Events that a rule with do: alert matched.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Alerts }},
 	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},
