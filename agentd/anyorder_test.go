@@ -77,10 +77,7 @@ func TestNoOrderOfMessagesRunsWhatTheRecordDoesNotHold(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sessions, err := folder.Sessions(recorder.Filter{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	sessions := awaitEnds(t, a, n)
 	ends := map[string]int{}
 	for _, s := range sessions {
 		script, err := folder.Session(s.ID)

@@ -87,10 +87,13 @@ const (
 type RecordConfig struct {
 	Segment    Size     // of a file of the log
 	Checkpoint Duration // between signed checkpoints
-	Heartbeat  Duration // between those that leave with agentd's own log; 0 for none
-	Reserve    Size     // that must stay free on the disk
+	Heartbeat  Duration // between those that leave, and at most between two records; 0 for never
+	Floor      Floor    // that must stay free on the disk
 	Facts      Facts
-	Results    Size // of each request's results that is kept, of targets that do not say; 0 for none
+	Results    Size   // of each request's results that is kept, of targets that do not say; 0 for none
+	Key        string // file of the signing key, "" for one in the state folder
+	// Checkpoints are the ways that checkpoints leave by.
+	Checkpoints CheckpointsConfig
 }
 
 // Facts is what of statements is found out for the record.
@@ -148,7 +151,7 @@ func defaults() *Config {
 		Socket:    "/run/agentd/agentd.sock",
 		Metrics:   "127.0.0.1:9464",
 		Capture:   CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
-		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Heartbeat: Duration(time.Minute), Reserve: 256 << 20},
+		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Heartbeat: Duration(time.Minute), Checkpoints: CheckpointsConfig{Journal: true}, Floor: Floor{Size: 256 << 20}},
 		Limits:    LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
 		Approvals: ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: Duration(7 * 24 * time.Hour)},
 		Drift:     DriftConfig{Learn: Duration(7 * 24 * time.Hour)},
@@ -172,7 +175,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "resolver", Read: serverAddress(&c.Resolver)},
 		{Name: "maskKey", Read: file(&c.MaskKey, folder)},
 		{Name: "unlisted", Read: choice(&c.Unlisted, "refuse", "observe")},
-		{Name: "record", Read: mapping(c.Record.keys())},
+		{Name: "record", Read: mapping(c.Record.keys(folder))},
 		{Name: "limits", Read: mapping(c.Limits.keys())},
 		{Name: "approvals", Read: mapping(c.Approvals.keys())},
 		{Name: "webhooks", Read: readWebhooks(&c.Webhooks, folder)},
@@ -199,12 +202,14 @@ func (c *CaptureConfig) keys(folder string) []document.Key {
 	}
 }
 
-func (c *RecordConfig) keys() []document.Key {
+func (c *RecordConfig) keys(folder string) []document.Key {
 	return []document.Key{
 		{Name: "segment", Read: size(&c.Segment, 64<<10, 1<<40)},
 		{Name: "checkpoint", Read: duration(&c.Checkpoint, time.Millisecond, time.Hour)},
 		{Name: "heartbeat", Read: duration(&c.Heartbeat, 0, 24*time.Hour)},
-		{Name: "reserve", Read: size(&c.Reserve, 1, 1<<50)},
+		{Name: "key", Read: file(&c.Key, folder)},
+		{Name: "checkpoints", Read: mapping(c.Checkpoints.keys(folder))},
+		{Name: "floor", Read: c.Floor.read},
 		{Name: "facts", Read: choice(&c.Facts, "wanted", "all")},
 		{Name: "results", Read: readResults(&c.Results)},
 	}

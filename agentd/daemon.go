@@ -72,8 +72,10 @@ type Daemon struct {
 	sinkSecrets credentials.Store
 	links       *callback.Links // to requests, in notices
 	alerts      alerts
-	usage       *usage.Store // what workloads have used
-	held        heldRequests
+	// departures are the ways that checkpoints leave by.
+	departures departures
+	usage      *usage.Store // what workloads have used
+	held       heldRequests
 
 	loops    []*relay.Loop
 	looping  sync.WaitGroup // the loops' threads
@@ -137,12 +139,6 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if err := d.listen(from); err != nil {
 		return err
 	}
-	if d.recorder, err = d.openRecorder(from); err != nil {
-		return err
-	}
-	d.sinks = d.openSinks()
-	d.useSinks(config)
-	undo = append(undo, d.closeSinks, d.closeRecorder) // in this order, so that they bring the end of the log
 	d.links = callback.NewLinks()
 	d.webhooks = webhook.New(config.Node, log)
 	undo = append(undo, func() error {
@@ -150,6 +146,15 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 		d.webhooks.Close(lastNotices)
 		return nil
 	})
+	if d.recorder, err = d.openRecorder(from); err != nil {
+		return err
+	}
+	d.sinks = d.openSinks()
+	d.useSinks(config)
+	undo = append(undo, d.closeSinks, d.closeDepartures, d.closeRecorder) // in reverse order: they bring the end of the log
+	if err := d.openDepartures(); err != nil {
+		return err
+	}
 	d.webhooks.Use(config.hooks())
 	d.hosts = hosts.New(hosts.ResolverAt(config.Resolver), d.targets().hosts(0))
 	undo = append(undo, func() error { d.hosts.Close(); return nil })
@@ -226,7 +231,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
-		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler, Desk: control.Desk{Desk: d.desk, Captured: d.capturedAt}}
+		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler, Desk: control.Desk{Desk: d.desk, Captured: d.capturedAt}, RotateKey: d.rotateKey}
 		return server.Serve(ctx, socket)
 	})
 	if d.metrics != nil {
@@ -288,15 +293,17 @@ func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
 		return nil, fmt.Errorf("record: %w", err)
 	}
 	r, err := recorder.Open(recorder.Options{
-		Dir:          d.config.logFolder(),
-		KeyFile:      d.config.keyFile(),
-		Node:         "agentd/" + d.config.Node,
-		SegmentBytes: int64(d.config.Record.Segment),
-		Interval:     time.Duration(d.config.Record.Checkpoint),
-		Reserve:      int64(d.config.Record.Reserve),
-		Log:          d.log,
-		Lock:         lock,
-		Protocols:    all.Protocols,
+		Dir:            d.config.logFolder(),
+		KeyFile:        d.config.keyFile(),
+		Node:           "agentd/" + d.config.Node,
+		SegmentBytes:   int64(d.config.Record.Segment),
+		Interval:       time.Duration(d.config.Record.Checkpoint),
+		Heartbeat:      time.Duration(d.config.Record.Heartbeat),
+		Reserve:        int64(d.config.Record.Floor.Size),
+		ReservePercent: d.config.Record.Floor.Percent,
+		Log:            d.log,
+		Lock:           lock,
+		Protocols:      all.Protocols,
 	})
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
@@ -468,7 +475,7 @@ func (d *Daemon) reconcile(ctx context.Context) error {
 		if err := watchdog(); err != nil {
 			d.log.Warn("tell the service manager that agentd is well", "error", err)
 		}
-		if problem := recordProblem(d.recorder.Stats()); (problem == "") != (recording == "") {
+		if problem := d.recordProblem(); (problem == "") != (recording == "") {
 			recording = problem
 			d.tellRecord(problem)
 		}
@@ -487,7 +494,14 @@ func (d *Daemon) targets() Targets { return d.inForce.Load().config.Targets }
 
 func (c *Config) logFolder() string { return filepath.Join(c.State, "log") }
 func (c *Config) deskFile() string  { return filepath.Join(c.State, "approvals.json") }
-func (c *Config) keyFile() string   { return filepath.Join(c.State, "keys", "node.key") }
+
+// keyFile is the file of the key that signs the log.
+func (c *Config) keyFile() string {
+	if c.Record.Key != "" {
+		return c.Record.Key
+	}
+	return filepath.Join(c.State, "keys", "node.key")
+}
 
 func ignoreClosed(err error) error {
 	if errors.Is(err, net.ErrClosed) {

@@ -17,12 +17,12 @@ rules:
 `
 
 // TestWhatIsFoundIsReplacedAndCounted: in rows, COPY and errors, and in what is
-// recorded of statements.
+// recorded of statements and results.
 func TestWhatIsFoundIsReplacedAndCounted(t *testing.T) {
 	t.Parallel()
 	server := lab.Postgres(t)
 	server.SQL(t, customers)
-	agentd := lab.StartAgentd(t, lab.Setup{Policy: searched, Target: server})
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: searched, Target: server, Config: "record: {results: 16KiB}\n"})
 	got := output(t, agentd.Captured(t, psql(server,
 		"create table notes (id int primary key, note text);",
 		"insert into notes values (1, 'paid by ada@example.com with 4111 1111 1111 1111');",
@@ -50,6 +50,9 @@ func TestWhatIsFoundIsReplacedAndCounted(t *testing.T) {
 		if !strings.Contains(replay, want) {
 			t.Errorf("replay shows no %q:\n%s", want, replay)
 		}
+	}
+	if record, err := exec.Command("grep", "-r", "-c", `"rows":\[\["paid by \[masked\] with \*\*\*\* \*\*\*\* \*\*\*\* 1111"\]\]`, agentd.Log).CombinedOutput(); err != nil {
+		t.Errorf("the row is not in the record as it was seen: %v\n%s", err, record)
 	}
 	for _, secret := range []string{"ada@example", "4111 1111"} {
 		if record, err := exec.Command("grep", "-r", "-c", secret, agentd.Log).CombinedOutput(); err == nil {

@@ -78,7 +78,11 @@ var fixed = []struct {
 	{"capture.runtime", func(c *Config) any { return c.Capture.Runtime }},
 	{"capture.nri", func(c *Config) any { return c.Capture.NRI }},
 	{"resolver", func(c *Config) any { return c.Resolver }},
-	{"record", func(c *Config) any { return c.Record }},
+	{"record", func(c *Config) any {
+		r := c.Record
+		r.Results = 0 // of sessions that begin
+		return r
+	}},
 	{"identity.environment", func(c *Config) any { return c.Environment }},
 	{"coreDumps", func(c *Config) any { return c.CoreDumps }},
 	{"limits.loops", func(c *Config) any { return c.Limits.Loops }},

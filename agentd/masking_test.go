@@ -23,11 +23,13 @@ type trial struct {
 
 func (tr *trial) turns() [][]byte { return tr.way.turns(tr.protocol, tr.right, tr.places) }
 
+// Whatever way is tried, the record of results shows no value that the client was
+// not shown.
 func TestEveryWayToAMaskedColumn(t *testing.T) {
 	t.Parallel()
 	server := lab.Postgres(t, lab.Setting("log_statement=none"), lab.Setting("wal_level=logical"), lab.Setting("max_prepared_transactions=5"))
 	server.SQL(t, protected)
-	agentd := lab.StartAgentd(t, lab.Setup{Policy: protecting, Target: server, Config: "limits: {statement: 256KiB}\n"})
+	agentd := lab.StartAgentd(t, lab.Setup{Policy: protecting, Target: server, Config: "limits: {statement: 256KiB}\nrecord: {results: 256KiB}\n"})
 	makeDatabases(t, server, []string{"far"})
 	gossip(t, server)
 	// FOLDER is one that the server can write to, OVERFLOW is where it keeps
@@ -38,6 +40,7 @@ func TestEveryWayToAMaskedColumn(t *testing.T) {
 	direct, captured := trialsOf(tried, places)
 	hold(t, server, "d", direct, func(cmd *exec.Cmd) *exec.Cmd { return cmd })
 	hold(t, server, "c", captured, func(cmd *exec.Cmd) *exec.Cmd { return agentd.Captured(t, cmd) })
+	recordShowsNoMore(t, agentd, captured)
 	began := time.Now()
 	found := findings(t, newJudge(secrets), tried, direct, captured)
 	t.Logf("judged in %.1f s", time.Since(began).Seconds())

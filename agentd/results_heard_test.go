@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"testing"
 
 	"agentd.dev/agentd/internal/dialogue"
+	"agentd.dev/agentd/internal/lab"
 	"agentd.dev/recorder"
 )
 
@@ -106,4 +108,73 @@ func shownRow(row []*string) string {
 		}
 	}
 	return b.String()
+}
+
+// recordShowsNoMore fails the test if the record of results has a secret in a
+// value that no client has got as it is.
+func recordShowsNoMore(t *testing.T, a *lab.Agentd, trials []*trial) {
+	t.Helper()
+	got := map[string]bool{}
+	for _, tr := range trials {
+		rows, _ := rowsHeard(&tr.heard)
+		for _, row := range rows {
+			for _, c := range row {
+				got[string(c)] = true
+			}
+		}
+	}
+	folder, err := recorder.OpenFolder(a.Log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	values := 0
+	for _, s := range summariesOf(t, a) {
+		script, err := folder.Session(s.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range script.Entries {
+			for _, v := range valuesOf(e) {
+				values++
+				if text := secretIn(v); text != "" && !got[v] {
+					t.Errorf("the record shows %q, which is a secret, in %q: no client got that", text, v)
+				}
+			}
+		}
+	}
+	if values == 0 {
+		t.Error("the record shows no value")
+	}
+	t.Logf("%d values are recorded", values)
+}
+
+func valuesOf(e *recorder.Entry) (values []string) {
+	for _, result := range e.Rows {
+		for _, row := range result.Rows {
+			for _, v := range row {
+				if v != nil {
+					values = append(values, *v)
+				}
+			}
+		}
+	}
+	return values
+}
+
+// secretIn returns the secret that a value has in it, "" if it has none. Bytes in
+// digits are looked into.
+func secretIn(value string) string {
+	if digits, ok := strings.CutPrefix(value, `\x`); ok {
+		if b, err := hex.DecodeString(digits); err == nil {
+			value += string(b)
+		}
+	}
+	for _, s := range secrets {
+		for _, text := range s.texts {
+			if strings.Contains(strings.ToLower(value), strings.ToLower(text)) {
+				return text
+			}
+		}
+	}
+	return ""
 }

@@ -60,7 +60,7 @@ func TestBinaryValuesAreRecordedAsTheServerPrintsThem(t *testing.T) {
 // transcriptOf returns the record of the only session there was.
 func transcriptOf(t *testing.T, a *lab.Agentd) *recorder.Transcript {
 	t.Helper()
-	sessions := summariesOf(t, a)
+	sessions := awaitEnds(t, a, 1)
 	if len(sessions) != 1 {
 		t.Fatalf("%d sessions are recorded, want one", len(sessions))
 	}
@@ -73,6 +73,22 @@ func transcriptOf(t *testing.T, a *lab.Agentd) *recorder.Transcript {
 		t.Fatal(err)
 	}
 	return script
+}
+
+// awaitEnds waits until n sessions are recorded to their end, which is a moment
+// after their clients have all they asked for, and returns them.
+func awaitEnds(t *testing.T, a *lab.Agentd, n int) []recorder.Summary {
+	t.Helper()
+	live := func(s recorder.Summary) bool { return s.State == recorder.Live }
+	for deadline := time.Now().Add(time.Minute); ; {
+		sessions := summariesOf(t, a)
+		if len(sessions) >= n && !slices.ContainsFunc(sessions, live) {
+			return sessions
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%d sessions have to end, and have not: %+v", n, sessions)
+		}
+	}
 }
 
 // summariesOf returns all sessions of the record, by their start.

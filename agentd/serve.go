@@ -74,6 +74,9 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn, place place) (err
 	}()
 	log, e := d.open(session)
 	if e != nil {
+		if err == nil {
+			decline(ctx, conn.FD, &protocol, e)
+		}
 		return fmt.Errorf("%w: %w", errRecord, e) // no record, no connection
 	}
 	if err != nil {
@@ -101,6 +104,7 @@ func (d *Daemon) serve(ctx context.Context, conn capture.Conn, place place) (err
 	secure.bind(judge)
 	log.Wants(&judge.want)
 	kept, err = d.hand(client, server, &relay.Session{
+		Durable: by.config.Targets.durable(target.Name),
 		Decoder: judge.decoder(&protocol),
 		Judge:   judge,
 		Log:     log,

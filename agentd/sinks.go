@@ -332,12 +332,14 @@ func sinkURL(to *string) func(document.Value) {
 // words reads a list of some words.
 func words(to *[]string, all []string) func(document.Value) {
 	return func(v document.Value) {
+		listed := false
 		v.List(func(v document.Value) {
+			listed = true
 			if i, ok := v.Choice(all); ok {
 				*to = append(*to, all[i])
 			}
 		})
-		if *to == nil {
+		if !listed && v.IsList() {
 			v.Problem("it gets nothing: list some of %s", document.List(all))
 		}
 	}

@@ -138,7 +138,7 @@ func TestFullDiskStopsSessionsInTheirOwnWords(t *testing.T) {
 	t.Cleanup(func() { _ = unix.Unmount(disk, unix.MNT_DETACH) })
 	agentd := lab.StartAgentd(t, lab.Setup{
 		Policy: lawful, Target: server, State: filepath.Join(disk, "state"),
-		Config: "record: {reserve: 64KiB, segment: 1MiB}\n",
+		Config: "record: {floor: 64KiB, segment: 1MiB}\n",
 	})
 	statements := []string{"select 'before';"}
 	for i := range 400 {
@@ -152,8 +152,11 @@ func TestFullDiskStopsSessionsInTheirOwnWords(t *testing.T) {
 	if strings.Contains(server.Log(), "evil-marker") {
 		t.Error("a statement reached the server although the disk was full")
 	}
-	if out, err := agentd.Captured(t, psql(server, "select 'evil-marker';")).CombinedOutput(); err == nil {
-		t.Errorf("a new session began on a full disk: %s", out)
+	if out, err := agentd.Captured(t, psql(server, "select 'evil-marker';")).CombinedOutput(); err == nil || !strings.Contains(string(out), "must stay free") && !strings.Contains(string(out), "cannot record") {
+		t.Errorf("on a full disk psql ended with %v and said %s, want to be told why no session begins", err, out)
+	}
+	if out, err := agentd.Ctl(t, "status"); err == nil || !strings.Contains(out, "recording") {
+		t.Errorf("agentctl status on a full disk: %v\n%s", err, out)
 	}
 	if out, err := agentd.Ctl(t, "audit", "verify", "--dir", agentd.Log, "--key", agentd.Key); err != nil {
 		t.Errorf("audit verify on a full disk: %v\n%s", err, out)

@@ -49,16 +49,29 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 			Records:  uint64(stats.TreeSize),
 			Size:     uint64(stats.SignedSize),
 			Failures: stats.Failures,
-			Problem:  recordProblem(stats),
+			Problem:  d.recordProblem(),
+			Free:     d.space().Free,
+			Floor:    d.space().Floor,
+			Left:     d.departed(),
 		},
 	}
 }
 
-func recordProblem(s recorder.Stats) string {
-	if !s.Broken {
-		return ""
+// recordProblem is what is wrong with recording, "" if nothing is.
+func (d *Daemon) recordProblem() string {
+	if s := d.recorder.Stats(); s.Broken {
+		return fmt.Sprintf("recording does not work: %d records lost, and nothing that is asked goes out: %v", s.Lost, d.recorder.Trouble())
 	}
-	return fmt.Sprintf("recording does not work: %d records lost, and nothing that is asked goes out; is the disk full?", s.Lost)
+	if s := d.space(); s.Free < s.Floor {
+		return fmt.Sprintf("no session begins: %d bytes are free where the record is, and record.floor is %d", s.Free, s.Floor)
+	}
+	return ""
+}
+
+// space is how much room there is for the record; none if that is not known.
+func (d *Daemon) space() recorder.Space {
+	s, _ := d.recorder.Space()
+	return s
 }
 
 func (d *Daemon) captureStatus() control.Capture {
@@ -185,6 +198,11 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Records:        stats.Records,
 		RecordFailures: stats.Failures,
 		Checkpoints:    stats.Checkpoints,
+		Syncs:          stats.Syncs,
+		SyncTime:       int64(stats.SyncTime / time.Microsecond),
+		RecordLost:     stats.Lost,
+		RecordBroken:   stats.Broken,
+		Space:          map[string]int64{"free": d.space().Free, "floor": d.space().Floor},
 		Refused:        map[string]int64{},
 		Reloads:        d.reloads.done.Load(),
 		ReloadFailures: d.reloads.failed.Load(),
@@ -199,6 +217,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 	d.addDesk(&s)
 	d.addHooks(&s)
 	d.addSinks(&s)
+	d.addDepartures(&s)
 	d.addUsage(&s)
 	for _, loop := range d.loops {
 		addLoop(&s, &loop.Stats)

@@ -31,6 +31,7 @@ type TargetConfig struct {
 	Labels       map[string]string
 	Login        LoginConfig
 	TLS          TLSConfig
+	Durability   Durability
 	Results      *Size // that is kept of each request's results, nil as for all targets
 
 	located bool // while it is read: address or host was given, right or wrong
@@ -137,6 +138,7 @@ func (t *TargetConfig) keys(folder string) []document.Key {
 		{Name: "default", Read: choice(&t.Default, "deny", "allow")},
 		{Name: "unclassified", Read: choice(&t.Unclassified, "deny", "allow", "approve")},
 		{Name: "tls", Read: t.TLS.read(folder)},
+		{Name: "durability", Read: choice(&t.Durability, "page", "disk")},
 		{Name: "results", Read: func(v document.Value) {
 			t.Results = new(Size)
 			readResults(t.Results)(v)

@@ -14,7 +14,9 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,7 +41,10 @@ const (
 type press struct {
 	t      *testing.T
 	told   chan toldNotice
-	where  string // the callback's URL
+	mu     sync.Mutex // guards bodies
+	bodies []string   // of all that agentd has sent
+	came   *sync.Cond // one has come
+	where  string     // the callback's URL
 	people *http.Client
 }
 
@@ -48,6 +53,7 @@ type press struct {
 func newPress(t *testing.T, as string) (*press, string) {
 	t.Helper()
 	p := &press{t: t, told: make(chan toldNotice, 1000)}
+	p.came = sync.NewCond(&p.mu)
 	hook := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		if err := webhook.Verify([]byte(hookSecret), body, r.Header.Get(webhook.Header), time.Now(), time.Minute); err != nil {
@@ -57,6 +63,10 @@ func newPress(t *testing.T, as string) (*press, string) {
 		if err := json.Unmarshal(body, &n); err != nil {
 			t.Errorf("a notice is no JSON: %v", err)
 		}
+		p.mu.Lock()
+		p.bodies = append(p.bodies, string(body))
+		p.came.Broadcast()
+		p.mu.Unlock()
 		p.told <- n.Agentd
 	}))
 	t.Cleanup(hook.Close)
@@ -108,6 +118,28 @@ func (p *press) next(kind, what string) toldNotice {
 			p.t.Fatalf("nobody was told of %s %s", kind, what)
 		}
 	}
+}
+
+// heard returns the first body that fits, once there is one.
+func (p *press) heard(fits func(body string) bool) string {
+	p.t.Helper()
+	late := false
+	defer time.AfterFunc(time.Minute, func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		late = true
+		p.came.Broadcast()
+	}).Stop()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for !late {
+		if i := slices.IndexFunc(p.bodies, fits); i >= 0 {
+			return p.bodies[i]
+		}
+		p.came.Wait()
+	}
+	p.t.Error("nobody was told")
+	return ""
 }
 
 func (p *press) post(where, media, body string, head ...string) (int, string) {

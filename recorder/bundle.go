@@ -20,10 +20,11 @@ type BundleReport struct {
 	// OwnKey is that the key came with the bundle: then all this says only
 	// that the bundle agrees with itself.
 	OwnKey  bool      `json:"own_key"`
-	Signed  int64     `json:"signed"`  // records in the log that the checkpoint is of
-	Records int       `json:"records"` // that are proven
-	Begun   bool      `json:"begun"`   // the session's first record is there
-	Closed  bool      `json:"closed"`  // and its last
+	Signed  int64     `json:"signed"`         // records in the log that the checkpoint is of
+	Root    string    `json:"root,omitempty"` // that it signs
+	Records int       `json:"records"`        // that are proven
+	Begun   bool      `json:"begun"`          // the session's first record is there
+	Closed  bool      `json:"closed"`         // and its last
 	Missing []Missing `json:"missing,omitempty"`
 	First   time.Time `json:"first,omitzero"`
 	Last    time.Time `json:"last,omitzero"`
@@ -67,11 +68,15 @@ func CheckBundle(data []byte, verifierKey string) (BundleReport, error) {
 }
 
 func (r *BundleReport) check(b *Bundle, key note.Verifier) error {
-	c, err := openCheckpoint([]byte(b.Checkpoint), key)
+	ring := keyring{keys: []note.Verifier{key}, since: []int64{0}}
+	for _, signed := range b.Rotations {
+		ring.follow([]byte(signed))
+	}
+	c, err := ring.open([]byte(b.Checkpoint))
 	if err != nil {
 		return fmt.Errorf("the checkpoint: %w", err)
 	}
-	r.Signed = c.Size
+	r.Signed, r.Root = c.Size, c.Root.String()
 	if len(b.Records) == 0 {
 		return errors.New("there are no records")
 	}
@@ -114,9 +119,11 @@ type numbering struct {
 }
 
 func (s *numbering) add(p *ProvenRecord) error {
-	var of struct {
-		N int64 `json:"n"`
-		record
+	var of struct { // what all records have, whatever else they do
+		N       int64     `json:"n"`
+		Type    string    `json:"type"`
+		Time    time.Time `json:"time"`
+		Session string    `json:"session"`
 	}
 	if err := json.Unmarshal([]byte(p.Record), &of); err != nil {
 		return fmt.Errorf("record %d: not a record: %w", p.Index, err)
@@ -145,4 +152,19 @@ func (s *numbering) add(p *ProvenRecord) error {
 	s.report.Last = of.Time
 	s.report.Closed = of.Type == "close"
 	return nil
+}
+
+// Transcript returns what the bundle's records tell, checked or not. What became
+// of approvals is not among them.
+func (b *Bundle) Transcript() (*Transcript, error) {
+	t := transcribing{id: b.Session, bySeq: map[uint64]*Entry{}, votes: votes{}}
+	for i := range b.Records {
+		if err := t.add(append([]byte{0}, b.Records[i].Record...)); err != nil {
+			return nil, err
+		}
+	}
+	if t.Transcript == nil {
+		return nil, fmt.Errorf("session %s has no first record: %w", b.Session, ErrDamaged)
+	}
+	return t.Transcript, nil
 }

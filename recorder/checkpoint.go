@@ -22,12 +22,16 @@ type checkpoint struct {
 	Origin string
 	Size   int64
 	Root   tlog.Hash
+	Next   string // the verifier key that the log is handed on to, "" if it is not
 }
 
 // sign returns the checkpoint as a signed note.
-func (c checkpoint) sign(signer note.Signer) ([]byte, error) {
+func (c checkpoint) sign(signers ...note.Signer) ([]byte, error) {
 	text := fmt.Sprintf("%s\n%d\n%s\n", c.Origin, c.Size, c.Root)
-	return note.Sign(&note.Note{Text: text}, signer)
+	if c.Next != "" {
+		text += keyLine + c.Next + "\n"
+	}
+	return note.Sign(&note.Note{Text: text}, signers...)
 }
 
 var errOtherKey = errors.New("signed with another key")
@@ -49,8 +53,8 @@ func openCheckpoint(signed []byte, verifier note.Verifier) (checkpoint, error) {
 	return c, err
 }
 
-// parseCheckpoint reads a checkpoint's text. Lines after the third are allowed
-// by the format and mean nothing here.
+// parseCheckpoint reads a checkpoint's text. Of lines after the third, which the
+// format allows, one may name the next key; others mean nothing here.
 func parseCheckpoint(text string) (checkpoint, error) {
 	lines := strings.SplitN(text, "\n", 4)
 	if len(lines) < 4 || lines[0] == "" {
@@ -64,7 +68,11 @@ func parseCheckpoint(text string) (checkpoint, error) {
 	if err != nil || len(raw) != tlog.HashSize {
 		return checkpoint{}, fmt.Errorf("not a checkpoint: root %q", lines[2])
 	}
-	return checkpoint{Origin: lines[0], Size: size, Root: tlog.Hash(raw)}, nil
+	c := checkpoint{Origin: lines[0], Size: size, Root: tlog.Hash(raw)}
+	if line, _, _ := strings.Cut(lines[3], "\n"); strings.HasPrefix(line, keyLine) {
+		c.Next = line[len(keyLine):]
+	}
+	return c, nil
 }
 
 // nextNote returns the first signed note of a checkpoints file and what
@@ -159,11 +167,30 @@ func (c *checkpointFile) lastNote() ([]byte, int64, error) {
 // was signed, its signature checked with verifierKey. It may be given to Verify
 // later, or anywhere else.
 func LastCheckpoint(dir, verifierKey string) ([]byte, error) {
-	key, err := note.NewVerifier(strings.TrimSpace(verifierKey))
+	ring, err := openKeyring(dir, verifierKey)
 	if err != nil {
-		return nil, fmt.Errorf("verifier key: %w", err)
+		return nil, err
 	}
+	signed, err := lastSigned(dir)
+	if err != nil {
+		return nil, err
+	}
+	if signed == nil {
+		return nil, errors.New("there is no checkpoint yet")
+	}
+	if _, err := ring.open(signed); err != nil {
+		return nil, fmt.Errorf("the last checkpoint: %w", err)
+	}
+	return signed, nil
+}
+
+// lastSigned returns the last checkpoint in dir, whoever signed it, nil if there
+// is none.
+func lastSigned(dir string) ([]byte, error) {
 	f, err := os.Open(filepath.Join(dir, checkpointsName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -174,16 +201,7 @@ func LastCheckpoint(dir, verifierKey string) ([]byte, error) {
 	}
 	c := checkpointFile{f: f, size: stat.Size()}
 	signed, _, err := c.lastNote()
-	if err != nil {
-		return nil, err
-	}
-	if signed == nil {
-		return nil, errors.New("there is no checkpoint yet")
-	}
-	if _, err := openCheckpoint(signed, key); err != nil {
-		return nil, fmt.Errorf("the last checkpoint: %w", err)
-	}
-	return signed, nil
+	return signed, err
 }
 
 // noteStart returns where the first note begins in a piece of a checkpoints

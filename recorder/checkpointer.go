@@ -3,6 +3,8 @@ package recorder
 import (
 	"fmt"
 	"time"
+
+	"golang.org/x/mod/sumdb/note"
 )
 
 // run signs a checkpoint whenever there is something new, until Close, and
@@ -10,6 +12,7 @@ import (
 func (r *Recorder) run() {
 	tick := time.NewTicker(r.opts.Interval)
 	defer tick.Stop()
+	beat := beat{at: time.Now()}
 	for {
 		select {
 		case <-r.stop:
@@ -18,14 +21,47 @@ func (r *Recorder) run() {
 		case <-r.rolled:
 		}
 		r.mu.Lock()
+		doubtful := r.unsynced
+		r.mu.Unlock()
+		if doubtful {
+			r.writeAnew()
+		}
+		r.mu.Lock()
 		if r.broken != nil && r.fatal == nil {
 			r.resume()
 		}
+		if !r.reserve.kept && r.roomToBegin() == nil {
+			r.reserve.keep()
+		}
+		beat.due(r, time.Now())
 		r.mu.Unlock()
 		if err := r.checkpoint(); err != nil {
 			r.stats.failures.Add(1)
 			r.opts.Log.Error("no checkpoint could be signed", "err", err)
 		}
+	}
+}
+
+// A beat knows since when no record was made.
+type beat struct {
+	size int64
+	at   time.Time
+}
+
+// due makes a record if there was none for a heartbeat; mu is held. A heartbeat
+// that cannot be recorded is not made up for: nothing depends on it.
+func (b *beat) due(r *Recorder, now time.Time) {
+	if size := r.log.tree.size; size != b.size {
+		b.size, b.at = size, now
+		return
+	}
+	if r.opts.Heartbeat <= 0 || now.Sub(b.at) < r.opts.Heartbeat || r.broken != nil || r.fatal != nil {
+		return
+	}
+	var t Turn
+	heartbeatRecord(&t, now)
+	if err := r.commit(&t); err == nil {
+		b.size, b.at = r.log.tree.size, now
 	}
 }
 
@@ -42,23 +78,43 @@ func (r *Recorder) Latest() []byte {
 func (r *Recorder) checkpoint() error {
 	r.signing.Lock()
 	defer r.signing.Unlock()
+	return r.sign(nil)
+}
+
+// sign is checkpoint with signing held. Next is the key that the log is handed
+// on to, nil if it is not.
+func (r *Recorder) sign(next *newKey) error {
 	r.mu.Lock()
-	tree, current, retired, fatal := r.log.tree, r.seg, r.retired, r.fatal
+	tree, retired, err := r.log.tree, r.retired, r.fatal
+	if err == nil && r.unsynced {
+		err = r.broken.err
+	}
 	r.mu.Unlock()
-	if fatal != nil {
-		return fatal
+	if err != nil {
+		return err
 	}
 	if tree.size == r.stats.signed.Load() {
 		return nil
 	}
-	if err := r.sync(current, retired); err != nil {
+	if err := r.sync(retired); err != nil {
 		return err
 	}
-	signed, err := checkpoint{r.opts.Node, tree.size, tree.root()}.sign(r.signer)
+	c, signers := checkpoint{Origin: r.opts.Node, Size: tree.size, Root: tree.root()}, []note.Signer{r.signer}
+	if next != nil {
+		c.Next, signers = next.verifying, append(signers, next.signer)
+	}
+	signed, err := c.sign(signers...)
 	if err != nil {
 		return fmt.Errorf("sign checkpoint: %w", err)
 	}
-	if err := r.notes.append(signed); err != nil {
+	err = r.notes.append(signed)
+	if noSpace(err) {
+		r.mu.Lock()
+		r.reserve.spend()
+		r.mu.Unlock()
+		err = r.notes.append(signed)
+	}
+	if err != nil {
 		return fmt.Errorf("write checkpoint: %w", err)
 	}
 	r.latest.Store(&signed)
@@ -67,25 +123,13 @@ func (r *Recorder) checkpoint() error {
 	return nil
 }
 
-// sync waits until the segments are on the disk, and is done with the retired
-// ones; signing is held. An fsync that fails may have dropped what it should have written, and
-// a second one would not say so: only reading the files again, by a restart,
-// tells what is left.
-func (r *Recorder) sync(current *segment, retired []*segment) error {
-	for _, s := range append(retired[:len(retired):len(retired)], current) {
-		if err := s.f.Sync(); err != nil {
-			err = fmt.Errorf("recording does not work before a restart: sync %s: %w", s.f.Name(), err)
-			r.mu.Lock()
-			r.fatal = err
-			r.mu.Unlock()
-			r.stats.broken.Store(true)
-			return err
-		}
-	}
-	if len(retired) > 0 {
-		if err := syncFolder(r.opts.Dir); err != nil {
-			return err
-		}
+// sync waits until all that was committed is on the disk, and is done with the
+// retired segments; signing is held.
+func (r *Recorder) sync(retired []*segment) error {
+	r.disk.flushing.Lock()
+	defer r.disk.flushing.Unlock()
+	if err := r.flush(); err != nil {
+		return err
 	}
 	r.mu.Lock()
 	r.retired = r.retired[len(retired):]

@@ -3,8 +3,6 @@ package recorder
 import (
 	"fmt"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // Commit writes the records of t, in order, in one write, and empties t. When
@@ -36,6 +34,9 @@ func (r *Recorder) commit(t *Turn) error {
 		return r.fatal
 	}
 	if r.broken != nil && !r.resume() {
+		if !t.asks && !r.unsynced && r.append(t) == nil {
+			return nil // how sessions end, for which there is the reserve
+		}
 		r.lose(t.records)
 		return r.broken.err
 	}
@@ -90,6 +91,9 @@ func (r *Recorder) fail(err error) {
 	r.stats.broken.Store(true)
 	r.broken = &gap{since: time.Now(), err: fmt.Errorf("recording does not work: %w", err)}
 	r.opts.Log.Error("recording does not work: sessions are refused until it does", "err", err)
+	if noSpace(err) {
+		r.reserve.spend()
+	}
 }
 
 func (r *Recorder) lose(records int64) {
@@ -101,9 +105,14 @@ func (r *Recorder) lose(records int64) {
 // that worked. It waits for the reserve to be free, so that recording does not
 // flap at the edge of a full disk.
 func (r *Recorder) resume() bool {
-	if free, err := freeBytes(r.opts.Dir); err != nil || free < r.opts.Reserve {
+	if r.unsynced || r.roomToBegin() != nil {
 		return false
 	}
+	return r.tellGap()
+}
+
+// tellGap records the gap, and with that is recording again.
+func (r *Recorder) tellGap() bool {
 	if err := r.seg.trim(); err != nil {
 		return false
 	}
@@ -114,16 +123,8 @@ func (r *Recorder) resume() bool {
 		return false
 	}
 	r.broken = nil
+	r.reserve.keep()
 	r.stats.broken.Store(false)
 	r.opts.Log.Info("recording works again", "lost", g.lost, "since", g.since)
 	return true
-}
-
-// freeBytes returns how much can still be written to the filesystem of dir.
-func freeBytes(dir string) (int64, error) {
-	var fs unix.Statfs_t
-	if err := unix.Statfs(dir, &fs); err != nil {
-		return 0, fmt.Errorf("ask how much of %s is free: %w", dir, err)
-	}
-	return int64(fs.Bavail) * fs.Bsize, nil
 }

@@ -3,9 +3,7 @@ package recorder
 import (
 	"errors"
 	"fmt"
-	"strings"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -26,22 +24,22 @@ type Consistency struct {
 // order. Of different roots for the same size no log is read: they are
 // themselves the proof of a fork.
 func Consistent(dir, verifierKey string, a, b []byte, progress func(done, total int64)) (Consistency, error) {
-	key, err := note.NewVerifier(strings.TrimSpace(verifierKey))
+	ring, err := openKeyring(dir, verifierKey)
 	if err != nil {
-		return Consistency{}, fmt.Errorf("verifier key: %w", err)
+		return Consistency{}, err
 	}
-	earlier, err := openCheckpoint(a, key)
+	earlier, err := ring.open(a)
 	if err != nil {
 		return Consistency{}, fmt.Errorf("the first checkpoint: %w", err)
 	}
-	later, err := openCheckpoint(b, key)
+	later, err := ring.open(b)
 	if err != nil {
 		return Consistency{}, fmt.Errorf("the second checkpoint: %w", err)
 	}
 	if earlier.Size > later.Size {
 		earlier, later = later, earlier
 	}
-	c := Consistency{Key: keyName(key), Old: earlier.Size, New: later.Size}
+	c := Consistency{Key: keyName(ring.keys[0]), Old: earlier.Size, New: later.Size}
 	switch {
 	case earlier.Size == later.Size && earlier.Root != later.Root:
 		c.Kind, c.Bad = Forked, fmt.Sprintf("the node signed two histories of %d records: both checkpoints are valid, and their roots differ", c.Old)

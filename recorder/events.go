@@ -16,7 +16,8 @@ type Event struct {
 	Session *Session
 	Seq     uint64
 	Ref     uint64
-	Text    Text // of the prepare, for a request that runs one
+	Like    uint64 // what has the same facts; of EventsFrom only
+	Text    Text   // of the prepare, for a request that runs one
 	// Facts are what rules could ask about it, nil if there is nothing.
 	Facts       *Facts
 	Exceptional string // why a login is
@@ -27,6 +28,7 @@ type Event struct {
 	Answer
 	Columns []Column // of a result
 	Done    Done     // of an outcome
+	Note    *Note    // of a note, which EventsFrom tells
 }
 
 // A Session is what is known of a session by the record that is being read. It
@@ -85,6 +87,8 @@ var ErrStop = errors.New("enough was read")
 type telling struct {
 	sessions map[string]*Session
 	visit    func(*Event) error
+	// strangers: sessions whose first record is missing are told, too.
+	strangers bool
 }
 
 func (t *telling) add(payload []byte) error {
@@ -101,6 +105,10 @@ func (t *telling) add(payload []byte) error {
 		t.sessions[r.Session] = &Session{Summary: *summaryOf(r), facts: map[uint64]*Facts{}, texts: map[uint64]asked{}}
 	}
 	s := t.sessions[r.Session]
+	if s == nil && t.strangers {
+		s = &Session{Summary: Summary{ID: r.Session, State: Live}, facts: map[uint64]*Facts{}, texts: map[uint64]asked{}}
+		t.sessions[r.Session] = s
+	}
 	if s == nil {
 		return nil
 	}

@@ -20,9 +20,10 @@ type Position struct {
 }
 
 // EventsFrom is Events from a record's place on, or from the start of a segment
-// if offset is 0, with the place of each record. Of records that are no event,
-// or of sessions whose first record is before, visit is told the place and a
-// nil event.
+// if offset is 0, with the place of each record. It tells each record as it
+// stands: what others refer to is not looked up, and a session is told only what
+// the record says of it. Of records that are no event visit is told the place
+// and a nil event.
 func (d *Folder) EventsFrom(ctx context.Context, segment, offset int64, progress func(done, total int64), visit func(*Event, Position) error) error {
 	w, err := newWalk(d.dir)
 	if err != nil {
@@ -36,7 +37,7 @@ func (d *Folder) EventsFrom(ctx context.Context, segment, offset int64, progress
 		w.numbers = w.numbers[1:]
 	}
 	var told *Event
-	t := telling{sessions: map[string]*Session{}, visit: func(e *Event) error { told = e; return nil }}
+	t := telling{visit: func(e *Event) error { told = e; return nil }}
 	var bad error
 	var followed bool
 	for next := int64(0); ; {
@@ -71,7 +72,7 @@ func (d *Folder) EventsFrom(ctx context.Context, segment, offset int64, progress
 		}
 		number, _ := segmentNumber(s.segment)
 		told = nil
-		if err := t.add(s.payload); err != nil {
+		if err := t.bare(s.payload); err != nil {
 			return err
 		}
 		place := Position{number, s.offset, s.link.index, s.link.leaf, recordType(s.payload[1:]), string(sessionOf(s.payload))}

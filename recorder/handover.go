@@ -7,9 +7,11 @@ import (
 
 // A Sink takes the records of a Recorder whose folder another process records
 // in: a Remote. Append returns nil once frames are in that process's file; after
-// an error none of them may have effect.
+// an error none of them may have effect. Sync returns once all that was appended
+// is on the disk.
 type Sink interface {
 	Append(frames []byte) error
+	Sync() error
 	Close() error
 }
 
@@ -58,6 +60,7 @@ func (r *Recorder) Leave() error {
 	r.thaw()
 	r.dismiss()
 	r.taking.Wait()
+	r.endDisk()
 	r.closeFiles()
 	return err
 }

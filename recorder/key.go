@@ -17,7 +17,9 @@ import (
 func openKey(file, node string) (note.Signer, note.Verifier, error) {
 	text, err := readPrivate(file)
 	if errors.Is(err, os.ErrNotExist) {
-		text, err = makeKey(file, node)
+		if text, err = makeKey(file, node); err != nil {
+			return nil, nil, fmt.Errorf("there is no signing key %s, and none can be made: %w", file, err)
+		}
 	}
 	if err != nil {
 		return nil, nil, err
@@ -31,6 +33,9 @@ func openKey(file, node string) (note.Signer, note.Verifier, error) {
 			"use the node's own key, or another key file", file, signer.Name(), node)
 	}
 	public, err := os.ReadFile(file + ".pub")
+	if errors.Is(err, os.ErrNotExist) {
+		public, err = makePublic(file, strings.TrimSpace(string(text)))
+	}
 	if err != nil {
 		return nil, nil, fmt.Errorf("read verifier key: %w", err)
 	}
@@ -70,6 +75,18 @@ func makeKey(file, node string) ([]byte, error) {
 		return nil, err
 	}
 	return []byte(signing), writeFile(file, strings.NewReader(signing+"\n"), 0o600)
+}
+
+// makePublic writes the verifier key of a signing key that was brought without.
+func makePublic(file, signing string) ([]byte, error) {
+	key, err := parseKey(signing)
+	if err != nil {
+		return nil, err
+	}
+	if err := writeFile(file+".pub", strings.NewReader(key.verifying+"\n"), 0o644); err != nil {
+		return nil, fmt.Errorf("%s.pub is missing and cannot be made; it holds %s: %w", file, key.verifying, err)
+	}
+	return []byte(key.verifying), nil
 }
 
 // writeFile writes a file that is whole or not there, also after a power cut.

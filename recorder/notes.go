@@ -10,14 +10,21 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-
-	"golang.org/x/mod/sumdb/note"
 )
 
 // A waiting is a checkpoint that the tree has not come to yet.
 type waiting struct {
 	checkpoint
-	elsewhere bool // it was given to Verify, not found in the folder
+	elsewhere bool   // it was given to Verify, or witnessed, not one of the folder's own
+	by        string // the witness that cosigned it
+}
+
+// from says where a checkpoint was kept that is not of the folder.
+func (w *waiting) from() string {
+	if w.by != "" {
+		return "the checkpoint that " + w.by + " has witnessed"
+	}
+	return "the checkpoint kept elsewhere"
 }
 
 // notes gives the checkpoints of a folder in order, and among them those that
@@ -25,22 +32,24 @@ type waiting struct {
 type notes struct {
 	f         *os.File
 	scan      *bufio.Scanner
-	key       note.Verifier
+	ring      *keyring
 	elsewhere []waiting // by size
 	own       *waiting
 	n         int // checkpoints read
+	bad       *Finding
+	skip      int64 // those of fewer records are passed over
 }
 
 // newNotes opens the checkpoints in dir as they are now: what is appended
 // later is not seen.
-func newNotes(dir string, key note.Verifier, elsewhere [][]byte) (*notes, error) {
-	n := &notes{key: key}
+func newNotes(dir string, ring *keyring, elsewhere [][]byte) (*notes, error) {
+	n := &notes{ring: ring}
 	for _, file := range elsewhere {
 		if err := n.keep(file); err != nil {
 			return nil, fmt.Errorf("the checkpoint kept elsewhere: %w", err)
 		}
 	}
-	slices.SortStableFunc(n.elsewhere, func(a, b waiting) int { return cmp.Compare(a.Size, b.Size) })
+	n.sort()
 	f, err := os.Open(filepath.Join(dir, checkpointsName))
 	if errors.Is(err, os.ErrNotExist) {
 		return n, nil // Verify says that it is missing
@@ -53,9 +62,12 @@ func newNotes(dir string, key note.Verifier, elsewhere [][]byte) (*notes, error)
 		return nil, errors.Join(err, f.Close())
 	}
 	n.f = f
-	n.scan = bufio.NewScanner(io.LimitReader(f, stat.Size()))
-	n.scan.Split(splitNotes)
+	n.scan = scanNotes(io.LimitReader(f, stat.Size()))
 	return n, nil
+}
+
+func (n *notes) sort() {
+	slices.SortStableFunc(n.elsewhere, func(a, b waiting) int { return cmp.Compare(a.Size, b.Size) })
 }
 
 // keep reads checkpoints that were kept elsewhere: all of them, or it is an
@@ -66,11 +78,18 @@ func (n *notes) keep(file []byte) error {
 		if !ok {
 			return errors.New("not a checkpoint: no signature")
 		}
-		c, err := openCheckpoint(signed, n.key)
+		c, err := n.ring.open(signed)
+		if errors.Is(err, errRotatedAway) && n.bad == nil {
+			n.bad = &Finding{Kind: Forked, First: n.ring.since[1], Detail: "the checkpoint kept elsewhere: " + err.Error()}
+		}
+		if errors.Is(err, errRotatedAway) {
+			rest = bytes.TrimLeft(after, "\n")
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		n.elsewhere = append(n.elsewhere, waiting{c, true})
+		n.elsewhere = append(n.elsewhere, waiting{checkpoint: c, elsewhere: true})
 		rest = bytes.TrimLeft(after, "\n")
 	}
 	return nil
@@ -79,6 +98,10 @@ func (n *notes) keep(file []byte) error {
 // split looks among the checkpoints kept elsewhere for two that cannot be of
 // one log.
 func (n *notes) split() *Finding {
+	if n.bad != nil {
+		n.bad.Last = max(n.bad.Last, n.bad.First)
+		return n.bad
+	}
 	for i := 1; i < len(n.elsewhere); i++ {
 		a, b := &n.elsewhere[i-1], &n.elsewhere[i]
 		if a.Size == b.Size && a.Root != b.Root {
@@ -121,25 +144,43 @@ func (n *notes) advance() (*Finding, error) {
 	return n.read()
 }
 
-// read reads the folder's next checkpoint.
+// read reads the folder's next checkpoint. Of those that were signed before the
+// log was handed on to the key that is trusted, nothing can be said.
 func (n *notes) read() (*Finding, error) {
 	n.own = nil
-	if n.scan == nil || !n.scan.Scan() {
-		if n.scan != nil && errors.Is(n.scan.Err(), bufio.ErrTooLong) {
-			return n.forged(n.scan.Err()), nil
+	for n.scan != nil && n.scan.Scan() {
+		n.n++
+		signed := n.scan.Bytes()
+		c, err := parseCheckpoint(string(signed))
+		if err != nil {
+			return n.forged(err), nil
 		}
-		if n.scan != nil && n.scan.Err() != nil {
-			return nil, fmt.Errorf("read checkpoints: %w", n.scan.Err())
+		if c.Size < n.ring.began || c.Size < n.skip {
+			continue
 		}
+		key := n.ring.at(c.Size)
+		if c, err = openCheckpoint(signed, key); err != nil {
+			return n.forged(err), nil
+		}
+		if c.Next != "" && !slices.Contains(n.ring.since, c.Size) && c.Size != n.ring.began {
+			return n.badRotation(), nil
+		}
+		n.own = &waiting{checkpoint: c}
 		return nil, nil
 	}
-	n.n++
-	c, err := openCheckpoint(n.scan.Bytes(), n.key)
-	if err != nil {
-		return n.forged(err), nil
+	if n.scan != nil && errors.Is(n.scan.Err(), bufio.ErrTooLong) {
+		return n.forged(n.scan.Err()), nil
 	}
-	n.own = &waiting{c, false}
+	if n.scan != nil && n.scan.Err() != nil {
+		return nil, fmt.Errorf("read checkpoints: %w", n.scan.Err())
+	}
 	return nil, nil
+}
+
+func (n *notes) badRotation() *Finding {
+	return &Finding{
+		Kind: RotationForged, Detail: fmt.Sprintf("checkpoint %d hands the log on to another key, and is not signed with both", n.n),
+	}
 }
 
 func (n *notes) forged(err error) *Finding {

@@ -7,7 +7,6 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -20,6 +19,9 @@ type Bundle struct {
 	// trusts whoever sent the bundle.
 	Key        string `json:"key"`
 	Checkpoint string `json:"checkpoint"` // the signed note
+	// Rotations are the checkpoints that handed the log on to other keys, from
+	// Key to the one that signed Checkpoint.
+	Rotations []string `json:"rotations,omitempty"`
 	// Records are the session's, and what the log says between them of
 	// records that were lost, in order.
 	Records []ProvenRecord `json:"records"`
@@ -51,15 +53,15 @@ func Prove(dir, verifierKey, prefix string, progress func(done, total int64)) (*
 	if err != nil {
 		return nil, err
 	}
-	key, err := note.NewVerifier(strings.TrimSpace(verifierKey))
-	if err != nil {
-		return nil, fmt.Errorf("verifier key: %w", err)
-	}
-	c, err := openCheckpoint(signed, key)
+	ring, err := openKeyring(dir, verifierKey)
 	if err != nil {
 		return nil, err
 	}
-	b := &Bundle{Format: BundleFormat, Session: id, Key: strings.TrimSpace(verifierKey), Checkpoint: string(signed)}
+	c, err := ring.open(signed)
+	if err != nil {
+		return nil, err
+	}
+	b := &Bundle{Format: BundleFormat, Session: id, Key: strings.TrimSpace(verifierKey), Rotations: ring.notes, Checkpoint: string(signed)}
 	if err := b.gather(dir, c.Size); err != nil {
 		return nil, err
 	}

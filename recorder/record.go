@@ -68,7 +68,8 @@ type record struct {
 	Since  time.Time `json:"since"`
 	Signed int64     `json:"signed"`
 
-	Continues bool `json:"continues"`
+	Continues bool  `json:"continues"`
+	Heartbeat int64 `json:"heartbeat"` // ns
 }
 
 // A Place is the container and the pod that a session came from, as far as

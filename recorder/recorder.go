@@ -31,8 +31,11 @@ type Options struct {
 	Node         string        // who signs: the origin of checkpoints, as "agentd/node-1"
 	SegmentBytes int64         // size at which a segment ends; default 64 MiB
 	Interval     time.Duration // between checkpoints while there is something new; default 1 s
+	Heartbeat    time.Duration // a record is made when there was none for so long; 0 for never
 	Reserve      int64         // bytes to stay free on the filesystem: Begin refuses below; default 64 MiB
-	Log          *slog.Logger  // default slog.DiscardHandler
+	// ReservePercent is the same in hundredths of the filesystem; the larger holds.
+	ReservePercent float64
+	Log            *slog.Logger // default slog.DiscardHandler
 	// Lock is the lock of Dir as HandOver gave it: the log goes on where
 	// another process has left it, with that one's sessions. Nil: take it.
 	Lock *os.File
@@ -73,18 +76,21 @@ type Recorder struct {
 	continues bool // the next start is of a log that goes on
 	goesOn    bool // it was handed over to us
 
-	mu      sync.Mutex // guards what follows; held over one write, never over fsync
-	log     chain
-	seg     *segment
-	retired []*segment // full segments that no checkpoint covers yet
-	broken  *gap       // nil while recording works
-	fatal   error      // recording cannot work again before a restart
-	closed  bool
-	frozen  bool // the log is being handed over: whoever commits waits for thawed
-	thawed  sync.Cond
-	away    Sink // takes the records, nil while this process writes the log
-	takers  map[*taker]struct{}
+	mu       sync.Mutex // guards what follows; held over one write, never over fsync
+	log      chain
+	seg      *segment
+	retired  []*segment // full segments that no checkpoint covers yet
+	broken   *gap       // nil while recording works
+	unsynced bool       // it does not because an fsync failed
+	reserve  reserve
+	fatal    error // recording cannot work again before a restart
+	closed   bool
+	frozen   bool // the log is being handed over: whoever commits waits for thawed
+	thawed   sync.Cond
+	away     Sink // takes the records, nil while this process writes the log
+	takers   map[*taker]struct{}
 
+	disk    disk
 	signing sync.Mutex // guards notes; held over fsync, taken before mu
 	notes   *checkpointFile
 
@@ -100,20 +106,22 @@ type Recorder struct {
 
 // counters are kept apart from mu so that reading them costs the relay nothing.
 type counters struct {
-	records, bytes, checkpoints, signed, size, failures, lost atomic.Int64
-	broken                                                    atomic.Bool
+	records, bytes, checkpoints, signed, size, failures, lost, syncs, syncTime atomic.Int64
+	broken                                                                     atomic.Bool
 }
 
 // Stats are counts since Open, except TreeSize and SignedSize.
 type Stats struct {
-	Records     int64 // records written
-	Bytes       int64 // bytes of their frames
-	Checkpoints int64 // checkpoints signed
-	TreeSize    int64 // records in the whole log
-	SignedSize  int64 // records covered by the last checkpoint
-	Failures    int64 // writes, syncs and checkpoints that failed
-	Lost        int64 // records that could not be written
-	Broken      bool  // recording does not work now
+	Records     int64         // records written
+	Bytes       int64         // bytes of their frames
+	Checkpoints int64         // checkpoints signed
+	TreeSize    int64         // records in the whole log
+	SignedSize  int64         // records covered by the last checkpoint
+	Failures    int64         // writes, syncs and checkpoints that failed
+	Lost        int64         // records that could not be written
+	Syncs       int64         // fsyncs of segments, each of all that was committed by then
+	SyncTime    time.Duration // that they took
+	Broken      bool          // recording does not work now
 }
 
 // Open starts recording in opts.Dir, which it makes if need be, and recovers
@@ -134,6 +142,8 @@ func Open(opts Options) (*Recorder, error) {
 	}
 	r := &Recorder{opts: opts, lock: lock, stop: make(chan struct{}), rolled: make(chan struct{}, 1), takers: map[*taker]struct{}{}}
 	r.thawed.L = &r.mu
+	r.disk.wanted, r.disk.end = make(chan struct{}, 1), make(chan struct{})
+	r.reserve.path, r.reserve.bytes = filepath.Join(opts.Dir, reserveName), min(reserveBytes, opts.Reserve/4)
 	r.goesOn = opts.Lock != nil
 	r.continues = r.goesOn
 	if err := r.start(); err != nil {
@@ -141,12 +151,20 @@ func Open(opts Options) (*Recorder, error) {
 		return nil, err
 	}
 	r.running.Go(r.run)
+	r.disk.running.Go(r.syncGroups)
 	r.continues = true // if it is ever opened again
 	return r, nil
 }
 
 // start recovers the log, records that it was started and signs that.
 func (r *Recorder) start() error {
+	signed, err := lastSigned(r.opts.Dir)
+	if err != nil {
+		return err
+	}
+	if err := settleKey(r.opts.KeyFile, signed); err != nil {
+		return fmt.Errorf("end a rotation of the signing key: %w", err)
+	}
 	signer, verifier, err := openKey(r.opts.KeyFile, r.opts.Node)
 	if err != nil {
 		return err
@@ -159,13 +177,14 @@ func (r *Recorder) start() error {
 	r.stats.size.Store(r.log.tree.size)
 	r.stats.signed.Store(found.last.Size)
 
+	r.reserve.keep()
 	r.seg.reserve(r.opts.SegmentBytes, r.opts.Reserve)
 
 	if n := r.log.tree.size - found.last.Size; n > 0 {
 		r.opts.Log.Warn("recording was not closed: records are signed now as they were found", "records", n)
 	}
 	var t Turn
-	startRecord(&t, time.Now(), r.opts.Node, found.last, r.continues)
+	startRecord(&t, time.Now(), r.opts, found.last, r.continues)
 	for _, torn := range found.torn {
 		r.opts.Log.Warn("recording was cut short; the torn tail was kept aside",
 			"file", torn.File, "offset", torn.Offset, "bytes", torn.Bytes, "aside", torn.Aside)
@@ -209,13 +228,8 @@ func (r *Recorder) Begin(t *Turn, s *policy.Session) (*Log, error) {
 	if err := r.ready(); err != nil {
 		return nil, err
 	}
-	free, err := freeBytes(r.opts.Dir)
-	if err != nil {
+	if err := r.roomToBegin(); err != nil {
 		return nil, err
-	}
-	if free < r.opts.Reserve {
-		return nil, fmt.Errorf("%d bytes are free where %s is, and %d must stay free: "+
-			"make room, or new sessions stay refused", free, r.opts.Dir, r.opts.Reserve)
 	}
 	return newLog(t, s, r.opts.fields(s.Target.Protocol)), nil
 }
@@ -247,6 +261,20 @@ func (r *Recorder) ready() error {
 	return nil
 }
 
+// Trouble returns why recording does not work, nil if it does. It does not wait
+// for a log that is being handed over.
+func (r *Recorder) Trouble() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	switch {
+	case r.fatal != nil:
+		return r.fatal
+	case r.broken != nil:
+		return r.broken.err
+	}
+	return nil
+}
+
 // Note records something that belongs to no session, as the daemon's start.
 // Attrs are keys and values in turn.
 func (r *Recorder) Note(kind, text string, attrs ...any) error {
@@ -262,6 +290,7 @@ func (r *Recorder) Stats() Stats {
 		Records: c.records.Load(), Bytes: c.bytes.Load(),
 		Checkpoints: c.checkpoints.Load(), TreeSize: c.size.Load(), SignedSize: c.signed.Load(),
 		Failures: c.failures.Load(), Lost: c.lost.Load(), Broken: c.broken.Load(),
+		Syncs: c.syncs.Load(), SyncTime: time.Duration(c.syncTime.Load()),
 	}
 }
 
@@ -278,12 +307,15 @@ func (r *Recorder) Close() error {
 	}
 	if away != nil {
 		r.taking.Wait()
-		return away.Close()
+		err := away.Close()
+		r.endDisk()
+		return err
 	}
 	r.dismiss()
 	r.taking.Wait()
 	r.halt()
 	err := r.finish()
+	r.endDisk()
 	r.closeFiles()
 	return err
 }
@@ -297,6 +329,9 @@ func (r *Recorder) finish() error {
 	var t Turn
 	stopRecord(&t, time.Now())
 	r.mu.Lock()
+	if r.broken != nil && r.fatal == nil && !r.unsynced {
+		r.tellGap() // the reserve is for this, too
+	}
 	err := r.commit(&t)
 	r.mu.Unlock()
 	if err != nil {
@@ -312,6 +347,8 @@ func (r *Recorder) closeFiles() {
 
 // closeLog closes the files, all but the lock.
 func (r *Recorder) closeLog() {
+	r.disk.flushing.Lock()
+	defer r.disk.flushing.Unlock()
 	for _, s := range append(r.retired, r.seg) {
 		if s != nil {
 			s.trim() // gives space back; the segment is whole without

@@ -10,9 +10,10 @@ import (
 
 // startRecord says that recording starts, and from which checkpoint: one that
 // vanishes later is missed.
-func startRecord(t *Turn, now time.Time, node string, last checkpoint, continues bool) {
+func startRecord(t *Turn, now time.Time, opts Options, last checkpoint, continues bool) {
 	t.open("start", now)
-	t.str("node", node)
+	t.str("node", opts.Node)
+	t.int("heartbeat", int64(opts.Heartbeat))
 	t.int("signed", last.Size)
 	if last.Size > 0 {
 		t.str("root", base64.StdEncoding.EncodeToString(last.Root[:]))
@@ -26,6 +27,13 @@ func startRecord(t *Turn, now time.Time, node string, last checkpoint, continues
 func sessionRecord(t *Turn, now time.Time, kind, session string) {
 	t.open(kind, now)
 	t.str("session", session)
+	t.close()
+}
+
+// heartbeatRecord says that nothing happened, so that nobody can say later that
+// something did.
+func heartbeatRecord(t *Turn, now time.Time) {
+	t.open("heartbeat", now)
 	t.close()
 }
 

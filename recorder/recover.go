@@ -164,7 +164,11 @@ func (s *recovery) read(number int64, first bool) (whole bool, err error) {
 		return false, evidence(s.dir, fmt.Errorf("segment %s does not continue the one before it", name))
 	}
 	s.at, s.head = number, frames.offset
-	return s.records(frames, name, stat.Size())
+	whole, err = s.records(frames, name, stat.Size())
+	if whole { // perhaps it only was in the page cache, and a checkpoint will cover it
+		err = errors.Join(err, f.Sync())
+	}
+	return whole, err
 }
 
 func (s *recovery) records(frames *frames, name string, size int64) (whole bool, err error) {

@@ -27,7 +27,9 @@ type Remote struct {
 	stop    chan struct{}
 	running sync.WaitGroup
 
-	turn sync.Mutex // held by the one turn that is on its way; guards buf
+	syncing sync.Mutex // held by the one askSync that is on its way
+
+	turn sync.Mutex // held by the one turn that is on its way, and to write; guards buf
 	buf  []byte
 
 	mu      sync.Mutex // guards what follows
@@ -41,6 +43,7 @@ type Remote struct {
 type line struct {
 	conn    net.Conn
 	answers chan answer // one for each turn; closed when the connection is
+	synced  chan answer // one for each askSync; closed with it
 }
 
 type answer struct {
@@ -80,7 +83,7 @@ func (r *Remote) run() {
 	for {
 		conn, err := r.dial()
 		if err == nil {
-			l := &line{conn: conn, answers: make(chan answer, 1)}
+			l := &line{conn: conn, answers: make(chan answer, 1), synced: make(chan answer, 1)}
 			if l.ready(r.stop) && r.set(l) {
 				l.read()
 			}
@@ -133,6 +136,7 @@ func (l *line) ready(stop <-chan struct{}) bool {
 // read takes answers until there can be no more.
 func (l *line) read() {
 	defer close(l.answers)
+	defer close(l.synced)
 	in := bufio.NewReader(l.conn)
 	for {
 		kind, err := in.ReadByte()
@@ -140,10 +144,14 @@ func (l *line) read() {
 			return
 		}
 		a := answer{kind: kind}
-		if kind == answerRefused {
+		if kind == answerRefused || kind == answerFailed {
 			if a.text, err = readText(in); err != nil {
 				return
 			}
+		}
+		if kind == answerSynced || kind == answerFailed {
+			l.synced <- a // there is room: one is asked for at a time
+			continue
 		}
 		l.answers <- a // there is room: every turn takes its answer before the next is sent
 		if kind != answerKept && kind != answerRefused {
@@ -188,6 +196,40 @@ func (r *Remote) Append(frames []byte) error {
 		}
 	}
 }
+
+// Sync implements Sink. Turns of others go on meanwhile. It is asked again of
+// whoever records next if there is no answer: that one has synced what it found
+// before it takes turns, and what was answered as kept is among that.
+func (r *Remote) Sync() error {
+	r.syncing.Lock()
+	defer r.syncing.Unlock()
+	var last *line
+	for range syncTries {
+		l, err := r.next(last)
+		if err != nil {
+			return err
+		}
+		last = l
+		r.turn.Lock()
+		_, err = l.conn.Write(binary.LittleEndian.AppendUint32(nil, askSync))
+		r.turn.Unlock()
+		if err != nil {
+			continue
+		}
+		switch a, ok := <-l.synced; {
+		case !ok:
+		case a.kind == answerSynced:
+			return nil
+		default:
+			return fmt.Errorf("the agentd that records said: %s", a.text)
+		}
+	}
+	return errors.New("no agentd that records says what is on the disk: is the newest one older than this one?")
+}
+
+// syncTries is how many processes are asked: one that is older takes the
+// question for nonsense and hangs up.
+const syncTries = 4
 
 // next waits for a connection other than last.
 func (r *Remote) next(last *line) (*line, error) {

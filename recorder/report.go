@@ -20,6 +20,26 @@ type Report struct {
 	Root    string    `json:"root"` // of the Records
 	First   time.Time `json:"first,omitzero"`
 	Last    time.Time `json:"last,omitzero"`
+	// Quiet is the longest time between two records while agentd recorded, and
+	// QuietUntil its end; Heartbeat is how long it should be at most, as the log
+	// says itself, 0 if it promises nothing.
+	Quiet      time.Duration `json:"quiet"`
+	QuietUntil time.Time     `json:"quiet_until,omitzero"`
+	Heartbeat  time.Duration `json:"heartbeat"`
+	// From is how many records before were not read, and Confirmed how many the
+	// first checkpoint after is of, which says that their hashes are right; Passed
+	// are checkpoints kept elsewhere that are of fewer than From, and were not
+	// compared.
+	From      int64 `json:"from,omitempty"`
+	Confirmed int64 `json:"confirmed,omitempty"`
+	Passed    int   `json:"passed,omitempty"`
+	// Began is where the key's trust begins, if the log was handed on to it: what
+	// is older is checked by the checkpoint of so many records, and not by those
+	// of its own time.
+	Began   int64      `json:"began,omitempty"`
+	Rotated []Rotation `json:"rotated,omitempty"` // keys that the log was handed on to
+	// Witnessed is what witnesses have cosigned, in the order of the keys given.
+	Witnessed []Witnessing `json:"witnessed,omitempty"`
 	// Bad is the first thing that is wrong, nil if OK.
 	Bad *Finding `json:"bad,omitempty"`
 	// Torn is an unfinished write at the very end, which is not wrong: it is
@@ -31,6 +51,23 @@ type Report struct {
 type TornEnd struct {
 	Segment string `json:"segment"`
 	Offset  int64  `json:"offset"`
+}
+
+// A Rotation is a key that a log was handed on to.
+type Rotation struct {
+	Size int64  `json:"size"` // records under the checkpoint that both keys signed
+	Key  string `json:"key"`
+}
+
+// A Witnessing is what one witness has cosigned of a log.
+type Witnessing struct {
+	Witness string    `json:"witness"` // name and hash of its key
+	Count   int       `json:"count"`   // checkpoints
+	Size    int64     `json:"size"`    // records under the last
+	At      time.Time `json:"at"`      // when it cosigned that, by its own clock
+	// Silence is the longest time between two in a row, and Until its end.
+	Silence time.Duration `json:"silence"`
+	Until   time.Time     `json:"until,omitzero"`
 }
 
 // What can be wrong with a log.
@@ -49,6 +86,9 @@ const (
 	CheckpointWrongKey  = "checkpoint signed with another key"
 	RolledBack          = "log rolled back"
 	Forked              = "log forked" // the node's key signed two histories
+	RotationForged      = "key rotation forged"
+	NotWitnessed        = "log not witnessed"
+	WitnessForged       = "witnessed checkpoint forged"
 )
 
 // A Finding is something wrong with a log.

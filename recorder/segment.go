@@ -30,6 +30,10 @@ type segment struct {
 	number  int64
 	size    int64 // up to the end of the last whole frame
 	records bool  // some frames follow the header
+
+	// By whoever holds the disk's flushing:
+	listed bool // its name is on the disk
+	synced bool // it is full, and on the disk
 }
 
 // createSegment starts the segment that continues log.
@@ -40,7 +44,7 @@ func createSegment(dir string, number int64, log *chain) (*segment, error) {
 		return nil, err
 	}
 	header := appendHeader(nil, log)
-	if _, err := f.Write(header); err != nil {
+	if _, err := f.WriteAt(header, 0); err != nil {
 		return nil, errors.Join(err, f.Close(), os.Remove(path))
 	}
 	return &segment{f: f, number: number, size: int64(len(header))}, nil

@@ -18,10 +18,19 @@ const (
 	answerKept    = 'k' // it is in the file
 	answerMoved   = 'm' // it is not, and will not be: ask who records now
 	answerRefused = 'r' // it is not, because of the text that follows
+	answerSynced  = 's' // all turns so far are on the disk
+	answerFailed  = 'f' // they may never be, because of the text that follows
 )
 
 // maxAway is how long a turn from another process may be.
 const maxAway = 1 << 30
+
+// askSync stands in place of a turn's length, with no turn behind it: say when
+// all turns so far are on the disk. Other turns may be answered before that is.
+const askSync = 1 << 31
+
+// errAskSync says that no turn has come but askSync.
+var errAskSync = errors.New("asked when it is on the disk")
 
 // errMoved says that the log is another process's now.
 var errMoved = errors.New("the log has moved on")
@@ -88,6 +97,10 @@ func (r *Recorder) Take(conn net.Conn, p *Predecessor) error {
 	in := turnReader{from: conn}
 	for {
 		t, err := in.next()
+		if err == errAskSync {
+			r.AwaitDisk(k.synced)
+			continue
+		}
 		if err != nil {
 			return errors.Join(ignoreEnd(err), r.tell("interrupted", p.Sessions(), true))
 		}
@@ -183,10 +196,28 @@ func (k *taker) answer(commit func() error) error {
 	case errors.Is(err, errMoved):
 		k.moved()
 	default:
-		text := err.Error()
-		k.say(append(binary.LittleEndian.AppendUint32([]byte{answerRefused}, uint32(len(text))), text...))
+		k.sayWhy(answerRefused, err)
 	}
 	return err
+}
+
+// synced tells the predecessor what came of askSync.
+func (k *taker) synced(err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	switch {
+	case k.left: // it asks the next one
+	case err == nil:
+		k.say([]byte{answerSynced})
+	default:
+		k.sayWhy(answerFailed, err)
+	}
+}
+
+// sayWhy writes an answer with its reason.
+func (k *taker) sayWhy(kind byte, err error) {
+	text := err.Error()
+	k.say(append(binary.LittleEndian.AppendUint32([]byte{kind}, uint32(len(text))), text...))
 }
 
 // begin tells the predecessor that its turns are taken from here on. Of one
@@ -235,6 +266,9 @@ func (in *turnReader) next() (*Turn, error) {
 		return nil, err
 	}
 	n := int(binary.LittleEndian.Uint32(head[:]))
+	if n == askSync {
+		return nil, errAskSync
+	}
 	if n > maxAway {
 		return nil, fmt.Errorf("a turn of %d bytes", n)
 	}
@@ -248,6 +282,7 @@ func (in *turnReader) next() (*Turn, error) {
 		if size == 0 {
 			return nil, fmt.Errorf("record %d of a turn is none", in.turn.records)
 		}
+		in.turn.asks = in.turn.asks || !ends(recordType(rest[frameHead+1:size]))
 		rest = rest[size:]
 	}
 	return &in.turn, nil

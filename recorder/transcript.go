@@ -34,6 +34,8 @@ type Entry struct {
 	// Rows are what the client was sent, in order: one for each result of which
 	// rows were recorded.
 	Rows []*Rows `json:"rows,omitempty"`
+	// Votes are what became of its approval, in order.
+	Votes []Vote `json:"votes,omitempty"`
 	// Done is nil if no outcome was recorded.
 	Done *Done `json:"done,omitempty"`
 	Lost int64 `json:"lost,omitempty"` // of a gap: records
@@ -50,7 +52,7 @@ func (d *Folder) Session(prefix string) (*Transcript, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := transcribing{id: id, bySeq: map[uint64]*Entry{}}
+	b := transcribing{id: id, bySeq: map[uint64]*Entry{}, votes: votes{}}
 	err = d.each(b.add)
 	if b.Transcript == nil {
 		return nil, fmt.Errorf("session %s has no first record: %w", id, ErrDamaged)
@@ -58,6 +60,7 @@ func (d *Folder) Session(prefix string) (*Transcript, error) {
 	if b.State == Live && !live {
 		b.State, b.End = Interrupted, b.latest
 	}
+	b.votes.give(b.Entries)
 	return b.Transcript, err
 }
 
@@ -97,11 +100,15 @@ type transcribing struct {
 	*Transcript
 	id     string
 	bySeq  map[uint64]*Entry
+	votes  votes
 	latest time.Time // of the session's records so far
 }
 
 func (b *transcribing) add(payload []byte) error {
 	if session := sessionOf(payload); string(session) != b.id {
+		if session == nil && recordType(payload[1:]) == "note" {
+			b.votes.add(payload)
+		}
 		if session == nil && b.Transcript != nil && b.State == Live {
 			b.meanwhile(payload)
 		}

@@ -30,7 +30,8 @@ const maxTurn = 4 << 20
 type Turn struct {
 	buf     []byte // frames that chain.seal completes
 	records int64
-	start   int // of the frame being built
+	start   int  // of the frame being built
+	asks    bool // some are not ends
 
 	raw    [][2]int // room for places of values
 	second int64    // of the time in stamp
@@ -45,7 +46,7 @@ func (t *Turn) Len() int { return len(t.buf) }
 
 // reset empties t and keeps its buffer.
 func (t *Turn) reset() {
-	t.records = 0
+	t.records, t.asks = 0, false
 	t.buf = t.buf[:0]
 	if cap(t.buf) > maxTurn {
 		t.buf = nil
@@ -56,11 +57,22 @@ func (t *Turn) reset() {
 // with a comma before it, and calls close.
 func (t *Turn) open(kind string, now time.Time) {
 	t.start = len(t.buf)
+	t.asks = t.asks || !ends(kind)
 	t.buf = append(t.buf, "\x00\x00\x00\x00\x00\x00\x00\x00\x00"+recordHead...)
 	t.buf = append(t.buf, kind...)
 	t.buf = append(t.buf, `","time":"`...)
 	t.appendTime(now)
 	t.buf = append(t.buf, '"')
+}
+
+// ends reports whether records of a kind say what came of something. On a full
+// disk there is the reserve for those, and for no others.
+func ends(kind string) bool {
+	switch kind {
+	case "outcome", "close", "interrupted":
+		return true
+	}
+	return false
 }
 
 // close ends the record that open started.

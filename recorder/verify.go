@@ -4,10 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"strings"
 	"time"
-
-	"golang.org/x/mod/sumdb/note"
 )
 
 // VerifyOptions adjust Verify; the zero value will do.
@@ -18,6 +15,13 @@ type VerifyOptions struct {
 	// several (each followed by a blank line) in each. With them a log that
 	// was rolled back, checkpoints and all, does not verify.
 	Checkpoints [][]byte
+	// Witnesses are the keys of witnesses: what each has cosigned last must be
+	// of this log, and there must be such a thing.
+	Witnesses []*WitnessKey
+	// Since has only what is from then on be read, and a little before;
+	// SinceCheckpoint, a signed checkpoint, what is beyond it. At most one.
+	Since           time.Time
+	SinceCheckpoint []byte
 }
 
 // Verify reads the whole recording in dir and checks every record, the chain
@@ -26,13 +30,13 @@ type VerifyOptions struct {
 // meanwhile. What is wrong is in the Report; an error means that it could not
 // be found out.
 func Verify(dir, verifierKey string, opts VerifyOptions) (Report, error) {
-	key, err := note.NewVerifier(strings.TrimSpace(verifierKey))
+	ring, err := openKeyring(dir, verifierKey)
 	if err != nil {
-		return Report{}, fmt.Errorf("verifier key: %w", err)
+		return Report{}, err
 	}
 	// Checkpoints are counted before segments are listed: what they cover
 	// was on disk before them, also while a recorder is writing.
-	notes, err := newNotes(dir, key, opts.Checkpoints)
+	notes, err := newNotes(dir, ring, opts.Checkpoints)
 	if err != nil {
 		return Report{}, err
 	}
@@ -43,8 +47,13 @@ func Verify(dir, verifierKey string, opts VerifyOptions) (Report, error) {
 	}
 	defer w.close()
 	v := verification{walk: w, notes: notes, progress: opts.Progress}
-	v.report.Key = fmt.Sprintf("%s+%08x", key.Name(), key.KeyHash())
-	bad, err := v.run()
+	v.report.Key, v.report.Began = keyName(ring.keys[0]), ring.began
+	bad, err := v.witnesses(opts.Witnesses)
+	if bad == nil && err == nil {
+		if err = v.since(&opts); err == nil {
+			bad, err = v.run()
+		}
+	}
 	if err != nil {
 		return v.report, err
 	}
@@ -67,6 +76,8 @@ type verification struct {
 	covered time.Time // of the last of these
 	number  int64     // of the segment
 	next    int64     // bytes after which progress is told again
+	last    time.Time // of the last record
+	key     string    // the one that the last record of a rotation names
 }
 
 // seen is a record that was passed, kept because only its successor shows
@@ -134,9 +145,11 @@ func (v *verification) accept(s *step) {
 	v.good, v.before = v.before, v.good // to reuse its buffer
 	v.good.segment, v.good.offset = s.segment, s.offset
 	v.good.payload = append(v.good.payload[:0], s.payload...)
-	if v.log.tree.size == 1 {
+	if v.report.First.IsZero() {
 		v.report.First = timeOf(s.payload)
 	}
+	v.announced(s.payload)
+	v.quiet(s.payload)
 }
 
 // segment checks that a segment continues the one before it.
@@ -203,7 +216,11 @@ func (v *verification) started(s *step) *Finding {
 	if err != nil {
 		return nil
 	}
-	if r.Signed <= v.covers {
+	v.report.Heartbeat = time.Duration(r.Heartbeat)
+	if !r.Continues {
+		v.last = time.Time{} // nobody recorded
+	}
+	if r.Signed <= v.covers || r.Signed < v.notes.ring.began {
 		v.report.Adopted += s.link.index - r.Signed
 		return nil
 	}
@@ -232,12 +249,17 @@ func (v *verification) end() *Finding {
 	switch {
 	case w == nil && v.covers == 0 && v.log.tree.size > 0:
 		return &Finding{Kind: CheckpointMissing, Last: v.log.tree.size - 1, Detail: "there is no checkpoint at all"}
+	case w == nil && v.report.From > 0 && v.report.Confirmed == 0:
+		return &Finding{
+			Kind: CheckpointMissing, First: v.report.From, Last: v.log.tree.size - 1,
+			Detail: "no checkpoint speaks for what was read, nor for what is before it",
+		}
 	case w == nil:
 		return nil
 	}
 	kind, detail := Truncated, "checkpoints cover %d records, and %d are left"
 	if w.elsewhere {
-		kind, detail = RolledBack, "the checkpoint kept elsewhere covers %d records, and %d are left"
+		kind, detail = RolledBack, w.from()+" covers %d records, and %d are left"
 	}
 	size := v.claimed(w)
 	return &Finding{
@@ -257,9 +279,15 @@ func (v *verification) checkpoints() (*Finding, error) {
 		if bad, err := v.compare(w); bad != nil || err != nil {
 			return bad, err
 		}
+		if v.report.From > 0 && v.report.Confirmed == 0 {
+			v.report.Confirmed = w.Size
+		}
 		v.covers, v.covered = w.Size, timeOf(v.good.payload)
 		if !w.elsewhere {
 			v.report.Checkpoints++
+			if bad := v.rotated(w); bad != nil {
+				return bad, nil
+			}
 		}
 		if bad, err := v.notes.advance(); bad != nil || err != nil {
 			return v.located(bad), err
@@ -284,7 +312,7 @@ func (v *verification) compare(w *waiting) (*Finding, error) {
 	}
 	if w.elsewhere {
 		f.Kind = RolledBack
-		f.Detail = "the log is not the one that the checkpoint kept elsewhere was made of"
+		f.Detail = "the log is not the one that " + w.from() + " was made of"
 	}
 	next, err := v.after()
 	if err != nil {
@@ -297,7 +325,7 @@ func (v *verification) compare(w *waiting) (*Finding, error) {
 		}
 		if forked {
 			f.Kind = Forked
-			f.Detail = "the node's key signed this log, and another that has the checkpoint kept elsewhere"
+			f.Detail = "the node's key signed this log, and another that has " + w.from()
 			return f, nil
 		}
 	}

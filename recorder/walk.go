@@ -126,3 +126,12 @@ func (w *walk) close() {
 		w.file, w.frames = nil, nil
 	}
 }
+
+// segmentSize is how long a segment is now.
+func segmentSize(dir string, number int64) (int64, error) {
+	stat, err := os.Stat(filepath.Join(dir, segmentName(number)))
+	if err != nil {
+		return 0, err
+	}
+	return stat.Size(), nil
+}

@@ -9,7 +9,7 @@ set -euo pipefail
 build=(gcc libc6-dev)
 demo=("${build[@]}" ca-certificates postgresql postgresql-client)
 test=("${demo[@]}" python3-psycopg2 default-jdk-headless libpostgresql-jdbc-java nodejs bpftool dnsmasq-base iptables \
-	containerd runc containernetworking-plugins buildah debootstrap busybox-static)
+	containerd runc containernetworking-plugins buildah debootstrap busybox-static chromium-headless-shell)
 bench=("${test[@]}" pgbouncer haproxy)
 generate=("${bench[@]}" clang llvm libbpf-dev linux-libc-dev)
 vm=("${test[@]}" qemu-system-x86 kmod cpio xz-utils zstd debian-archive-keyring)
@@ -35,9 +35,10 @@ main() {
 		;;
 	esac
 	check_go
-	# Ubuntu has bpftool in packages of another name.
+	# Ubuntu has bpftool and Chromium in packages of other names.
 	if grep -qs '^ID=ubuntu' /etc/os-release; then
 		want=("${want[@]/#bpftool/linux-tools-generic}")
+		want=("${want[@]/#chromium-headless-shell/chromium-browser}")
 	fi
 	for package in "${want[@]}"; do
 		installed "$package" || missing+=("$package")

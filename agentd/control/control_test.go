@@ -100,7 +100,7 @@ func TestClientSeesWhatTheDaemonSays(t *testing.T) {
 		t.Errorf("Status() = %+v, %v, want %+v", got, err, d.status)
 	}
 	log, err := c.Log(t.Context())
-	if err != nil || log != d.status.Log {
+	if err != nil || !reflect.DeepEqual(log, d.status.Log) {
 		t.Errorf("Log() = %+v, %v, want %+v", log, err, d.status.Log)
 	}
 	workloads, err := c.Workloads(t.Context())

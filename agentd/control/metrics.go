@@ -19,6 +19,11 @@ type Snapshot struct {
 	Latency        Histogram        // what agentd added to statements, in seconds
 	Records        int64
 	RecordFailures int64
+	RecordLost     int64
+	RecordBroken   bool
+	Syncs          int64
+	SyncTime       int64            // microseconds
+	Space          map[string]int64 // bytes of the log's disk: free, floor
 	Checkpoints    int64
 	Refused        map[string]int64 // connections, by reason
 	Reloads        int64            // of configuration and policies
@@ -47,6 +52,9 @@ type Snapshot struct {
 	// and that could not be read; attempts that came to nothing; how many records it
 	// is behind, and how old the oldest of these is, in seconds.
 	SinkDelivered, SinkRefused, SinkMissed, SinkFailures, SinkBehind, SinkLag map[string]int64
+	// By where checkpoints go: records and seconds since the last that left, and
+	// attempts that came to nothing.
+	CheckpointBehind, CheckpointLag, CheckpointFailures map[string]int64
 }
 
 // A Histogram counts values by bucket.
@@ -80,6 +88,11 @@ var metrics = []metric{
 	{desc: desc("records_total", "Records written to the log."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Records }},
 	{desc: desc("record_failures_total", "Writes to the log that failed; their sessions were stopped."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.RecordFailures }},
 	{desc: desc("checkpoints_total", "Checkpoints of the log that were signed."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Checkpoints }},
+	{desc: desc("record_lost_total", "Records that could not be written; what they were about did not happen, or had been already."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.RecordLost }},
+	{desc: desc("record_broken", "1 while nothing can be recorded: sessions end, and none begins."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return one(s.RecordBroken) }},
+	{desc: desc("record_syncs_total", "Times that the log was synced to the disk, each for all that waited for it."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Syncs }},
+	{desc: desc("record_sync_microseconds_total", "How long those took."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.SyncTime }},
+	{desc: desc("record_disk_bytes", "Of the disk that the log is on, what is free, and the floor below which no session begins.", "what"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.Space }},
 	{desc: desc("connections_refused_total", "Captured connections that agentd refused, by reason.", "reason"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Refused }},
 	{desc: desc("reloads_total", "Changes of configuration and policies that came into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Reloads }},
 	{desc: desc("reload_failures_total", "Changes of configuration and policies that did not come into force."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.ReloadFailures }},
@@ -101,6 +114,9 @@ var metrics = []metric{
 	{desc: desc("sink_failures_total", "Attempts of a sink that came to nothing.", "sink"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.SinkFailures }},
 	{desc: desc("sink_behind_records", "Records of the log that a sink has not come to.", "sink"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.SinkBehind }},
 	{desc: desc("sink_lag_seconds", "How old the oldest record is that a sink has not come to.", "sink"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.SinkLag }},
+	{desc: desc("checkpoint_behind_records", "Records since the last checkpoint that left the node.", "to"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.CheckpointBehind }},
+	{desc: desc("checkpoint_lag_seconds", "How long ago the last checkpoint left the node.", "to"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.CheckpointLag }},
+	{desc: desc("checkpoint_leave_failures_total", "Attempts to have a checkpoint leave the node that came to nothing.", "to"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.CheckpointFailures }},
 	{desc: desc("shadows_total", "Events that a rule in shadow mode would have decided otherwise.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Shadows }},
 	{desc: desc("alerts_total", "Events that a rule with do: alert matched.", "rule"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.Alerts }},
 	{desc: desc("capture_workloads", "Workloads that are captured."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return s.Workloads }},

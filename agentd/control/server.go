@@ -32,8 +32,11 @@ type Server struct {
 	Folder      string       // the log folder that sessions are read from
 	Metrics     http.Handler // answers /metrics; nil if there are none
 	Desk        Desk         // where requests for approval are
+	// RotateKey has a new key sign the log, by order of who asks.
+	RotateKey func(by string) (KeyRotation, error)
 
 	waiting chan struct{} // holds one for each that waits for a change
+	tails   chan struct{} // holds one for each that follows the record
 	ending  chan struct{} // closed when Serve is about to return
 }
 
@@ -41,6 +44,7 @@ type Server struct {
 // finish for a few seconds, and closes l. It returns nil when ctx ended it.
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	s.waiting, s.ending = make(chan struct{}, maxWaiting), make(chan struct{})
+	s.tails = make(chan struct{}, maxTails)
 	stop := context.AfterFunc(ctx, func() { close(s.ending) })
 	defer stop()
 	return serve(ctx, l, s.handler(), withPeer)
@@ -96,6 +100,7 @@ func (s *Server) endpoints() map[string]endpoint {
 		"GET /v1/connections":             s.connections,
 		"GET /v1/ca":                      s.ca,
 		"GET /v1/log":                     s.log,
+		"POST /v1/log/key":                s.rotateKey,
 		"POST /v1/runs":                   s.startRun,
 		"GET /v1/sessions":                s.sessions,
 		"GET /v1/sessions/{id}":           s.session,
@@ -113,6 +118,7 @@ func (s *Server) handler() http.Handler {
 	for pattern, do := range s.endpoints() {
 		mux.Handle(pattern, answer(do))
 	}
+	mux.HandleFunc("GET /v1/tail", s.tail)
 	if s.Metrics != nil {
 		mux.Handle("GET /metrics", s.Metrics)
 	}

@@ -85,7 +85,22 @@ type Log struct {
 	Checkpoint time.Time `json:"checkpoint"` // of the latest signed one; zero if there is none
 	Size       uint64    `json:"size"`       // records under that checkpoint
 	Failures   int64     `json:"failures"`   // writes that failed since the daemon started
+	Free       int64     `json:"free"`       // bytes where it is
+	Floor      int64     `json:"floor"`      // of them, below which no session begins
 	Problem    string    `json:"problem,omitempty"`
+	// Left are the ways that checkpoints leave the node by.
+	Left []Departure `json:"left"`
+}
+
+// A Departure is the latest checkpoint that left the node by one way.
+type Departure struct {
+	To       string    `json:"to"`      // journal, webhook NAME or witness NAME
+	Records  int64     `json:"records"` // under it
+	At       time.Time `json:"at,omitzero"`
+	Behind   int64     `json:"behind"`     // records since
+	Lag      Seconds   `json:"lagSeconds"` // since it left, or since the start if none did
+	Failures int64     `json:"failures"`   // attempts that came to nothing
+	Problem  string    `json:"problem,omitempty"`
 }
 
 // A Workload is a captured cgroup and all below it.

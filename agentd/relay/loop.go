@@ -18,6 +18,7 @@ const (
 	lag      = 20 * time.Millisecond // how long an outcome may wait for the next commit
 	goodbye  = 2 * time.Second       // how long a client may take to read why its session ended
 	turnSize = 256 << 10             // bytes of records that make a turn commit early
+	fullTurn = 4 << 20               // bytes of records for which a turn commits before it is over
 	wakeSlot = -1                    // what epoll knows the wake descriptor by
 )
 
@@ -32,10 +33,11 @@ type Loop struct {
 	rec         *recorder.Recorder
 	epoll, wake int
 
-	mu       sync.Mutex // guards the next five
+	mu       sync.Mutex // guards the next six
 	arrivals []*session
 	studied  []studied
 	decided  []stayed
+	synced   []*batch
 	over     bool              // wake is no more
 	stopping *decoders.Refusal // what sessions are told; nil while running
 
@@ -49,6 +51,7 @@ type Loop struct {
 	now      time.Time // when the turn began
 	nextTick time.Time
 	asked    int64      // events asked in this turn
+	durable  int64      // those among them of durable sessions
 	held     []*session // sessions with bytes that wait for this turn's commit
 	ended    []*session // sessions whose last record is in this turn
 	buf      []byte
@@ -118,6 +121,9 @@ func (l *Loop) Run() {
 		l.now = time.Now()
 		for i := range events[:n] {
 			l.ready(&events[i])
+			if l.turn.Len() > fullTurn {
+				l.commit()
+			}
 		}
 		if l.now.After(l.nextTick) {
 			l.nextTick = l.now.Add(tick)
@@ -180,9 +186,12 @@ func (l *Loop) arrive() {
 	var count [8]byte
 	_, _ = unix.Read(l.wake, count[:])
 	l.mu.Lock()
-	arrivals, studied, decided, stopping := l.arrivals, l.studied, l.decided, l.stopping
-	l.arrivals, l.studied, l.decided = nil, nil, nil
+	arrivals, studied, decided, synced, stopping := l.arrivals, l.studied, l.decided, l.synced, l.stopping
+	l.arrivals, l.studied, l.decided, l.synced = nil, nil, nil, nil
 	l.mu.Unlock()
+	for _, b := range synced {
+		l.goOut(b)
+	}
 	for _, s := range arrivals {
 		l.start(s)
 	}
@@ -257,13 +266,19 @@ func (l *Loop) settle(idle bool) {
 	}
 }
 
-// commit writes the records of the turn and sends what waited for them. It
-// fails closed: without a record nothing goes out, and the sessions end.
+// commit writes the records of the turn and sends what waited for them, or has
+// it wait for the disk. It fails closed: without a record nothing goes out, and
+// the sessions end.
 func (l *Loop) commit() {
 	err := l.rec.Commit(&l.turn)
 	ended := l.ended // those that end below have their last record in the next turn
 	l.ended = nil
+	var b batch
 	for _, s := range l.held {
+		if s.Durable && err == nil && l.lives(s) {
+			b.sessions = append(b.sessions, s)
+			continue
+		}
 		s.held = false
 		switch {
 		case !l.lives(s):
@@ -274,9 +289,14 @@ func (l *Loop) commit() {
 		}
 	}
 	l.held = l.held[:0]
+	if len(b.sessions) > 0 {
+		b.asked, b.since = l.durable, l.now
+		l.asked, l.durable = l.asked-l.durable, 0
+		l.awaitDisk(&b)
+	}
 	if l.asked > 0 {
 		l.Stats.took(l.asked, time.Since(l.now))
-		l.asked = 0
+		l.asked, l.durable = 0, 0
 	}
 	for _, s := range ended {
 		s.Done(s.result)
@@ -291,11 +311,19 @@ func (l *Loop) unrecorded(s *session, err error) {
 		leg.out = leg.out[:min(s.mark[d], len(leg.out))]
 	}
 	s.ran = 0
-	l.abort(s, decoders.Refusal{
+	why := decoders.Refusal{
 		Rule:   "record",
 		Reason: fmt.Sprintf("agentd cannot record this session: %v", err),
 		Hint:   "Nothing runs unrecorded. Ask the operator of this node to run `agentctl status`.",
-	}, s.edge)
+	}
+	if s.closing { // what it was to be told was among what is dropped
+		if s.edge {
+			s.legs[decoders.FromClient].push(s.Decoder.Abort(why))
+		}
+		l.flush(s)
+		return
+	}
+	l.abort(s, why, s.edge)
 }
 
 // expire ends sessions whose client takes too long to read its goodbye, and

@@ -98,6 +98,9 @@ func (l *Loop) pump(s *session, d decoders.Dir, data []byte) (used int, err erro
 func (l *Loop) ask(s *session, d decoders.Dir, step *decoders.Step) (drop bool, err error) {
 	l.hold(s)
 	l.asked++
+	if s.Durable {
+		l.durable++
+	}
 	v := s.Judge.Decide(step.Event)
 	if v.Outcome == policy.Hold && (v.Wait == nil || d == decoders.FromServer) {
 		v = policy.Verdict{Rule: v.Rule, Reason: "This needs the approval of a person, and cannot wait for it.", Hint: v.Hint}

@@ -31,6 +31,9 @@ type Session struct {
 	// ends of if they are not the peers' own.
 	Wires [2]*Wire
 
+	// Durable: what is asked is to survive the machine before it has effect.
+	Durable bool
+
 	Decoder decoders.Decoder
 	Judge   Judge
 	Log     *recorder.Log

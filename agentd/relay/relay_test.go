@@ -34,12 +34,14 @@ type rig struct {
 	study func()
 	// judges makes the judge of a session.
 	judges func() relay.Judge
+	// durable: its sessions are.
+	durable bool
 }
 
 func newRig(t testing.TB) *rig {
 	t.Helper()
 	dir := t.TempDir()
-	r := &rig{t: t, dir: filepath.Join(dir, "log"), ran: make(chan struct{}), judges: func() relay.Judge { return strict{} }}
+	r := &rig{t: t, dir: filepath.Join(dir, "log"), ran: make(chan struct{}), judges: func() relay.Judge { return strict{} }, durable: strings.HasPrefix(t.Name(), "TestDurable")}
 	var err error
 	r.rec, err = recorder.Open(recorder.Options{Dir: r.dir, KeyFile: filepath.Join(dir, "key"), Node: "test", Reserve: 1})
 	if err != nil {
@@ -78,7 +80,7 @@ func (r *rig) relay(clientFD, serverFD int) <-chan recorder.End {
 	}
 	done, also := make(chan recorder.End, 1), r.done
 	ok := r.loop.Add(&relay.Session{
-		Client: clientFD, Server: serverFD, Decoder: &toy{study: r.study}, Judge: r.judges(), Log: log,
+		Client: clientFD, Server: serverFD, Durable: r.durable, Decoder: &toy{study: r.study}, Judge: r.judges(), Log: log,
 		Done: func(e recorder.End) {
 			if also != nil {
 				also(e)

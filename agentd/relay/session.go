@@ -20,6 +20,9 @@ type session struct {
 	mark [2]int // how long each out was when held was set
 	edge bool   // atEdge at that moment
 
+	syncing bool // what holds is in the file, and not known to be on the disk
+	decided bool // the stay is over, and syncing came before
+
 	ran    uint64 // the newest request that was let through
 	clock  clock  // of the requests that run
 	stay   *stay  // what the client waits for, nil if for nobody
@@ -45,11 +48,11 @@ func (s *session) atEdge() bool {
 func (s *session) interest(d decoders.Dir) uint32 {
 	leg, other := &s.legs[d], &s.legs[d.Other()]
 	var want uint32
-	stuck := len(other.out) > 0 || len(leg.out) > waitLimit || (leg.waiting || leg.study || s.waits(d)) && len(leg.in) >= waitLimit
+	stuck := len(other.out) > 0 || len(leg.out) > waitLimit || (leg.waiting || leg.study || s.syncing || s.waits(d)) && len(leg.in) >= waitLimit
 	if !leg.eof && (s.closing || !stuck) {
 		want |= unix.EPOLLIN
 	}
-	if len(leg.out) > 0 {
+	if len(leg.out) > 0 && !s.held {
 		want |= unix.EPOLLOUT
 	}
 	if s.waits(d) {
@@ -104,6 +107,11 @@ func (l *Loop) readable(s *session, d decoders.Dir, gone bool) {
 		}
 	default:
 		src.eof = eof
+		if s.syncing {
+			src.leave(data, 0)
+			l.watch(s)
+			return
+		}
 		if src.study || s.waits(d) { // data begins with what the study is for
 			src.leave(data, 0)
 			l.stir(s)

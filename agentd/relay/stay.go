@@ -139,6 +139,10 @@ func (l *Loop) goOn(over stayed) {
 	if !l.lives(s) || s.stay != st {
 		return
 	}
+	if s.syncing {
+		s.decided = true
+		return
+	}
 	s.stay = nil
 	client, server := &s.legs[decoders.FromClient], &s.legs[decoders.FromServer]
 	drop, err := l.ask(s, decoders.FromClient, &st.step)

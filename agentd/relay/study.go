@@ -31,5 +31,8 @@ func (l *Loop) resume(st studied) {
 		return
 	}
 	leg.study = false
+	if s.syncing {
+		return // then it goes on
+	}
 	l.consume(s, st.dir, leg.in)
 }

@@ -148,6 +148,9 @@ func (q *queue) tried(w *waiting, after outcome, err error) bool {
 	defer q.mu.Unlock()
 	first := len(q.waiting) > 0 && q.waiting[0].id == w.id // else it was dropped meanwhile
 	if err == nil {
+		if w.Came != nil {
+			w.Came(q.hook.Name)
+		}
 		q.counts.Delivered++
 		q.counts.Problem = ""
 		if first {

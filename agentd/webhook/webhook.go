@@ -1,6 +1,6 @@
 // Package webhook tells people, by HTTP, what they want to know soon: that
 // something waits for their approval, that a rule raised an alert, that agentd
-// itself is in trouble. Each notice is a JSON object that a Slack incoming
+// itself is in trouble; and programs, how far the record is signed. Each notice is a JSON object that a Slack incoming
 // webhook can show, signed so that whoever receives it knows whom it is from
 // (see Verify).
 //
@@ -36,14 +36,15 @@ type Hook struct {
 type Kinds uint8
 
 const (
-	Approval Kinds = 1 << iota // a request waits for people, or has come to an end
-	Alert                      // a rule has matched that is to tell people
-	Record                     // what happens cannot be recorded, or can again
-	Reload                     // changed files are wrong, or are right again
+	Approval   Kinds = 1 << iota // a request waits for people, or has come to an end
+	Alert                        // a rule has matched that is to tell people
+	Record                       // what happens cannot be recorded, or can again
+	Reload                       // changed files are wrong, or are right again
+	Checkpoint                   // how far the record is signed
 )
 
 // Names are the kinds' names, in the order of their bits.
-var Names = []string{"approval", "alert", "record", "reload"}
+var Names = []string{"approval", "alert", "record", "reload", "checkpoint"}
 
 // String returns the name of the lowest kind in k.
 func (k Kinds) String() string {
@@ -70,6 +71,8 @@ type Notice struct {
 	// there is nothing to decide.
 	Decide func(as string) string
 	Data   any // what programs are told besides; becomes JSON
+	// Came is told the name of each hook that has taken it; nil if nobody asks.
+	Came func(hook string)
 }
 
 // A Fact is one thing to know about a notice.

@@ -30,17 +30,19 @@ give with --key a copy of the key that you kept elsewhere.`,
   agentctl audit verify --dir ./copied-log --key node-1.pub --checkpoint kept-elsewhere.txt
   agentctl audit prove 3F7K --out session.proof
   agentctl audit verify session.proof --key node-1.pub
-  agentctl audit consistency monday.txt friday.txt`,
+  agentctl audit verify --witness witness.example/w1+1a2b3c4d+BA... --since 24h
+  agentctl audit consistency monday.txt friday.txt
+  agentctl audit rotate-key`,
 	}
 	folderFlag(a, cmd)
 	cmd.PersistentFlags().StringVar(&a.key, "key", "", "file with the node's public key, from where you trust it")
-	cmd.AddCommand(newAuditVerify(a), newAuditCheckpoint(a), newAuditProve(a), newAuditConsistency(a))
+	cmd.AddCommand(newAuditVerify(a), newAuditCheckpoint(a), newAuditProve(a), newAuditConsistency(a), newAuditRotateKey(a))
 	return group(cmd)
 }
 
 func newAuditVerify(a *app) *cobra.Command {
-	var kept []string
-	var session string
+	var kept, witnesses []string
+	var session, since string
 	cmd := &cobra.Command{
 		Use:   "verify [BUNDLE]",
 		Short: "Check every record and every signed checkpoint",
@@ -59,6 +61,18 @@ given with --checkpoint does; give as many as you have, in one file or several.
 agentd writes them to its own log, too (record.heartbeat): lines of that, kept
 where this node cannot write, will do as they are.
 
+With --witness, verify demands that the witness with this key has cosigned
+checkpoints of the log, as they are kept beside it, and compares the log with
+them. Root on the node can make none of those up; it can remove the newest.
+
+With --since, a time, how long ago, or a file with a checkpoint, only the end of
+the log is read. What is before that is not: the next checkpoint says whether its
+hashes are right, and the report, how much it is.
+
+A log whose key was rotated (audit rotate-key) is checked with the oldest public
+key that you trust: it leads to those after it. With a newer one, the report says
+where its trust begins.
+
 Of a BUNDLE that audit prove wrote, verify checks that every record in it is one
 that the node signed for, and that none of the session's is missing. It needs no
 log for that; --key takes the file or the key itself.`,
@@ -66,14 +80,14 @@ log for that; --key takes the file or the key itself.`,
 		Args:    cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			if len(args) == 1 {
-				if len(kept) > 0 || a.dir != "" || session != "" {
-					return errors.New("a bundle is checked by itself: leave out --dir, --session and --checkpoint")
+				if len(kept) > 0 || len(witnesses) > 0 || a.dir != "" || session != "" || since != "" {
+					return errors.New("a bundle is checked by itself: leave out --dir, --session, --since, --witness and --checkpoint")
 				}
 				return a.verifyBundle(args[0])
 			}
 			if session != "" {
-				if len(kept) > 0 {
-					return errors.New("checkpoints kept elsewhere are compared with the whole log: leave out --session")
+				if len(kept) > 0 || len(witnesses) > 0 || since != "" {
+					return errors.New("checkpoints from elsewhere are compared with the log, not a session: leave out --session, or --since, --witness and --checkpoint")
 				}
 				return a.verifySession(cmd.Context(), session)
 			}
@@ -88,10 +102,18 @@ log for that; --key takes the file or the key itself.`,
 				}
 				opts.Checkpoints = append(opts.Checkpoints, checkpointsIn(text)...)
 			}
+			if err := givenWitnesses(&opts, witnesses); err != nil {
+				return err
+			}
+			if err := givenSince(&opts, since); err != nil {
+				return err
+			}
 			return a.verify(cmd.Context(), opts)
 		},
 	}
 	cmd.Flags().StringVar(&session, "session", "", "check this session alone, as the last checkpoint covers it")
+	cmd.Flags().StringArrayVar(&witnesses, "witness", nil, "verifier key of a witness that must have cosigned the log, or a file with it (repeatable)")
+	cmd.Flags().StringVar(&since, "since", "", "read only what is since then: a time, how long ago as 24h, or a file with a checkpoint")
 	cmd.Flags().StringArrayVar(&kept, "checkpoint", nil, "file with checkpoints that were kept elsewhere (repeatable)")
 	return cmd
 }
@@ -167,6 +189,7 @@ func (a *app) writeReport(folder string, r *recorder.Report) {
 		}
 	}
 	a.fact("records", plain, "%d right, in %s%s", r.Records, plural(r.Segments, "segment"), between(r))
+	a.writeRest(r)
 	a.fact("signed", plain, "%s by %s, with %s", plural(r.Signed, "record"), plural(r.Checkpoints, "checkpoint"), r.Key)
 	a.fact("unsigned", plain, "%s after the last checkpoint", plural(r.Unsigned, "record"))
 	if r.Adopted > 0 {

@@ -40,7 +40,7 @@ newly-held, newly-cut, newly-masked, newly-allowed, newly-shown, undecided.`,
 		Args: cobra.MinimumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			var err error
-			if o.Since, err = parseSince(since, time.Now()); err != nil {
+			if o.Since, err = parseTime("since", since, time.Now()); err != nil {
 				return &exitError{usage, err}
 			}
 			if o.Default != "" && o.Default != "allow" && o.Default != "deny" {

@@ -36,7 +36,7 @@ record.facts: all. Otherwise names without one are taken to be in --schema.`,
 			if workload == "" {
 				return &exitError{usage, errors.New("whose policy? give the workload or run with --workload")}
 			}
-			from, err := parseSince(since, time.Now())
+			from, err := parseTime("since", since, time.Now())
 			if err != nil {
 				return &exitError{usage, err}
 			}

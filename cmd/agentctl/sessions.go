@@ -4,14 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"agentd.dev/agentd/control"
 	"agentd.dev/recorder"
+	"agentd.dev/recorder/index"
 )
 
 func newSessions(a *app) *cobra.Command {
@@ -27,60 +28,47 @@ the log folder. Reading does not check the log: audit verify does.`,
   agentctl sessions replay 4KQ7`,
 	}
 	folderFlag(a, cmd)
-	cmd.AddCommand(newSessionsList(a), newSessionsSearch(a), newSessionsShow(a), newSessionsReplay(a), newSessionsStats(a))
+	cmd.AddCommand(newSessionsList(a), newSessionsSearch(a), newSessionsShow(a), newSessionsReplay(a), newSessionsStats(a), newSessionsTail(a))
 	return group(cmd)
 }
 
 func newSessionsList(a *app) *cobra.Command {
-	var f control.SessionFilter
-	var since string
-	cmd := &cobra.Command{
-		Use:   "list",
-		Short: "List sessions, the latest last",
-		Long: `List shows the latest sessions that fit, one a line: who, where to, when, how
+	var state string
+	limit := 50
+	var after int64
+	cmd := choosing(a, "sessions", func(cmd *cobra.Command, q index.Query) error {
+		if q.Limit, q.After, q.State = limit, after, state; q.Limit < 0 || q.After < 0 {
+			return &exitError{usage, errors.New("--limit and --after are not negative: give --limit 0 for all")}
+		}
+		return a.listSessions(cmd.Context(), q)
+	})
+	cmd.Use = "list"
+	cmd.Args = cobra.NoArgs
+	cmd.Short = "List sessions, the latest last"
+	cmd.Long = `List shows the latest sessions that fit, one a line: who, where to, when, how
 much, and how many statements were refused or failed.
 
---since takes a duration before now, as 90s, 15m, 1h or 7d, or a time, as
-2006-01-02 or 2006-01-02T15:04:05Z.`,
-		Example: `  agentctl sessions list
+A session fits if what the flags say of sessions is so, and one of its statements
+at least fits all that they say of statements. --since and --until are of when it
+began.
+
+` + aboutIndex + `
+
+` + aboutTimes
+	cmd.Example = `  agentctl sessions list
   agentctl sessions list --denied --since 1h
   agentctl sessions list --namespace agents --pod reporter-7d9f
-  agentctl sessions list --workload nightly-report --target orders -o json`,
-		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			var err error
-			if f.Since, err = parseSince(since, time.Now()); err != nil {
-				return &exitError{usage, err}
-			}
-			if f.Limit < 0 {
-				return &exitError{usage, fmt.Errorf("--limit %d: give 0 for all, or how many", f.Limit)}
-			}
-			if key, _, ok := strings.Cut(f.Claim, "="); f.Claim != "" && (!ok || key == "") {
-				return &exitError{usage, fmt.Errorf("--claim %q: give KEY=VALUE, as task=T-17", f.Claim)}
-			}
-			if namespace, name, ok := strings.Cut(f.Pod, "/"); ok {
-				if f.Namespace != "" && f.Namespace != namespace {
-					return &exitError{usage, fmt.Errorf("--pod %s is not in --namespace %s: give one of them", f.Pod, f.Namespace)}
-				}
-				f.Namespace, f.Pod = namespace, name
-			}
-			return a.listSessions(cmd.Context(), f)
-		},
-	}
+  agentctl sessions list --table customers --verb delete --task T-17
+  agentctl sessions list --where 'session.rows > 100000 || "admin" in approvers' -o json`
 	flags := cmd.Flags()
-	flags.StringVar(&f.Workload, "workload", "", "only sessions of this workload or run")
-	flags.StringVar(&f.Namespace, "namespace", "", "only sessions from pods in this namespace")
-	flags.StringVar(&f.Pod, "pod", "", "only sessions from this pod: NAME, or NAMESPACE/NAME")
-	flags.StringVar(&f.Target, "target", "", "only sessions to this target")
-	flags.StringVar(&f.Claim, "claim", "", "only sessions that claim this of themselves, or of a statement: KEY=VALUE, as task=T-17")
-	flags.StringVar(&since, "since", "", "only sessions that started since then")
-	flags.BoolVar(&f.Denied, "denied", false, "only sessions in which something was refused")
-	flags.IntVar(&f.Limit, "limit", 50, "only the latest so many; 0 for all")
+	flags.StringVar(&state, "state", "", "only sessions that are live, ended or interrupted")
+	flags.IntVar(&limit, "limit", limit, "only the latest so many; 0 for all")
+	flags.Int64Var(&after, "after", 0, "go on after the page that said so")
 	return cmd
 }
 
-// parseSince returns the time that text means at now; zero for "".
-func parseSince(text string, now time.Time) (time.Time, error) {
+// parseTime returns the time that a flag's text means at now; zero for "".
+func parseTime(flag, text string, now time.Time) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
@@ -97,20 +85,61 @@ func parseSince(text string, now time.Time) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("--since %q: give a duration, as 15m, 1h or 7d, or a time, as 2006-01-02T15:04:05Z", text)
+	return time.Time{}, fmt.Errorf("--%s %q: give a duration, as 15m, 1h or 7d, or a time, as 2006-01-02T15:04:05Z", flag, text)
 }
 
-func (a *app) listSessions(ctx context.Context, f control.SessionFilter) error {
-	list, err := askOrRead(ctx, a,
-		func(ctx context.Context, c *control.Client) (control.Sessions, error) { return c.Sessions(ctx, f) },
-		func(folder string) (control.Sessions, error) { return control.ReadSessions(folder, f) })
+func (a *app) listSessions(ctx context.Context, q index.Query) error {
+	var page index.Sessions
+	err := searchIn(ctx, a, func(x *index.Index) (list []index.Listed, err error) {
+		page, err = x.Sessions(ctx, q)
+		slices.Reverse(page.Sessions)
+		return page.Sessions, err
+	}, a.writeSessions)
+	if errors.Is(err, errNoIndex) {
+		return a.askSessions(ctx, q, err)
+	}
+	if err == nil || len(page.Sessions) > 0 {
+		a.end(len(page.Sessions), "session", page.Unknown, page.Next, page.Back)
+	}
+	return err
+}
+
+// askSessions asks agentd for what only it can read, if it can choose by that.
+func (a *app) askSessions(ctx context.Context, q index.Query, why error) error {
+	f, ok := simple(&q)
+	if !ok {
+		return why
+	}
+	client := a.client()
+	defer client.Close()
+	answer, err := client.Sessions(ctx, f)
 	if err != nil {
+		return why
+	}
+	a.note("%v: agentd reads the whole log instead", why)
+	list := make([]index.Listed, len(answer.Sessions))
+	for i, s := range answer.Sessions {
+		list[i].Summary = s
+	}
+	if err := a.show(list, func() { a.writeSessions(list) }); err != nil {
 		return err
 	}
-	if err := a.show(list.Sessions, func() { a.writeSessions(list.Sessions) }); err != nil {
-		return err
+	a.end(len(list), "session", "", 0, time.Time{})
+	return damaged(answer.Damage)
+}
+
+// simple is q as agentd is asked, if it can be.
+func simple(q *index.Query) (control.SessionFilter, bool) {
+	w := q.Which
+	f := control.SessionFilter{Denied: w.Denied, Filter: recorder.Filter{
+		Workload: w.Workload, Target: w.Target, User: w.User, Database: w.Database, State: q.State,
+		Namespace: w.Namespace, Pod: w.Pod, Claim: w.Claim, Since: w.Since, Until: w.Until, Limit: q.Limit,
+	}}
+	rest := recorder.Which{
+		Workload: w.Workload, Target: w.Target, User: w.User, Database: w.Database, Namespace: w.Namespace, Pod: w.Pod,
+		Claim: w.Claim, Since: w.Since, Until: w.Until, Denied: w.Denied,
 	}
-	return damaged(list.Damage)
+	return f, rest == w && q.Where == nil && q.After == 0
 }
 
 // damaged is the error of an answer that is not whole.
@@ -121,7 +150,7 @@ func damaged(why string) error {
 	return errors.New(why)
 }
 
-func (a *app) writeSessions(list []recorder.Summary) {
+func (a *app) writeSessions(list []index.Listed) {
 	t := &table{head: []string{"ID", "START", "TOOK", "WORKLOAD", "POD", "PID", "TARGET", "HOST", "USER", "STATEMENTS", "DENIED", "FAILED", "ROWS", "MASKED", "STATE"}}
 	ids := make([]string, len(list))
 	for i := range list {
@@ -129,7 +158,7 @@ func (a *app) writeSessions(list []recorder.Summary) {
 	}
 	ids = shorten(ids)
 	for i := range list {
-		s := &list[i]
+		s := &list[i].Summary
 		row := t.add(ids[i], moment(s.Start), took(s), s.Workload, pod(&s.Place), strconv.Itoa(s.PID), s.Target, s.Host, s.User,
 			number(s.Statements), number(s.Denied), number(s.Failed), number(s.Rows), number(s.Masked), state(s))
 		if s.Denied > 0 {
@@ -141,9 +170,6 @@ func (a *app) writeSessions(list []recorder.Summary) {
 		row[14].style = stateStyles[s.State]
 	}
 	a.write(t)
-	if len(list) == 0 {
-		a.note("no session fits")
-	}
 }
 
 // pod names the pod that something came from, "" if it was none.

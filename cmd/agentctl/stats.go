@@ -1,9 +1,9 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -12,7 +12,8 @@ import (
 
 func newSessionsStats(a *app) *cobra.Command {
 	top := 10
-	cmd := searchCommand(a, func(ctx context.Context, q index.Query) error {
+	cmd := choosing(a, "statements", func(cmd *cobra.Command, q index.Query) error {
+		ctx := cmd.Context()
 		return searchIn(ctx, a, func(x *index.Index) (index.Stats, error) { return x.Stats(ctx, q, top) }, a.writeStats)
 	})
 	cmd.Use = "stats [TEXT]"
@@ -27,7 +28,7 @@ and tables that have the most, and over time. The flags are those of search.`
 
 func (a *app) writeStats(s index.Stats) {
 	if s.Statements == 0 {
-		a.note("no statement fits")
+		a.end(0, "statement", s.Unknown, 0, time.Time{})
 		return
 	}
 	fmt.Fprintf(a.out, "%d statements, %d denied\n", s.Statements, s.Denied)

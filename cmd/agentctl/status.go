@@ -105,6 +105,9 @@ func (a *app) writeStatus(s *control.Status) {
 	if s.Log.Failures > 0 {
 		a.fact("", yellow, "%s since the start", plural(s.Log.Failures, "failed write"))
 	}
+	for _, left := range s.Log.Left {
+		a.departure(&left)
+	}
 	if s.Log.Problem != "" {
 		a.fact("", red, "%s", s.Log.Problem)
 	}
@@ -238,4 +241,16 @@ func span(d time.Duration) string {
 		return fmt.Sprintf("%dh%dm", int(d.Hours()), int(d.Minutes())%60)
 	}
 	return fmt.Sprintf("%dd%dh", int(d.Hours())/24, int(d.Hours())%24)
+}
+
+// departure writes how far a way is that checkpoints leave by.
+func (a *app) departure(left *control.Departure) {
+	last := "none has left yet"
+	if !left.At.IsZero() {
+		last = fmt.Sprintf("of %s, %s", plural(left.Records, "record"), moment(left.At))
+	}
+	a.fact("checkpoint", plain, "%s: %s, %s since", left.To, last, plural(left.Behind, "record"))
+	if left.Problem != "" {
+		a.fact("", yellow, "%s", left.Problem)
+	}
 }

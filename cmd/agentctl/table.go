@@ -20,7 +20,7 @@ const (
 )
 
 // verdictStyles says at a glance what a verdict did.
-var verdictStyles = map[string]style{"allow": green, "deny": red, "close": red, "mask": yellow}
+var verdictStyles = map[string]style{"allow": green, "deny": red, "close": red, "mask": yellow, "hold": yellow}
 
 // paint returns s, which must be printable, in a style, if there is colour.
 func (a *app) paint(st style, s string) string {

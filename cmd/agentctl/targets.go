@@ -30,7 +30,7 @@ are those that DNS says it has, as agentd asked it.`,
 			}
 			t := &table{head: []string{"NAME", "PROTOCOL", "DEFAULT", "UNCLASSIFIED", "TLS", "LABELS", "ADDRESSES"}}
 			for _, target := range list {
-				row := t.add(target.Name, target.Protocol, target.Default, target.Unclassified, target.TLS.Client+"/"+target.TLS.Server, labels(target.Labels), where(&target))
+				row := t.add(target.Name, target.Protocol, target.Default, target.Unclassified, target.TLS.Client+"/"+target.TLS.Server, labels(target.Labels), addresses(&target))
 				row[2].style = verdictStyles[target.Default]
 				row[3].style = verdictStyles[target.Unclassified]
 				if target.TLS.Problem != "" {
@@ -46,8 +46,8 @@ are those that DNS says it has, as agentd asked it.`,
 	}
 }
 
-// where lists a target's addresses, and why they may not be the last word.
-func where(t *control.Target) string {
+// addresses lists a target's addresses, and why they may not be the last word.
+func addresses(t *control.Target) string {
 	list := strings.Join(t.Addresses, " ")
 	if t.Host != "" {
 		list = strings.TrimSuffix(t.Host+" at "+list, " at ")

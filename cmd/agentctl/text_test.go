@@ -68,13 +68,13 @@ func TestSinceTakesDurationsAndTimes(t *testing.T) {
 		{"2026-03-01 12:00:00", now.AddDate(0, 0, -7)},
 		{"2026-03-01T13:00:00+01:00", now.AddDate(0, 0, -7)},
 	} {
-		if got, err := parseSince(tt.text, now); err != nil || !got.Equal(tt.want) {
-			t.Errorf("parseSince(%q) = %v, %v, want %v", tt.text, got, err, tt.want)
+		if got, err := parseTime("since", tt.text, now); err != nil || !got.Equal(tt.want) {
+			t.Errorf("parseTime(%q) = %v, %v, want %v", tt.text, got, err, tt.want)
 		}
 	}
 	for _, text := range []string{"d", "-1h", "-1d", "soon", "7", "2026-13-01", "99999999d"} {
-		if got, err := parseSince(text, now); err == nil {
-			t.Errorf("parseSince(%q) = %v, want an error", text, got)
+		if got, err := parseTime("since", text, now); err == nil {
+			t.Errorf("parseTime(%q) = %v, want an error", text, got)
 		}
 	}
 }

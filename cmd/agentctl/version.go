@@ -19,12 +19,18 @@ func newVersion(a *app) *cobra.Command {
 			v := struct {
 				Version string `json:"version"`
 				Go      string `json:"go"`
-			}{Version: "unknown"}
-			if info, ok := debug.ReadBuildInfo(); ok {
-				v.Version = cmp.Or(info.Main.Version, "unknown")
-				v.Go = info.GoVersion
-			}
+			}{}
+			v.Version, v.Go = built()
 			return a.show(v, func() { fmt.Fprintf(a.out, "agentctl %s, %s\n", v.Version, v.Go) })
 		},
 	}
+}
+
+// built is the version of agentctl, and of the Go it was built with.
+func built() (version, compiler string) {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "unknown", ""
+	}
+	return cmp.Or(info.Main.Version, "unknown"), info.GoVersion
 }

@@ -140,7 +140,7 @@ func (d *decoder) returned(s *slot, m message) (turn, error) {
 		return walk, err
 	}
 	if d.search == nil {
-		s.done = true
+		s.gave(m.size)
 		return walk, nil
 	}
 	if m.size > maxRow {
@@ -154,14 +154,20 @@ func (d *decoder) returned(s *slot, m message) (turn, error) {
 		return walk, err
 	}
 	if d.room0.find(&anyKind, asBinary, value, d.search); len(d.room0.spans) == 0 {
-		s.done = true
+		s.gave(m.size)
 		return walk, nil
 	}
 	if !m.first {
 		return flush, nil
 	}
-	s.done = true
+	s.gave(m.size)
 	s.countSpans(d.room0.spans, d.search)
 	d.server.censored = finish(append(begin(d.server.censored[:0], m.typ), null...), 0)
 	return d.replaced(m)
+}
+
+// gave notes that a function's value has come, in a message of that size.
+func (s *slot) gave(size int) {
+	s.done = true
+	s.result.Rows, s.result.Columns, s.result.Bytes = 1, 1, int64(size)
 }

@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"agentd.dev/decoders"
 )
@@ -153,9 +154,32 @@ func (d *decoder) notice(m message) (turn, error) {
 func (d *decoder) fail(s *slot, f failure) {
 	d.settings.failed = true
 	s.result.Code = d.own(f.code)
-	if !s.reading.private {
+	switch {
+	case s.reading.private:
+	case s.given() && bytes.HasPrefix(f.code, dataException):
+		s.result.Message = unquoted(f.message)
+	default:
 		s.result.Message = string(f.message)
 	}
+}
+
+// dataException is the class of errors that repeat the values that they are
+// about.
+var dataException = []byte("22")
+
+// given reports whether the request's values came beside its text, as those of a
+// Bind and of COPY: they are not recorded.
+func (s *slot) given() bool {
+	return s.kind != query || s.reading.facts != nil && slices.Contains(s.reading.facts.Commands, "copy from")
+}
+
+// unquoted is an error's message up to where it may repeat a value: the first
+// quote, of whichever language, or colon.
+func unquoted(message []byte) string {
+	if i := bytes.IndexAny(message, "\":'`«»„“‘"); i >= 0 {
+		return string(message[:i]) + "?"
+	}
+	return string(message)
 }
 
 // told makes the event of an error: of the request that failed, or of the

@@ -346,6 +346,7 @@ func (d *decoder) names(m message, most int) (turn, error) {
 // prepare keeps what a Parse brings, for when the server accepts it.
 func (d *decoder) prepare(s *slot, name, text, types, record []byte, r reading) {
 	d.tainted = d.tainted || len(name) > 0 && r.touches() // EXECUTE runs it, too
+	d.discreet = d.discreet || len(name) > 0 && r.secret
 	e := d.statements.reserve(name)
 	if e == nil || d.kept+len(text) > maxKept {
 		return // running it will be unclassified
@@ -586,6 +587,7 @@ func (d *decoder) open(s *slot, name []byte, st *statement) {
 	p := d.newPortal(st)
 	s.portal = p
 	d.tainted = d.tainted || len(name) > 0 && st.reading.touches() // FETCH reads it, too
+	d.discreet = d.discreet || len(name) > 0 && st.reading.secret
 	if s.portals != nil {
 		s.portals.next, s.portals.slot = p, d.queue.tail-1
 	}

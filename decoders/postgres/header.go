@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 
 	"agentd.dev/decoders"
+	"agentd.dev/decoders/sql"
 )
 
 // A header is what a RowDescription says, for whoever reads rows of the result
@@ -14,6 +15,7 @@ type header struct {
 	names   [][]byte
 	oids    []uint32
 	secret  []bool // by its name or place, each
+	loose   []bool // it is no column of a table, and of a type that can hold a secret, each
 	formats formats
 }
 
@@ -30,8 +32,18 @@ var (
 	}
 )
 
+// countable are types whose values are no secrets: bool, numbers, dates and
+// times.
+var countable = map[uint32]bool{
+	16: true, 20: true, 21: true, 23: true, 26: true, 700: true, 701: true, 1700: true,
+	1082: true, 1083: true, 1114: true, 1184: true, 1186: true, 1266: true,
+}
+
 // learn reads the body of a RowDescription; h is empty if that is none.
 func (h *header) learn(body []byte) {
+	if len(h.names) > 0 && bytes.Equal(h.body, body) {
+		return
+	}
 	h.body = append(h.body[:0], body...)
 	h.clear()
 	if len(body) < 2 {
@@ -47,7 +59,8 @@ func (h *header) learn(body []byte) {
 		h.names = append(h.names, name)
 		h.oids = append(h.oids, binary.BigEndian.Uint32(after[6:]))
 		place := [2]uint32{binary.BigEndian.Uint32(after), uint32(binary.BigEndian.Uint16(after[4:]))}
-		h.secret = append(h.secret, secrets[string(name)] || secretPlaces[place])
+		h.secret = append(h.secret, secrets[string(name)] || secretPlaces[place] || sql.TellsSecret(name))
+		h.loose = append(h.loose, place[0] == 0 && !countable[binary.BigEndian.Uint32(after[6:])])
 		h.formats.each = append(h.formats.each, byte(code(after[16:])))
 		rest = after[18:]
 	}
@@ -55,7 +68,7 @@ func (h *header) learn(body []byte) {
 
 // clear makes h one that knows nothing.
 func (h *header) clear() {
-	h.names, h.oids, h.secret = h.names[:0], h.oids[:0], h.secret[:0]
+	h.names, h.oids, h.secret, h.loose = h.names[:0], h.oids[:0], h.secret[:0], h.loose[:0]
 	h.formats.all, h.formats.each = unknownFormat, h.formats.each[:0]
 }
 

@@ -116,6 +116,7 @@ type decoder struct {
 	unsettled  bool // it will grow again when the transaction ends
 	remade     bool // what has guards may have other names than the catalogue's: a statement that was sent since can change them
 	tainted    bool // SQL can reach protected columns by the name of a cursor, portal or statement
+	discreet   bool // the same of passwords and keys
 	catalogue  catalogue
 	major      int              // the server's version, 0 if it did not tell
 	answering  *shape           // what Mask is for

@@ -19,6 +19,7 @@ type show struct {
 
 	// Of the request that is being answered:
 	seq     uint64
+	secret  bool // its text tells that it may show a password or key
 	simple  bool // its results are described as they come
 	header  *header
 	formats *formats
@@ -47,7 +48,7 @@ func (w *show) begin(s *slot, first bool) bool {
 	if w.due && !first {
 		return false
 	}
-	w.seq, w.simple = s.seq, s.kind == query
+	w.seq, w.simple, w.secret = s.seq, s.kind == query, s.reading.secret
 	w.header, w.formats = nil, &unknownFormats
 	if p := s.portal; p != nil {
 		w.formats = &p.formats
@@ -271,7 +272,7 @@ func (w *show) value(column, count int, b []byte, n int) decoders.Value {
 	f := w.formats.at(column)
 	known := w.header != nil && len(w.header.oids) == count
 	switch {
-	case known && w.header.secret[column]:
+	case known && w.header.secret[column], w.secret && (!known || w.header.loose[column]):
 		w.shown.Withheld++
 		return withheld
 	case f == asText:
@@ -308,7 +309,7 @@ func (w *show) line(body []byte, size int) {
 	if !w.binary {
 		v = decoders.Value{Kind: decoders.Plain, Text: bytes.TrimSuffix(body, []byte{'\n'})}
 	}
-	if hasVerifier(v.Text) {
+	if w.secret || hasVerifier(v.Text) {
 		w.shown.Withheld++
 		v = withheld
 	}

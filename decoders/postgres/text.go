@@ -17,6 +17,7 @@ type reading struct {
 	resolved     *sql.Resolved // with what its names mean now, nil if meaning is nil or unclear
 	unclassified string
 	private      bool // its errors and literals may show protected values or secrets
+	secret       bool // it may carry a password or key, or show one
 	table        bool // it mentions a protected table
 	column       bool // it mentions a protected column
 	effect       effect
@@ -92,6 +93,9 @@ func (d *decoder) read(text []byte) (r reading, study func()) {
 	if d.tainted && r.effect&indirect != 0 {
 		r.blur()
 	}
+	if d.discreet && r.effect&indirect != 0 { // what is given to a secret's place, or read from there
+		r.private, r.secret = true, true
+	}
 	if d.encoding.foreign && r.unclassified == "" && !ascii(text) {
 		r.unclassified = "the session's client_encoding " + d.encoding.name + " is not understood: use UTF8"
 	}
@@ -100,7 +104,7 @@ func (d *decoder) read(text []byte) (r reading, study func()) {
 
 // digest draws from facts and meaning what a session needs of them.
 func (d *decoder) digest(facts *sql.Facts, meaning *sql.Meaning) reading {
-	r := reading{facts: facts, meaning: meaning, unclassified: facts.Unclassified, private: facts.Secret}
+	r := reading{facts: facts, meaning: meaning, unclassified: facts.Unclassified, private: facts.Secret, secret: facts.Secret}
 	if meaning != nil && r.unclassified == "" {
 		r.unclassified = unclear(meaning)
 	}
@@ -251,6 +255,7 @@ func (d *decoder) affect(r *reading, slot uint64) {
 	if e&(renames|recurses|remodels) != 0 && r.touches() {
 		d.tainted = true
 	}
+	d.discreet = d.discreet || e&(renames|recurses) != 0 && r.secret
 }
 
 // took applies what a statement did to the names the session knows.

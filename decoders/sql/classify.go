@@ -19,6 +19,9 @@ func classify(key []byte, w *watch) *Facts {
 		t, i = next, after
 	}
 	c.finish()
+	if c.facts.Secret {
+		c.facts.Normalized = string(new(Analyzer).Redact(nil, []byte(c.facts.Normalized)))
+	}
 	c.facts.Unclassified = reasons[c.why].text
 	return c.facts.seal()
 }

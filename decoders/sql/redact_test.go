@@ -21,6 +21,16 @@ func TestRedactKeepsEverythingButLiterals(t *testing.T) {
 		{"select '\\'', 2; drop x --'", "[26 bytes that could not be read as SQL]"},
 		{"select 'secret", "[14 bytes that could not be read as SQL]"},
 		{"selec 'typo'", "selec ?"},
+		{`alter role a password "b"; select "b"`, `alter role a password ?; select "b"`},
+		{"create user a password b valid until 'c'", "create user a password ? valid until ?"},
+		{"alter rol a password b", "alter rol a password ?"},
+		{"alter user a identified by b", "alter user a identified by ?"},
+		{"create table a (password text)", "create table a (password text)"},
+		{"select password from a", "select password from a"},
+		{"update a set password = b", "update a set password = b"},
+		{"set app.token = b; select a = b", "set app.token = ?; select a = b"},
+		{"SET SESSION app.token TO b, \"c\"", "SET SESSION app.token TO ?, ?"},
+		{"alter role a set app.token to b", "alter role a set app.token to ?"},
 	} {
 		if got := strings.TrimRight(redact(tt.text), " "); got != strings.TrimRight(tt.want, " ") {
 			t.Errorf("Redact(%q) = %q, want %q", tt.text, got, tt.want)
@@ -77,5 +87,24 @@ func TestNoNumberSurvives(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+func TestWhatTellsThatALiteralIsASecret(t *testing.T) {
+	for text, want := range map[string]bool{
+		"select 'x'": false, "select 'the tokens are counted: 17'": false, "select '2026-01-01 12:00:00'": false, "select 'a=b&c=d'": false,
+		"select tokens_used, 'x' from usage": false, "select 'secretary'": false, "select 'eyJ'": false, "select max_tokens = 100": false,
+		"select set_config('app.api_key', 'x', false)": true, `select '{"api_key": "x"}'`: true, `select '{"TOKEN":"x"}'`: true,
+		"select 'https://h/?access_token=x'": true, "select 'Authorization: x'": true, "select 'ghp_0123456789abcdef0123'": true,
+		"select 'eyJhbGciOiJIUzI1NiJ9.e30.x'": true, "set app.token = 'x'": true, "set app.api_key = x": true, "select header('Authorization', 'x')": true,
+		"set session authorization 'x'": false, "create schema authorization x": false,
+		"select umoptions from pg_user_mappings": true, "select 'password'": true,
+	} {
+		if got := analyze(text).Secret; got != want {
+			t.Errorf("%s: secret is %t, want %t", text, got, want)
+		}
+	}
+	if got, want := analyze(`alter role a password "b"`).Normalized, "alter role a password ?"; got != want {
+		t.Errorf("it normalises to %q, want %q", got, want)
 	}
 }

@@ -85,21 +85,20 @@ func BenchmarkIndex(b *testing.B) {
 	defer x.Close()
 	for _, q := range []struct {
 		name string
-		index.Query
+		recorder.Which
 	}{
-		{"latest", index.Query{}},
-		{"common", index.Query{Text: "orders"}},
-		{"rare", index.Query{Text: "id = 4711"}},
-		{"absent", index.Query{Text: "nosuchword"}},
-		{"denied", index.Query{Text: "orders", Verdict: "deny"}},
-		{"table", index.Query{Table: "customers", Verb: "delete"}},
-		{"nothing-fits", index.Query{Table: "nosuchtable"}},
-		{"nothing-fits-common", index.Query{Text: "from public", User: "nobody"}},
+		{"latest", recorder.Which{}},
+		{"common", recorder.Which{Text: "orders"}},
+		{"rare", recorder.Which{Text: "id = 4711"}},
+		{"absent", recorder.Which{Text: "nosuchword"}},
+		{"denied", recorder.Which{Text: "orders", Verdict: "deny"}},
+		{"table", recorder.Which{Table: "customers", Verb: "delete"}},
+		{"nothing-fits", recorder.Which{Table: "nosuchtable"}},
+		{"nothing-fits-common", recorder.Which{Text: "from public", User: "nobody"}},
 	} {
 		b.Run("search/"+q.name, func(b *testing.B) {
-			q.Limit = 50
 			for b.Loop() {
-				if _, err := x.Search(b.Context(), q.Query); err != nil {
+				if _, err := x.Search(b.Context(), index.Query{Which: q.Which, Limit: 50}); err != nil {
 					b.Fatal(err)
 				}
 			}

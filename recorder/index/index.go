@@ -25,22 +25,35 @@ import (
 )
 
 // version is that of the tables; files of others are rebuilt.
-const version = 1
+const version = 2
 
 const tables = `
+pragma page_size = 8192;
 create table upto (version int, records int, leaf blob, segment int, at int);
-create table sessions (id integer primary key, name text unique, start int, workload text, namespace text,
-  pod text, service_account text, target text, host text, protocol text, user text, database text);
-create table statements (id integer primary key, session int, seq int, time int, kind text, segment int, at int,
-  verbs text, tables text, verdict text, rule text, approval text, rows int, ns int, code text);
-create virtual table words using fts5(text, content='', contentless_delete=1, tokenize='unicode61');
+create table facets (id integer primary key, kind text, value text, unique (kind, value));
+create table blocks (id integer primary key, first int, last int);
+create table postings (id integer primary key, bits blob);
+create table sessions (id integer primary key, name text unique, start int, record int, last int, latest int, state text, summary text);
+create index going on sessions (state) where state = 'live';
+create table in_sessions (id integer primary key, bits blob);
+create table statements (id integer primary key, session int, seq int, time int, kind int, segment int, at int,
+  verbs int, tables int, verdict int, rule int, approval int, rows int, ns int, code int, claims text);
+create virtual table words using fts5(text, content='', contentless_delete=1, tokenize="unicode61 remove_diacritics 0");
+create table lexicon (word text primary key) without rowid;
+create table pending (session int, seq int, id int, primary key (session, seq)) without rowid;
+create table known (session int, seq int, what text, primary key (session, seq)) without rowid;
+create table votes (approval text, who text, groups text);
+create index votes_of on votes (approval);
 `
 
 // An Index is an open index of one log folder. It is for one goroutine.
 type Index struct {
-	folder *recorder.Folder
-	db     *sql.DB
-	file   string
+	folder   *recorder.Folder
+	db       *sql.DB
+	file     string
+	names    map[int64]string // of facets, as they are read
+	prepared map[string]*sql.Stmt
+	text     func(segment, offset int64, session string) (recorder.Text, error)
 }
 
 // Open opens the index in file of the log in dir and brings it up to date. If
@@ -115,5 +128,11 @@ func open(dir, file string) (*Index, error) {
 		return nil, err
 	}
 	db.SetMaxOpenConns(1)
-	return &Index{folder, db, file}, nil
+	return &Index{folder: folder, db: db, file: file, names: map[int64]string{}, prepared: map[string]*sql.Stmt{}, text: folder.TextAt}, nil
+}
+
+// Records is how many records of the log the index has.
+func (x *Index) Records(ctx context.Context) (n int64, err error) {
+	err = x.db.QueryRowContext(ctx, "select records from upto").Scan(&n)
+	return n, err
 }

@@ -11,7 +11,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-	"unicode"
 
 	"agentd.dev/decoders"
 	"agentd.dev/policy"
@@ -128,35 +127,15 @@ func (w *writer) statement(g *going) {
 	}
 }
 
-// words are text as it is searched.
-func words(text string) []string {
-	return strings.FieldsFunc(strings.ToLower(text), func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-}
-
-func holds(text, phrase string) bool {
-	all, want := words(text), words(phrase)
-	last := len(want) - 1
-	for i := 0; i+last < len(all); i++ {
-		if slices.Equal(all[i:i+last], want[:last]) && strings.HasPrefix(all[i+last], want[last]) {
-			return true
-		}
-	}
-	return false
-}
-
-// scan answers q by reading everything.
-func scan(t *testing.T, folder *recorder.Folder, q index.Query) []string {
+// scan reads everything.
+func scan(t *testing.T, folder *recorder.Folder) (all []recorder.Statement) {
 	t.Helper()
 	sessions, err := folder.Sessions(recorder.Filter{})
 	if err != nil {
 		t.Fatal(err)
 	}
-	var found []string
-	for _, s := range sessions {
-		if q.Workload != "" && q.Workload != s.Workload {
-			continue
-		}
-		script, err := folder.Session(s.ID)
+	for _, o := range sessions {
+		script, err := folder.Session(o.ID)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -165,33 +144,59 @@ func scan(t *testing.T, folder *recorder.Folder, q index.Query) []string {
 			if i := slices.IndexFunc(script.Entries, func(p *recorder.Entry) bool { return e.Ref > 0 && p.Seq == e.Ref }); i >= 0 {
 				text = script.Entries[i].Text.Text
 			}
-			if e.Kind != "request" || q.Text != "" && !holds(text, q.Text) || q.Verdict != "" && e.Verdict != q.Verdict ||
-				q.Table != "" && !slices.Contains(strings.Fields(text), "public."+q.Table) || q.Verb != "" && !strings.HasPrefix(text, q.Verb) ||
-				!q.Since.IsZero() && e.Time.Before(q.Since) {
+			if e.Kind != "request" {
 				continue
 			}
-			var rows int64
+			words := strings.Fields(text)
+			s := recorder.Statement{Seq: e.Seq, Time: e.Time, Text: text, Verdict: e.Verdict, Rule: e.Rule, Verbs: words[:1], Tables: words[2:3]}
+			s.Of(&script.Summary, nil)
 			if e.Done != nil {
-				rows = e.Done.Rows
+				s.Rows = e.Done.Rows
 			}
-			found = append(found, fmt.Sprint(s.ID, e.Seq, text, e.Verdict, e.Rule, rows))
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// chosen are the statements that which chooses, and their sessions.
+func chosen(all []recorder.Statement, which recorder.Which) (found, ids []string) {
+	for i := range all {
+		if which.Fits(&all[i]) {
+			found = append(found, said(&all[i]))
+			ids = append(ids, all[i].Session)
 		}
 	}
 	slices.Sort(found)
-	return found
+	slices.Sort(ids)
+	return found, slices.Compact(ids)
 }
 
-var queries = []index.Query{
+func said(s *recorder.Statement) string {
+	return fmt.Sprint(s.Session, s.Seq, s.Text, s.Verdict, s.Rule, s.Rows)
+}
+
+var queries = []recorder.Which{
 	{},
 	{Text: "orders"},
+	{Text: "customer_ord*"},
 	{Text: "customer_ord"},
-	{Text: "from public.order"},
-	{Text: "id = 4"},
+	{Text: "from public.orders"},
+	{Text: "FROM public.order*"},
+	{Text: "id = 4*"},
+	{Text: "id = 4711"},
 	{Text: `"; drop`},
 	{Table: "orders"},
+	{Table: "public.orders", Rows: 3},
+	{Table: "nosuch"},
 	{Text: "orders", Verdict: "deny"},
 	{Verb: "delete", Table: "customers", Workload: "agent-1"},
 	{Since: at.Add(500 * time.Second)},
+	{Since: at.Add(123456 * time.Millisecond), Until: at.Add(654321 * time.Millisecond), Pod: "pod-2"},
+	{Until: at.Add(100 * time.Second), Verb: "SELECT", Text: "from public"},
+	{Rows: 5, Denied: true},
+	{Rows: 5, Rule: "default"},
+	{Rule: "no-delete", Table: "orders", Namespace: "agents"},
 }
 
 func check(t *testing.T, x *index.Index, dir string) {
@@ -200,28 +205,55 @@ func check(t *testing.T, x *index.Index, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, q := range queries {
-		var got []string
-		q.Limit = 37
-		for last := int64(0); ; {
-			page, err := x.Search(t.Context(), q)
+	all := scan(t, folder)
+	for _, which := range queries {
+		want, sessions := chosen(all, which)
+		got := everyPage(t, x, which)
+		if slices.Sort(got); !slices.Equal(got, want) {
+			t.Errorf("%+v: got %d statements %.300q, want %d %.300q", which, len(got), got, len(want), want)
+		}
+		if which.Text != "" || !which.Since.IsZero() || !which.Until.IsZero() || which == (recorder.Which{}) {
+			continue // of sessions, times are of when they began
+		}
+		var ids []string
+		q := index.Query{Which: which, Limit: 7}
+		for {
+			page, err := x.Sessions(t.Context(), q)
 			if err != nil {
-				t.Fatalf("%+v: %v", q, err)
+				t.Fatalf("%+v: %v", which, err)
 			}
-			for _, s := range page {
-				if last > 0 && s.Cursor >= last {
-					t.Errorf("%+v: got cursor %d after %d, want it before", q, s.Cursor, last)
-				}
-				last = s.Cursor
-				got = append(got, fmt.Sprint(s.Session, s.Seq, s.Text, s.Verdict, s.Rule, s.Rows))
+			for _, s := range page.Sessions {
+				ids = append(ids, s.ID)
 			}
-			if q.After = last; len(page) < q.Limit {
+			if q.After = page.Next; q.After == 0 {
 				break
 			}
 		}
-		slices.Sort(got)
-		if want := scan(t, folder, q); !slices.Equal(got, want) {
-			t.Errorf("%+v: got %d statements %.300q, want %d %.300q", q, len(got), got, len(want), want)
+		if slices.Sort(ids); !slices.Equal(ids, sessions) {
+			t.Errorf("%+v: got %d sessions %.300q, want %d %.300q", which, len(ids), ids, len(sessions), sessions)
+		}
+	}
+}
+
+// everyPage is what all pages of a search say.
+func everyPage(t *testing.T, x *index.Index, which recorder.Which) (got []string) {
+	t.Helper()
+	q := index.Query{Which: which, Limit: 37}
+	for last := int64(0); ; {
+		page, err := x.Search(t.Context(), q)
+		if err != nil {
+			t.Fatalf("%+v: %v", which, err)
+		}
+		for i := range page.Statements {
+			s := &page.Statements[i]
+			if last > 0 && s.Cursor >= last {
+				t.Errorf("%+v: got cursor %d after %d, want it before", which, s.Cursor, last)
+			}
+			last = s.Cursor
+			got = append(got, said(s))
+		}
+		if q.After = page.Next; q.After == 0 {
+			return got
 		}
 	}
 }
@@ -310,11 +342,13 @@ func TestStatsCountWhatASearchFinds(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer x.Close()
-	for _, q := range queries {
-		found, err := x.Search(t.Context(), q)
+	for _, which := range queries {
+		q := index.Query{Which: which}
+		page, err := x.Search(t.Context(), q)
 		if err != nil {
 			t.Fatal(err)
 		}
+		found := page.Statements
 		got, err := x.Stats(t.Context(), q, 100)
 		if err != nil {
 			t.Fatal(err)
@@ -337,7 +371,7 @@ func TestStatsCountWhatASearchFinds(t *testing.T) {
 		n := int64(len(found))
 		if got.Statements != n || got.Denied != denied || by != n || tables != n || over != denied {
 			t.Errorf("%+v: got %d statements (%d by workload, %d by table), %d denied (%d over time), want %d, %d denied",
-				q, got.Statements, by, tables, got.Denied, over, n, denied)
+				which, got.Statements, by, tables, got.Denied, over, n, denied)
 		}
 	}
 }

@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"math"
 	"slices"
-	"strings"
 	"time"
+
+	"agentd.dev/recorder"
 )
 
 // Stats are counts of statements.
@@ -18,6 +20,7 @@ type Stats struct {
 	Workloads  []Count   `json:"workloads"` // those with the most first
 	Tables     []Count   `json:"tables"`
 	Over       []Count   `json:"over"` // time, from First to Last in equal spans, named by their start
+	Unknown    string    `json:"unknown,omitempty"`
 }
 
 // A Count is how many statements there are of something.
@@ -28,89 +31,200 @@ type Count struct {
 }
 
 // spans is how many Stats.Over has at most.
-const spans = 24
+const spans = 48
 
-const counts = "count(*), coalesce(sum(s.verdict in ('deny', 'close')), 0)"
-
-// Stats counts the statements that q chooses, whatever its After and Limit; of
-// workloads and tables the first top are returned.
+// Stats counts the statements that q chooses, whatever its After, Limit and
+// Within; of workloads and tables the first top are returned. First and Last
+// are whole minutes.
 func (x *Index) Stats(ctx context.Context, q Query, top int) (Stats, error) {
-	q.After = 0
-	from, _, args := q.from()
-	var s Stats
-	var first, last int64
-	err := x.db.QueryRowContext(ctx, "select "+counts+", coalesce(min(s.time), 0), coalesce(max(s.time), 0) from "+from, args...).
-		Scan(&s.Statements, &s.Denied, &first, &last)
+	s := Stats{Workloads: []Count{}, Tables: []Count{}, Over: []Count{}}
+	q.After, q.Limit, q.Within = 0, 0, 0
+	c := counting{x: x, q: &q, chosen: map[int64]*bitmap{}, refused: map[int64]*bitmap{}}
+	err := c.choose(ctx)
+	if err == nil {
+		s.Unknown = c.plan.unknown
+		for block, b := range c.chosen {
+			s.Statements += int64(b.count())
+			s.Denied += int64(c.refused[block].count())
+		}
+	}
+	if s.Statements > 0 && err == nil {
+		if s.Workloads, err = c.by(ctx, byWorkload, top); err == nil {
+			if s.Tables, err = c.by(ctx, byTable, top); err == nil {
+				err = c.over(ctx, &s)
+			}
+		}
+	}
 	if err != nil {
 		return s, fmt.Errorf("count in the index: %w", err)
-	}
-	if s.Statements == 0 {
-		return s, nil
-	}
-	s.First, s.Last = time.Unix(0, first).UTC(), time.Unix(0, last).UTC()
-	if s.Workloads, err = x.count(ctx, "o.workload", from, args); err != nil {
-		return s, err
-	}
-	lists, err := x.count(ctx, "s.tables", from, args)
-	if err != nil {
-		return s, err
-	}
-	s.Workloads, s.Tables = most(s.Workloads, top), most(perTable(lists), top)
-	span := (last-first)/spans + 1
-	buckets, err := x.count(ctx, fmt.Sprintf("(s.time - %d) / %d", first, span), from, args)
-	if err != nil {
-		return s, err
-	}
-	s.Over = make([]Count, (last-first)/span+1)
-	for i := range s.Over {
-		s.Over[i].Name = time.Unix(0, first+int64(i)*span).UTC().Format(time.RFC3339)
-	}
-	for _, b := range buckets {
-		var i int
-		fmt.Sscan(b.Name, &i)
-		s.Over[i].Statements, s.Over[i].Denied = b.Statements, b.Denied
 	}
 	return s, nil
 }
 
-func (x *Index) count(ctx context.Context, by, from string, args []any) ([]Count, error) {
-	rows, err := x.db.QueryContext(ctx, "select "+by+", "+counts+" from "+from+" group by 1", args...)
-	if err != nil {
-		return nil, fmt.Errorf("count in the index: %w", err)
-	}
-	defer rows.Close()
-	var all []Count
-	for rows.Next() {
-		var c Count
-		if err := rows.Scan(&c.Name, &c.Statements, &c.Denied); err != nil {
-			return nil, fmt.Errorf("count in the index: %w", err)
-		}
-		all = append(all, c)
-	}
-	return all, rows.Err()
+// A counting is what a query chooses, by block, and what of it was refused.
+type counting struct {
+	x       *Index
+	q       *Query
+	plan    plan
+	chosen  map[int64]*bitmap
+	refused map[int64]*bitmap
 }
 
-// perTable splits counts of lists of tables.
-func perTable(lists []Count) []Count {
-	sums := map[string]*Count{}
-	for _, l := range lists {
-		names := strings.Fields(l.Name)
-		slices.Sort(names)
-		for _, name := range slices.Compact(names) {
-			c := sums[name]
-			if c == nil {
-				c = &Count{Name: name}
-				sums[name] = c
-			}
-			c.Statements += l.Statements
-			c.Denied += l.Denied
+func (c *counting) choose(ctx context.Context) (err error) {
+	if c.plan, err = c.x.plan(c.q, 0); err != nil || c.plan.unknown != "" {
+		return err
+	}
+	if c.q.Text != "" || c.q.Where != nil { // one by one
+		h := hunt{x: c.x, ctx: ctx, q: c.q, plan: &c.plan, found: c.found(ctx)}
+		if _, err := h.run(); err != nil {
+			return err
+		}
+	} else if err := c.whole(ctx); err != nil {
+		return err
+	}
+	for block, b := range c.chosen {
+		r := new(bitmap)
+		if _, err := c.x.read(r, "postings", denied, block); err != nil {
+			return err
+		}
+		r.and(b)
+		c.refused[block] = r
+	}
+	return nil
+}
+
+func (c *counting) whole(ctx context.Context) error {
+	cuts, err := c.x.cuts(&c.plan, math.MaxInt64)
+	if err != nil {
+		return err
+	}
+	for _, at := range cuts {
+		b, err := c.x.members(&c.plan, at)
+		if err == nil {
+			err = ctx.Err()
+		}
+		if err != nil {
+			return err
+		}
+		if b != nil {
+			c.chosen[at.block] = b
 		}
 	}
-	var all []Count
-	for _, c := range sums {
-		all = append(all, *c)
+	return nil
+}
+
+func (c *counting) found(ctx context.Context) func(int64) (bool, error) {
+	summaries := map[int64]*recorder.Summary{}
+	return func(id int64) (bool, error) {
+		if c.q.Where != nil {
+			_, fits, err := c.x.fits(c.q, id, summaries)
+			if err != nil || !fits {
+				return false, err
+			}
+		}
+		b := c.chosen[id>>blockBits]
+		if b == nil {
+			b = new(bitmap)
+			c.chosen[id>>blockBits] = b
+		}
+		n := id & (blockSize - 1)
+		b[n>>6] |= 1 << (n & 63)
+		return false, nil
 	}
-	return all
+}
+
+// by counts what was chosen for each facet of a kind.
+func (c *counting) by(ctx context.Context, kind string, top int) ([]Count, error) {
+	rows, err := c.x.db.Query("select id, value from facets where kind = ?", kind)
+	if err != nil {
+		return nil, err
+	}
+	names := map[facet]string{}
+	for rows.Next() {
+		var id int64
+		var name string
+		if err = rows.Scan(&id, &name); err != nil {
+			break
+		}
+		names[facet(id)] = name
+	}
+	if err := cmp.Or(err, rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	all := []Count{}
+	for f, name := range names {
+		n := Count{Name: name}
+		err := c.each(f, f, func(_ facet, chosen, refused int64) {
+			n.Statements += chosen
+			n.Denied += refused
+		})
+		if err = cmp.Or(err, ctx.Err()); err != nil {
+			return nil, err
+		}
+		if n.Statements > 0 {
+			all = append(all, n)
+		}
+	}
+	return most(all, top), nil
+}
+
+// each tells, for each facet from first to last and each block in which it is,
+// how much of what was chosen has it.
+func (c *counting) each(first, last facet, tell func(f facet, chosen, refused int64)) error {
+	rows, err := c.x.stmt("select id, bits from postings where id between ? and ? order by id", first.key(0), last.key(1<<24-1))
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	var kept []byte
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id, &kept); err != nil {
+			return err
+		}
+		block := id & (1<<24 - 1)
+		if chosen := c.chosen[block]; chosen != nil {
+			b := new(bitmap)
+			b.or(kept)
+			b.and(chosen)
+			n := b.count()
+			b.and(c.refused[block])
+			tell(facet(id>>24), int64(n), int64(b.count()))
+		}
+	}
+	return rows.Err()
+}
+
+// over counts by time.
+func (c *counting) over(ctx context.Context, s *Stats) error {
+	type count struct{ chosen, refused int64 }
+	by := map[int64]count{} // by minute
+	first, last := int64(math.MaxInt64), int64(math.MinInt64)
+	err := c.each(minutes-(1<<31), minutes+(1<<31), func(f facet, chosen, refused int64) {
+		if chosen == 0 {
+			return
+		}
+		m := int64(f - minutes)
+		was := by[m]
+		by[m] = count{was.chosen + chosen, was.refused + refused}
+		first, last = min(first, m), max(last, m)
+	})
+	if err = cmp.Or(err, ctx.Err()); err != nil {
+		return err
+	}
+	at := func(minute int64) time.Time { return time.Unix(60*minute, 0).UTC() }
+	s.First, s.Last = at(first), at(last+1)
+	span := (last-first)/spans + 1
+	s.Over = make([]Count, (last-first)/span+1)
+	for i := range s.Over {
+		s.Over[i].Name = at(first + int64(i)*span).Format(time.RFC3339)
+	}
+	for m, n := range by {
+		to := &s.Over[(m-first)/span]
+		to.Statements += n.chosen
+		to.Denied += n.refused
+	}
+	return nil
 }
 
 func most(all []Count, top int) []Count {

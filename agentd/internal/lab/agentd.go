@@ -33,6 +33,7 @@ type Setup struct {
 	Policy string   // a policy file's text; "" for none
 	Target *Server  // known as target "orders"; nil for none
 	TLS    string   // of the target, as {client: offer}
+	Keys   string   // more keys of the target, as "durability: disk"
 	Open   bool     // lets through what was not understood
 	Config string   // more lines of the configuration
 	State  string   // folder of the record; "" for one in Dir
@@ -86,7 +87,11 @@ func NewAgentd(t testing.TB, setup Setup) *Agentd {
 		if tls == "" {
 			tls = "{}"
 		}
-		fmt.Fprintf(&config, "targets: [{name: orders, address: %q, protocol: postgres, default: allow, unclassified: %s, tls: %s}]\n", s.Addr, unclassified, tls)
+		keys := setup.Keys
+		if keys != "" {
+			keys = ", " + keys
+		}
+		fmt.Fprintf(&config, "targets: [{name: orders, address: %q, protocol: postgres, default: allow, unclassified: %s, tls: %s%s}]\n", s.Addr, unclassified, tls, keys)
 	}
 	config.WriteString(setup.Config)
 	a.write(t, a.Config, config.String())
