@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"agentd.dev/agentd/control"
@@ -68,7 +69,7 @@ func TestTheRecordIsHandedOn(t *testing.T) {
 	if len(s.Sinks) != 2 {
 		t.Errorf("got %+v, want two sinks", s.Sinks)
 	}
-	a.Stop(t)
+	a.Process.Stop(syscall.SIGTERM)
 	if !heard(`"type":"stop"`) {
 		t.Error("the end of the log was not handed on")
 	}

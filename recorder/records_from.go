@@ -14,7 +14,7 @@ import (
 // valid until visit returns. Those that cannot be read are left out: the next one's
 // index tells.
 func (d *Folder) RecordsFrom(ctx context.Context, segment, offset int64, visit func(payload []byte, at Position) error) error {
-	w, err := newWalk(d.dir)
+	w, err := newWalk(d.open.dir)
 	if err != nil {
 		return err
 	}
@@ -35,11 +35,11 @@ func (d *Folder) RecordsFrom(ctx context.Context, segment, offset int64, visit f
 		}
 		number, _ := segmentNumber(s.segment)
 		switch {
-		case s.err != nil:
+		case s.err != nil || s.hidden():
 			continue
 		case s.start():
 			if number == segment && offset > 0 {
-				if err := w.skip(offset); err != nil {
+				if err := w.seg.seek(offset); err != nil {
 					return err
 				}
 			}
@@ -56,7 +56,7 @@ func (d *Folder) RecordsFrom(ctx context.Context, segment, offset int64, visit f
 }
 
 // Segments are the numbers of the segments, ascending.
-func (d *Folder) Segments() ([]int64, error) { return segmentNumbers(d.dir) }
+func (d *Folder) Segments() ([]int64, error) { return segmentNumbers(d.open.dir) }
 
 // A Header is what is before the records of a segment.
 type Header struct {
@@ -67,7 +67,7 @@ type Header struct {
 
 // Header reads the front of a segment.
 func (d *Folder) Header(number int64) (Header, error) {
-	h := Header{Path: filepath.Join(d.dir, segmentName(number))}
+	h := Header{Path: filepath.Join(d.open.dir, segmentName(number))}
 	f, err := os.Open(h.Path)
 	if err != nil {
 		return h, err
