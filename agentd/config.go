@@ -42,6 +42,7 @@ type Config struct {
 	Webhooks    []WebhookConfig
 	Callback    CallbackConfig
 	Drift       DriftConfig
+	Sinks       []SinkConfig
 	// CoreDumps: agentd may leave a core, with secrets in it, when it crashes.
 	CoreDumps bool
 
@@ -183,6 +184,7 @@ func (c *Config) keys(folder string) []document.Key {
 		{Name: "webhooks", Read: readWebhooks(&c.Webhooks, folder)},
 		{Name: "callback", Read: c.Callback.read(folder)},
 		{Name: "drift", Read: mapping(c.Drift.keys())},
+		{Name: "sinks", Read: readSinks(&c.Sinks, folder)},
 	}
 }
 

@@ -27,6 +27,7 @@ import (
 	"agentd.dev/agentd/names"
 	"agentd.dev/agentd/pods/kube"
 	"agentd.dev/agentd/relay"
+	"agentd.dev/agentd/sinks"
 	"agentd.dev/agentd/synthetic"
 	"agentd.dev/agentd/usage"
 	"agentd.dev/agentd/webhook"
@@ -66,8 +67,11 @@ type Daemon struct {
 	grammar  *grammar.Pool
 	desk     *approvals.Desk // where requests wait for people
 	webhooks *webhook.Sender
-	links    *callback.Links // to requests, in notices
-	alerts   alerts
+	sinks    *sinks.Set
+	// sinkSecrets are what sinks show their receivers.
+	sinkSecrets credentials.Store
+	links       *callback.Links // to requests, in notices
+	alerts      alerts
 	// departures are the ways that checkpoints leave by.
 	departures departures
 	usage      *usage.Store // what workloads have used
@@ -145,7 +149,9 @@ func Run(ctx context.Context, config *Config, log *slog.Logger) (err error) {
 	if d.recorder, err = d.openRecorder(from); err != nil {
 		return err
 	}
-	undo = append(undo, d.closeDepartures, d.closeRecorder) // in this order, of the end of the log
+	d.sinks = d.openSinks()
+	d.useSinks(config)
+	undo = append(undo, d.closeSinks, d.closeDepartures, d.closeRecorder) // in reverse order: they bring the end of the log
 	if err := d.openDepartures(); err != nil {
 		return err
 	}
@@ -245,6 +251,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts.run(d.answerCallbacks)
 	parts.run(d.usage.Run)
 	parts.run(d.testify)
+	parts.run(d.handOn)
 	parts.run(d.accept)
 	d.log.Info("agentd is ready", "socket", d.config.Socket, "capture", d.capture.Root(), "took", time.Since(d.started).Round(time.Millisecond))
 	d.notified.Do(func() { // a takeover that failed is no second start

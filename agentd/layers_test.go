@@ -35,6 +35,7 @@ var allowed = []struct {
 	{"agentd/selection", []string{"agentd/capture", "agentd/pods"}},
 	{"agentd/watch", nil},
 	{"agentd/webhook", nil},
+	{"agentd/sinks", []string{"recorder", "agentd/webhook"}},
 	{"agentd/witness", []string{"recorder"}},
 	{"agentd/usage", []string{"decoders"}},
 	{"agentd/callback", []string{"agentd/approvals"}},

@@ -195,6 +195,7 @@ func (r *reloader) enforce(by string, fresh *inForce) error {
 	}
 	r.credentials.Use(fresh.config.Credentials)
 	r.webhooks.Use(fresh.config.hooks())
+	r.useSinks(fresh.config)
 	r.usage.Learn(time.Duration(fresh.config.Drift.Learn))
 	r.inForce.Store(fresh)
 	r.hosts.Set(fresh.config.Targets.hosts(0))

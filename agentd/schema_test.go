@@ -9,6 +9,7 @@ import (
 
 	"agentd.dev/agentd/credentials"
 	"agentd.dev/agentd/selection"
+	"agentd.dev/agentd/sinks"
 	"agentd.dev/decoders/all"
 	"agentd.dev/policy"
 	"agentd.dev/policy/document"
@@ -42,6 +43,8 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 	var c Config
 	var w WorkloadConfig
 	var target TargetConfig
+	sinkItems := root.Properties["sinks"].Items
+	sink := SinkConfig{Config: sinks.Config{OTLP: new(sinks.OTLP), Syslog: new(sinks.Syslog), Webhook: new(sinks.Webhook), Objects: new(sinks.Objects)}}
 	for _, tt := range []struct {
 		name   string
 		keys   []document.Key
@@ -66,6 +69,12 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"approvals", c.Approvals.keys(), root.Properties["approvals"]},
 		{"drift", c.Drift.keys(), root.Properties["drift"]},
 		{"webhooks", new(WebhookConfig).keys(""), root.Properties["webhooks"].Items},
+		{"sinks", sink.keys(""), sinkItems},
+		{"otlp", sink.otlpKeys(""), sinkItems.Properties["otlp"]},
+		{"header", sink.headerKeys(""), sinkItems.Properties["otlp"].Properties["header"]},
+		{"syslog", sink.syslogKeys(""), sinkItems.Properties["syslog"]},
+		{"webhook", sink.webhookKeys(""), sinkItems.Properties["webhook"]},
+		{"objects", sink.objectsKeys(""), sinkItems.Properties["objects"]},
 		{"callback", c.Callback.keys(""), root.Properties["callback"]},
 		{"approvers", new(ApproverConfig).keys(""), root.Properties["callback"].Properties["approvers"].Items},
 	} {

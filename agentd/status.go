@@ -42,6 +42,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 		Targets:     d.Targets(),
 		Credentials: d.credentialStatus(ctx),
 		CA:          d.CA(),
+		Sinks:       d.sinkStatus(),
 		Log: control.Log{
 			Folder:   d.config.logFolder(),
 			Key:      d.config.keyFile() + ".pub",
@@ -217,6 +218,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 	}
 	d.addDesk(&s)
 	d.addHooks(&s)
+	d.addSinks(&s)
 	d.addDepartures(&s)
 	d.addUsage(&s)
 	for _, loop := range d.loops {

@@ -49,6 +49,10 @@ type Snapshot struct {
 	// attempts that came to nothing; how old the oldest is that waits, in seconds.
 	HookDelivered, HookDropped, HookWaiting, HookFailures, HookLag map[string]int64
 
+	// Of sinks, by name: records (of objects: files) that came, that were refused,
+	// and that could not be read; attempts that came to nothing; how many records it
+	// is behind, and how old the oldest of these is, in seconds.
+	SinkDelivered, SinkRefused, SinkMissed, SinkFailures, SinkBehind, SinkLag map[string]int64
 	// By where checkpoints go: records and seconds since the last that left, and
 	// attempts that came to nothing.
 	CheckpointBehind, CheckpointLag, CheckpointFailures map[string]int64
@@ -106,6 +110,12 @@ var metrics = []metric{
 	{desc: desc("webhook_failures_total", "Attempts to bring a notice to a webhook that came to nothing.", "hook"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.HookFailures }},
 	{desc: desc("webhook_waiting", "Notices that wait for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookWaiting }},
 	{desc: desc("webhook_lag_seconds", "How old the oldest notice is that waits for a webhook.", "hook"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.HookLag }},
+	{desc: desc("sink_delivered_total", "Records, or files, that a sink's receiver has taken.", "sink"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.SinkDelivered }},
+	{desc: desc("sink_refused_total", "Records that a sink's receiver would not have, which were passed over.", "sink"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.SinkRefused }},
+	{desc: desc("sink_missed_total", "Records that could not be read from the log when the sink came to them.", "sink"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.SinkMissed }},
+	{desc: desc("sink_failures_total", "Attempts of a sink that came to nothing.", "sink"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.SinkFailures }},
+	{desc: desc("sink_behind_records", "Records of the log that a sink has not come to.", "sink"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.SinkBehind }},
+	{desc: desc("sink_lag_seconds", "How old the oldest record is that a sink has not come to.", "sink"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.SinkLag }},
 	{desc: desc("checkpoint_behind_records", "Records since the last checkpoint that left the node.", "to"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.CheckpointBehind }},
 	{desc: desc("checkpoint_lag_seconds", "How long ago the last checkpoint left the node.", "to"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.CheckpointLag }},
 	{desc: desc("checkpoint_leave_failures_total", "Attempts to have a checkpoint leave the node that came to nothing.", "to"), kind: prometheus.CounterValue, values: func(s *Snapshot) map[string]int64 { return s.CheckpointFailures }},

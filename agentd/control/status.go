@@ -22,6 +22,8 @@ type Status struct {
 	Targets   []Target         `json:"targets"`
 	// Credentials are what agentd logs in to targets with.
 	Credentials []Credential `json:"credentials"`
+	// Sinks are where the record is handed on to.
+	Sinks []Sink `json:"sinks,omitempty"`
 }
 
 // Seconds is a duration in whole seconds.
@@ -167,6 +169,18 @@ type Credential struct {
 	Expires time.Time `json:"expires,omitzero"`
 	Problem string    `json:"problem,omitempty"` // why it could not be fetched the last time
 	Warning string    `json:"warning,omitempty"` // what is unwise about it
+}
+
+// A Sink is somewhere that the record is handed on to.
+type Sink struct {
+	Name      string  `json:"name"`
+	Kind      string  `json:"kind"`              // otlp, syslog, webhook or objects
+	Delivered int64   `json:"delivered"`         // records or, of objects, files, since the daemon started
+	Refused   int64   `json:"refused,omitempty"` // that the receiver would not have
+	Missed    int64   `json:"missed,omitempty"`  // that could not be read any more
+	Behind    int64   `json:"behind"`            // records that it has not come to
+	Lag       Seconds `json:"lagSeconds"`        // how old the oldest of these is
+	Problem   string  `json:"problem,omitempty"` // of the last attempt
 }
 
 // A Connection is one of a captured workload that does not go through agentd:

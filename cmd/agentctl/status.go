@@ -25,7 +25,7 @@ configured, and how its policy and its log are.
 
 It exits with 1 if something is wrong: a workload that is not captured, a
 configuration or policies that do not load, a credential that cannot be had, a
-CA that cannot sign, a log that cannot be written.
+CA that cannot sign, a log that cannot be written, a sink that does not come on.
 
 With --here, which is for the probes of a container, it exits with 1 if the
 agentd that answers is not in the control group of agentctl, and so another
@@ -48,7 +48,7 @@ recorded. What is wrong with a workload or a file is then no reason.`,
 					return err
 				}
 			}
-			if slices.ContainsFunc(s.Credentials, func(c control.Credential) bool { return c.Problem != "" }) || s.Capture.Problem != "" || s.Config.Error != "" || s.Policy.Error != "" || s.Log.Problem != "" || s.CA.Problem != "" {
+			if slices.ContainsFunc(s.Credentials, func(c control.Credential) bool { return c.Problem != "" }) || s.Capture.Problem != "" || s.Config.Error != "" || s.Policy.Error != "" || s.Log.Problem != "" || s.CA.Problem != "" || slices.ContainsFunc(s.Sinks, func(k control.Sink) bool { return k.Problem != "" }) {
 				return saidNo
 			}
 			return nil
@@ -96,6 +96,7 @@ func (a *app) writeStatus(s *control.Status) {
 	}
 	a.writeCredentials(s.Credentials)
 	a.writeTrust(&s.CA)
+	a.writeSinks(s.Sinks)
 	signed := fmt.Sprintf("%d of them signed", s.Log.Size)
 	if !s.Log.Checkpoint.IsZero() {
 		signed += " " + moment(s.Log.Checkpoint)
@@ -170,6 +171,31 @@ func (a *app) writeCredentials(list []control.Credential) {
 			a.fact("", yellow, "%s: %s", c.Name, c.Warning)
 		}
 		label = ""
+	}
+}
+
+// writeSinks prints how far what hands the record on has come.
+func (a *app) writeSinks(list []control.Sink) {
+	label := "sinks"
+	for _, k := range list {
+		behind, st := "", plain
+		if k.Behind > 0 {
+			behind = plural(k.Behind, "record") + " behind"
+		}
+		if k.Lag > 0 {
+			behind += ", by " + span(k.Lag.Duration())
+		}
+		if k.Lag > 60 {
+			st = yellow
+		}
+		a.fact(label, st, "%s", joined(k.Name, k.Kind, fmt.Sprintf("%d delivered", k.Delivered), behind))
+		label = ""
+		if k.Refused+k.Missed > 0 {
+			a.fact("", yellow, "%s: %d refused by the receiver, %d could not be read in time", k.Name, k.Refused, k.Missed)
+		}
+		if k.Problem != "" {
+			a.fact("", red, "%s does not come on: %s", k.Name, k.Problem)
+		}
 	}
 }
 
