@@ -8,6 +8,8 @@ import (
 
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
+
+	"agentd.dev/decoders"
 )
 
 func bundle(t *testing.T, l *aLog, id string) *Bundle {
@@ -42,6 +44,31 @@ func TestEverySessionIsProvenByItsBundleAndTheKey(t *testing.T) {
 	}
 	if r := checked(t, bundle(t, l, "S3"), ""); !r.OK || !r.OwnKey {
 		t.Errorf("without a key: got %+v, want the bundle's own, and to be told", r)
+	}
+}
+
+// Rows of results are records of a session like all others, with fields of their own.
+func TestABundleHasTheRowsOfResults(t *testing.T) {
+	l := begin(t)
+	var turn Turn
+	log, err := l.Begin(&turn, aSession("S"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	log.Asked(&turn, at, statement(1, "select"), allowed)
+	log.Shown(&turn, at, &decoders.Shown{Seq: 1, Columns: [][]byte{[]byte("id")}, Values: plainRow("7"), Ends: []int{1}})
+	log.End(&turn, at, End{Reason: "client closed"})
+	l.commit(t, &turn)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b := bundle(t, l, "S")
+	if r := checked(t, b, l.verifier(t)); !r.OK || r.Records != 4 || r.Root == "" {
+		t.Errorf("got %+v, want 4 records proven", r)
+	}
+	s, err := b.Transcript()
+	if err != nil || s.State != Ended || len(s.Entries) != 1 || len(s.Entries[0].Rows) != 1 || *s.Entries[0].Rows[0].Rows[0][0] != "7" {
+		t.Errorf("got %+v, %v, want the session with its rows", s, err)
 	}
 }
 

@@ -14,12 +14,13 @@ function el(tag, cls, ...inside) {
 
 // visible returns s with what would not be seen, or would make text look other
 // than it is, as marked escapes.
-const unseen = /[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Cn}\p{Zl}\p{Zp}]/u;
+const unseen = /(?![\n\t])[\p{Cc}\p{Cf}\p{Co}\p{Cs}\p{Cn}\p{Zl}\p{Zp}]/u;
 function visible(s) {
+  if (!unseen.test(s)) return s;
   const out = document.createDocumentFragment();
   let plain = '';
   for (const c of s) {
-    if (c === '\n' || c === '\t' || !unseen.test(c)) { plain += c; continue; }
+    if (!unseen.test(c)) { plain += c; continue; }
     const n = c.codePointAt(0);
     out.append(plain, el('span', 'esc', n < 256 ? '\\x' + n.toString(16).padStart(2, '0') : '\\u' + n.toString(16).padStart(4, '0')));
     plain = '';
