@@ -18,7 +18,7 @@ func (v *verification) witnesses(keys []*WitnessKey) (*Finding, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	data, err := readWitnessed(v.walk.dir)
+	data, err := readWitnessed(v.walk.from.dir)
 	if err != nil {
 		return nil, err
 	}
