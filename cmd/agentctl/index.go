@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -46,7 +47,7 @@ proves nothing, and can be deleted at any time.`,
 				return err
 			}
 			x.Close()
-			a.note("%s is up to date", file)
+			a.note("%s is up to date%s", file, bar.speed())
 			return err
 		},
 	})
@@ -57,8 +58,13 @@ func indexFlag(a *app, cmd *cobra.Command) {
 	cmd.PersistentFlags().StringVar(&a.index, "index", "", "file of the index (default: beside the log folder)")
 }
 
+// indexMemory is how much of the heap indexing may take before it is collected
+// more often; SQLite has some 40 MB beside it.
+const indexMemory = 100 << 20
+
 // whereIndex returns the log folder, and where its index is.
 func (a *app) whereIndex(ctx context.Context) (folder, file string, err error) {
+	debug.SetMemoryLimit(indexMemory)
 	if folder = a.dir; folder == "" {
 		if folder, _, err = a.whereLog(ctx); err != nil {
 			return "", "", err
