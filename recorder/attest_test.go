@@ -24,7 +24,7 @@ type notary struct {
 	now     time.Time // advances with each
 }
 
-func newNotary(t *testing.T, name string) *notary {
+func newNotary(t testing.TB, name string) *notary {
 	t.Helper()
 	public, private, err := ed25519.GenerateKey(rand.Reader)
 	if err != nil {

@@ -87,3 +87,45 @@ func FuzzCheckpoint(f *testing.F) {
 		noteStart([]byte(text))
 	})
 }
+
+// Nothing that a witness answers is kept but its own signature of what it was
+// asked to sign.
+func FuzzWhatAWitnessAnswers(f *testing.F) {
+	l := begin(f)
+	l.work(f, "S1", 1)
+	l.Close()
+	n := newNotary(f, "witness.test/w1")
+	signed := l.Latest()
+	cosigned := n.cosign(signed)
+	f.Add(cosigned[len(signed):])
+	f.Add(bytes.Repeat(cosigned[len(signed):], 3))
+	f.Add([]byte("— witness.test/w1 AAAA\n"))
+	f.Fuzz(func(t *testing.T, answer []byte) {
+		got, err := n.key.Cosign(signed, answer)
+		if err == nil && !bytes.Equal(got, cosigned) {
+			t.Errorf("%q: got %q, want %q or an error", answer, got, cosigned)
+		}
+	})
+}
+
+// Keys are followed to those alone that the key before has signed for.
+func FuzzWhatHandsALogOn(f *testing.F) {
+	l := begin(f)
+	key := l.verifier(f)
+	r, err := l.RotateKey("test")
+	if err != nil {
+		f.Fatal(err)
+	}
+	now := l.verifier(f)
+	f.Add(r.Checkpoint)
+	f.Add(bytes.Repeat(append(r.Checkpoint, '\n'), 2))
+	f.Fuzz(func(t *testing.T, file []byte) {
+		ring, err := openKeyring(t.TempDir(), key, file)
+		if err != nil {
+			return
+		}
+		if len(ring.keys) > 2 || len(ring.keys) == 2 && keyName(ring.keys[1]) != r.Now || ring.forked != nil {
+			t.Errorf("%q: got %d keys, want %s and at most %s", file, len(ring.keys), key, now)
+		}
+	})
+}

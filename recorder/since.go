@@ -1,11 +1,13 @@
 package recorder
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -19,7 +21,7 @@ func (v *verification) since(opts *VerifyOptions) error {
 	}
 	var size int64
 	if opts.SinceCheckpoint != nil {
-		c, err := v.notes.ring.open(opts.SinceCheckpoint)
+		c, err := v.notes.ring.open(lastOf(opts.SinceCheckpoint))
 		if err != nil {
 			return fmt.Errorf("the checkpoint to begin with: %w", err)
 		}
@@ -41,6 +43,18 @@ func (v *verification) since(opts *VerifyOptions) error {
 		return v.walk.leaveOut(i)
 	}
 	return nil
+}
+
+// lastOf returns the last of the notes in a file, the file if there is none.
+func lastOf(file []byte) []byte {
+	last := file
+	for rest := slices.Concat(bytes.TrimLeft(file, "\n"), []byte("\n\n")); ; {
+		signed, after, ok := nextNote(rest)
+		if !ok {
+			return last
+		}
+		last, rest = signed, bytes.TrimLeft(after, "\n")
+	}
 }
 
 // begin sets the log to what a segment's header says of what is before it.

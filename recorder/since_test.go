@@ -20,6 +20,7 @@ func TestSinceReadsOnlyWhatIsAfter(t *testing.T) {
 		segments  int
 	}{
 		{"a checkpoint in the third segment", VerifyOptions{SinceCheckpoint: notes[5]}, 25, 25, 2},
+		{"the last of several checkpoints", VerifyOptions{SinceCheckpoint: bytes.Join(notes[:6], []byte("\n"))}, 25, 25, 2},
 		{"a checkpoint in the first", VerifyOptions{SinceCheckpoint: notes[1]}, 0, 0, 4},
 		{"the last checkpoint", VerifyOptions{SinceCheckpoint: notes[len(notes)-1]}, 37, 37, 1},
 		{"a time after all", VerifyOptions{Since: time.Now().Add(time.Hour)}, 37, 37, 1},

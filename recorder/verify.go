@@ -25,7 +25,8 @@ type VerifyOptions struct {
 	// of this log, and there must be such a thing.
 	Witnesses []*WitnessKey
 	// Since has only what is from then on be read, and a little before;
-	// SinceCheckpoint, a signed checkpoint, what is beyond it. At most one.
+	// SinceCheckpoint, a signed checkpoint or the last of several, what is
+	// beyond it. At most one of the two.
 	Since           time.Time
 	SinceCheckpoint []byte
 }
