@@ -46,7 +46,8 @@ func TestTheRecordHasTheRowsThatTheClientSaw(t *testing.T) {
 		asks("select 1/0"),
 		asks("select rolpassword as p, rolname from pg_authid where rolname = 'agent'"),
 		asks("select passwd from pg_shadow where usename = 'agent'"),
-		asks("select left(rolpassword, 60), 'md5' || md5('x'), 'md5' || md5('x') || '0' from pg_authid where rolname = 'agent'"),
+		asks("select left(rolpassword, 60), length(rolpassword) > 60 from pg_authid where rolname = 'agent'"),
+		asks("select 'md5' || md5('x'), 'md5' || md5('x') || '0'"),
 		asks("copy pg_authid (rolpassword) to stdout (format binary)"),
 		asks("truncate customers"),
 	}}
@@ -74,8 +75,9 @@ func TestTheRecordHasTheRowsThatTheClientSaw(t *testing.T) {
 		"-- SELECT",
 		"-- SELECT", "0 [p rolname] ([withheld])(agent) ",
 		"-- SELECT", "0 [passwd] ([withheld]) ",
-		"-- SELECT", "0 [left ?column? ?column?] ([withheld])([withheld])(md5(32)0) ",
-		"-- COPY P", `0 [] (\x5047434f`,
+		"-- SELECT", "0 [left ?column?] ([withheld])(t) ",
+		"-- SELECT", "0 [?column? ?column?] ([withheld])(md5(32)0) ",
+		"-- COPY P", "0 [] ([withheld])",
 	}, "\n")
 	if !strings.HasPrefix(got.String(), want) {
 		t.Errorf("got\n%s\nwant\n%s", got.String(), want)
