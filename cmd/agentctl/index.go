@@ -2,8 +2,11 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"runtime/debug"
 
 	"github.com/spf13/cobra"
 
@@ -30,14 +33,21 @@ proves nothing, and can be deleted at any time.`,
 			if err != nil {
 				return err
 			}
+			ids, temporary, err := a.mayIndex(folder)
+			if err != nil {
+				return err
+			}
+			if temporary != "" {
+				return errors.Join(errors.New("of an encrypted log no index is kept on this node: where its identity is, agentctl index rebuild --identity FILE --index FILE makes one"), os.RemoveAll(temporary))
+			}
 			bar := a.newProgress("indexing")
-			x, err := index.Rebuild(cmd.Context(), folder, file, bar.to)
+			x, err := index.Rebuild(cmd.Context(), folder, file, bar.to, ids...)
 			bar.clear()
 			if x == nil {
 				return err
 			}
 			x.Close()
-			a.note("%s is up to date", file)
+			a.note("%s is up to date%s", file, bar.speed())
 			return err
 		},
 	})
@@ -48,8 +58,13 @@ func indexFlag(a *app, cmd *cobra.Command) {
 	cmd.PersistentFlags().StringVar(&a.index, "index", "", "file of the index (default: beside the log folder)")
 }
 
+// indexMemory is how much of the heap indexing may take before it is collected
+// more often; SQLite has some 40 MB beside it.
+const indexMemory = 100 << 20
+
 // whereIndex returns the log folder, and where its index is.
 func (a *app) whereIndex(ctx context.Context) (folder, file string, err error) {
+	debug.SetMemoryLimit(indexMemory)
 	if folder = a.dir; folder == "" {
 		if folder, _, err = a.whereLog(ctx); err != nil {
 			return "", "", err

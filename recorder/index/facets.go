@@ -39,7 +39,7 @@ const (
 )
 
 // maxNames is how many names are remembered while reading or writing.
-const maxNames = 1 << 16
+const maxNames = 1 << 15
 
 // naming gives words numbers.
 type naming struct {

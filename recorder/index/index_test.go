@@ -375,3 +375,39 @@ func TestStatsCountWhatASearchFinds(t *testing.T) {
 		}
 	}
 }
+
+func TestWhatIsForgottenIsNotFound(t *testing.T) {
+	dir := t.TempDir()
+	record(t, dir, 6, 64<<10).some(t, 400)
+	x, err := index.Open(t.Context(), filepath.Join(dir, "log"), filepath.Join(dir, "index"), quiet, func(why string) { t.Error(why) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	const from, to = 100, 700
+	find := func(which recorder.Which) (cursors []int64) {
+		page, err := x.Search(t.Context(), index.Query{Which: which})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range page.Statements {
+			cursors = append(cursors, s.Cursor)
+		}
+		return cursors
+	}
+	var want [][]int64
+	for _, which := range queries {
+		want = append(want, slices.DeleteFunc(find(which), func(n int64) bool { return from <= n && n < to }))
+	}
+	if err := x.Forget(t.Context(), from, to); err != nil {
+		t.Fatal(err)
+	}
+	for i, which := range queries {
+		if got := find(which); !slices.Equal(got, want[i]) {
+			t.Errorf("%+v: got %d, want %d", which, got, want[i])
+		}
+	}
+	if _, err := x.Sessions(t.Context(), index.Query{}); err != nil {
+		t.Error(err)
+	}
+}

@@ -25,7 +25,7 @@ type meaning struct {
 
 // What is kept in memory of meanings.
 const (
-	maxMeanings = 1 << 15
+	maxMeanings = 1 << 14
 	maxKept     = 1 << 10 // bytes of a text
 )
 

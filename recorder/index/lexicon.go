@@ -31,7 +31,7 @@ func (u *updating) milestone(p recorder.Position) error {
 var identifier = regexp.MustCompile(`^\pL{1,40}\pN{0,4}$`)
 
 // What is kept in memory of the lexicon.
-const maxLexicon = 1 << 16
+const maxLexicon = 1 << 15
 
 // learn adds the words of a text to the lexicon, by which those are found that
 // begin in some way.
