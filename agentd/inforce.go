@@ -28,6 +28,9 @@ type sums map[string]string
 
 // readPolicy reads what the configuration names.
 func readPolicy(config *Config) (*inForce, error) {
+	if err := onlyOwners(append(policy.Files(config.Policies), config.File)); err != nil {
+		return nil, err
+	}
 	sums := sumFiles(config.File, config.Policies) // first: a change in between shows later
 	engine, err := policy.LoadKeyed(config.Policies, all.Protocols, config.maskKey)
 	if err != nil {

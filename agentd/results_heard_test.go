@@ -22,6 +22,8 @@ func (c cell) is(recorded *string) bool {
 	switch {
 	case c == nil || recorded == nil:
 		return c == nil && recorded == nil
+	case *recorded == recorder.Withheld: // which rows those are is another test's
+		return true
 	case string(c) == *recorded, `\x`+hex.EncodeToString(c) == *recorded:
 		return true
 	case len(c) == 4:

@@ -107,11 +107,12 @@ func inAll(statement string) func(*leakScene, string) []string {
 	}
 }
 
-// told says what people are told of by a rule, and waits until they are.
-func told(rule, statement string) func(*leakScene, string) []string {
+// told writes to a table of which people are told, and waits until they are. Its
+// workload is its own: people are told once of what one workload does again.
+func told(table, statement string) func(*leakScene, string) []string {
 	return func(s *leakScene, secret string) []string {
-		s.by("")(psql(s.server, strings.ReplaceAll(statement, "{}", secret)+";")).Run()
-		s.press.heard(func(body string) bool { return strings.Contains(body, `"`+rule+`"`) })
+		s.by(table)(psql(s.server, strings.ReplaceAll(statement, "{}", secret)+";")).Run()
+		s.press.heard(func(body string) bool { return strings.Contains(body, `"statement":"insert into `+table) })
 		return nil
 	}
 }

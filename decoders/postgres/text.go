@@ -107,6 +107,9 @@ func (d *decoder) digest(facts *sql.Facts, meaning *sql.Meaning) reading {
 	r := reading{facts: facts, meaning: meaning, unclassified: facts.Unclassified, private: facts.Secret, secret: facts.Secret}
 	if meaning != nil && r.unclassified == "" {
 		r.unclassified = unclear(meaning)
+		if before, _, quotes := strings.Cut(r.unclassified, `"`); quotes && r.secret { // what is in them may be the secret
+			r.unclassified = before + "?"
+		}
 	}
 	r.loosens = d.loosens(facts, meaning)
 	for _, verb := range facts.Verbs {
