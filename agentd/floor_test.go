@@ -20,7 +20,7 @@ func TestTheFloorIsASizeOrAShare(t *testing.T) {
 			t.Errorf("%s: got %+v, want %+v", text, c.Record.Floor, want)
 		}
 	}
-	for _, text := range []string{"0%", "91%", "NaN%", "%", "5 percent", "-1%"} {
+	for _, text := range []string{"0%", "91%", "NaN%", "5 percent", "-1%"} {
 		if _, _, err := config(t, "record: {floor: "+text+"}\n"); err == nil || !strings.Contains(err.Error(), "MiB") {
 			t.Errorf("%s: got %v, want to be told how to write it", text, err)
 		}
