@@ -85,6 +85,9 @@ const (
 // A RecordConfig says how records are kept.
 type RecordConfig struct {
 	Segment    Size     // of a file of the log
+	Age        Duration // at which one ends, 0 for none
+	Encrypt    []string // age recipients that it is encrypted to, once it has ended
+	Retention  []RetentionRule
 	Checkpoint Duration // between signed checkpoints
 	Heartbeat  Duration // between those that leave, and at most between two records; 0 for never
 	Floor      Floor    // that must stay free on the disk
@@ -150,7 +153,7 @@ func defaults() *Config {
 		Socket:    "/run/agentd/agentd.sock",
 		Metrics:   "127.0.0.1:9464",
 		Capture:   CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
-		Record:    RecordConfig{Segment: 64 << 20, Checkpoint: Duration(time.Second), Heartbeat: Duration(time.Minute), Checkpoints: CheckpointsConfig{Journal: true}, Floor: Floor{Size: 256 << 20}},
+		Record:    RecordConfig{Segment: 64 << 20, Age: Duration(24 * time.Hour), Checkpoint: Duration(time.Second), Heartbeat: Duration(time.Minute), Checkpoints: CheckpointsConfig{Journal: true}, Floor: Floor{Size: 256 << 20}},
 		Limits:    LimitsConfig{Statement: 16 << 20, Drain: Duration(10 * time.Second), Handover: Duration(24 * time.Hour)},
 		Approvals: ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: Duration(7 * 24 * time.Hour)},
 		Drift:     DriftConfig{Learn: Duration(7 * 24 * time.Hour)},
@@ -202,7 +205,7 @@ func (c *CaptureConfig) keys(folder string) []document.Key {
 
 func (c *RecordConfig) keys(folder string) []document.Key {
 	return []document.Key{
-		{Name: "segment", Read: size(&c.Segment, 64<<10, 1<<40)},
+		{Name: "segment", Read: c.readSegment},
 		{Name: "checkpoint", Read: duration(&c.Checkpoint, time.Millisecond, time.Hour)},
 		{Name: "heartbeat", Read: duration(&c.Heartbeat, 0, 24*time.Hour)},
 		{Name: "key", Read: file(&c.Key, folder)},
@@ -210,6 +213,8 @@ func (c *RecordConfig) keys(folder string) []document.Key {
 		{Name: "floor", Read: c.Floor.read},
 		{Name: "facts", Read: choice(&c.Facts, "wanted", "all")},
 		{Name: "results", Read: readResults(&c.Results)},
+		{Name: "encrypt", Read: c.readEncrypt},
+		{Name: "retention", Read: c.readRetention},
 	}
 }
 

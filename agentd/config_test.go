@@ -35,7 +35,7 @@ func TestConfigHasDefaults(t *testing.T) {
 	want := &agentd.Config{
 		File: path, Node: "n1", State: "/var/lib/agentd", Socket: "/run/agentd/agentd.sock", Metrics: "127.0.0.1:9464",
 		Capture:   agentd.CaptureConfig{Pins: "/sys/fs/bpf/agentd", UDP: []uint16{53}},
-		Record:    agentd.RecordConfig{Segment: 64 << 20, Checkpoint: agentd.Duration(time.Second), Heartbeat: agentd.Duration(time.Minute), Checkpoints: agentd.CheckpointsConfig{Journal: true}, Floor: agentd.Floor{Size: 256 << 20}},
+		Record:    agentd.RecordConfig{Segment: 64 << 20, Age: agentd.Duration(24 * time.Hour), Checkpoint: agentd.Duration(time.Second), Heartbeat: agentd.Duration(time.Minute), Checkpoints: agentd.CheckpointsConfig{Journal: true}, Floor: agentd.Floor{Size: 256 << 20}},
 		Limits:    agentd.LimitsConfig{Statement: 16 << 20, Drain: agentd.Duration(10 * time.Second), Handover: agentd.Duration(24 * time.Hour)},
 		Approvals: agentd.ApprovalsConfig{PerWorkload: 200, Pending: 1000, Keep: 1000, KeepFor: agentd.Duration(7 * 24 * time.Hour)},
 		Drift:     agentd.DriftConfig{Learn: agentd.Duration(7 * 24 * time.Hour)},
@@ -92,7 +92,7 @@ targets:
     labels: {env: prod}
   - {name: others, address: "[fd00::/8]:5432", protocol: postgres}
 unlisted: observe
-record: {segment: 1MiB, checkpoint: 250ms, heartbeat: 5m, floor: 1.5GiB, facts: all}
+record: {segment: {size: 1MiB, age: 7d}, checkpoint: 250ms, heartbeat: 5m, floor: 1.5GiB, facts: all, encrypt: [age1qkep08ejtu3cvql2ncnv3sah3qpvc9r0degplrah0mnkdl2hle9sgd7dyt], retention: [{name: ninety days, after: 90d}, {name: disk, keep: 50GiB}]}
 identity: {environment: [task=TASK_ID, TRACEPARENT]}
 limits: {statement: 1MB, loops: 2, drain: 0s, handover: 1h}
 `)
@@ -126,10 +126,15 @@ limits: {statement: 1MB, loops: 2, drain: 0s, handover: 1h}
 		},
 		Unlisted:    agentd.UnlistedObserve,
 		Environment: []identity.Variable{{Key: "task", Name: "TASK_ID"}, {Key: "traceparent", Name: "TRACEPARENT"}},
-		Record:      agentd.RecordConfig{Segment: 1 << 20, Checkpoint: agentd.Duration(250 * time.Millisecond), Heartbeat: agentd.Duration(5 * time.Minute), Checkpoints: agentd.CheckpointsConfig{Journal: true}, Floor: agentd.Floor{Size: 3 << 29}, Facts: agentd.FactsAll},
-		Limits:      agentd.LimitsConfig{Statement: 1e6, Loops: 2, Handover: agentd.Duration(time.Hour)},
-		Approvals:   agentd.ApprovalsConfig{PerWorkload: 20, Pending: 100, Keep: 50, KeepFor: agentd.Duration(time.Hour)},
-		Drift:       agentd.DriftConfig{Learn: agentd.Duration(time.Hour)},
+		Record: agentd.RecordConfig{
+			Segment: 1 << 20, Age: agentd.Duration(7 * 24 * time.Hour),
+			Encrypt:    []string{"age1qkep08ejtu3cvql2ncnv3sah3qpvc9r0degplrah0mnkdl2hle9sgd7dyt"},
+			Retention:  []agentd.RetentionRule{{Name: "ninety days", After: agentd.Duration(90 * 24 * time.Hour)}, {Name: "disk", Keep: 50 << 30}},
+			Checkpoint: agentd.Duration(250 * time.Millisecond), Heartbeat: agentd.Duration(5 * time.Minute), Checkpoints: agentd.CheckpointsConfig{Journal: true}, Floor: agentd.Floor{Size: 3 << 29}, Facts: agentd.FactsAll,
+		},
+		Limits:    agentd.LimitsConfig{Statement: 1e6, Loops: 2, Handover: agentd.Duration(time.Hour)},
+		Approvals: agentd.ApprovalsConfig{PerWorkload: 20, Pending: 100, Keep: 50, KeepFor: agentd.Duration(time.Hour)},
+		Drift:     agentd.DriftConfig{Learn: agentd.Duration(time.Hour)},
 		Webhooks: []agentd.WebhookConfig{{
 			Name: "oncall", URL: "https://hooks.example/x", Secret: filepath.Join(folder, "secret"), On: webhook.Approval | webhook.Alert,
 		}},
@@ -161,7 +166,7 @@ targets:
   - {name: g, address: "10.1.2.3/8:5432", protocol: postgres}
   - {name: h, address: "fd00::5:5432", protocol: postgres}
   - {name: i, address: "10.0.0.5:70000", protocol: postgres}
-record: {segment: 64, checkpoint: 1, floor: 0B}
+record: {segment: 64, checkpoint: 1, floor: 0B, encrypt: [age1x], retention: [{name: x}]}
 limits: {statement: -1MiB, loops: many, drain: 1 s}
 limits: {}
 state: [a]
@@ -192,6 +197,8 @@ state: [a]
 		`22:19: "64" is not a size: write a number and a unit, as 64MiB`,
 		`22:35: "1" is not a length of time: write a number and a unit, as 1s or 250ms`,
 		`22:45: 0B is out of range: from 1B to 1024TiB`,
+		`22:59: "age1x" is no age recipient: give what ` + "`age-keygen -y` prints, age1...",
+		"22:79: the rule says neither when nor how much: give `after` or `keep`",
 		`23:21: "-1MiB" is not a size: write a number and a unit, as 64MiB`,
 		`23:35: want a whole number, not "many"`,
 		`23:48: "1 s" is not a length of time: write a number and a unit, as 1s or 250ms`,

@@ -225,7 +225,7 @@ func (d *Daemon) work(ctx context.Context) error {
 	parts := newGroup(ctx)
 	handler := control.MetricsHandler(control.Collector{Read: d.snapshot})
 	parts.run(func(ctx context.Context) error {
-		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Metrics: handler, Desk: control.Desk{Desk: d.desk, Captured: d.capturedAt}, RotateKey: d.rotateKey}
+		server := control.Server{Log: d.log, Reporter: d, Runs: d.runs, Connections: d.connections, Folder: d.config.logFolder(), Keeper: d.recorder, Metrics: handler, Desk: control.Desk{Desk: d.desk, Captured: d.capturedAt}, RotateKey: d.rotateKey}
 		return server.Serve(ctx, socket)
 	})
 	if d.metrics != nil {
@@ -285,7 +285,7 @@ func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}
-	r, err := recorder.Open(recorder.Options{
+	options := recorder.Options{
 		Dir:            d.config.logFolder(),
 		KeyFile:        d.config.keyFile(),
 		Node:           "agentd/" + d.config.Node,
@@ -297,7 +297,11 @@ func (d *Daemon) openRecorder(from *inheritance) (*recorder.Recorder, error) {
 		Log:            d.log,
 		Lock:           lock,
 		Protocols:      all.Protocols,
-	})
+	}
+	if err := d.config.Record.sealing(&options); err != nil {
+		return nil, fmt.Errorf("record: %w", err)
+	}
+	r, err := recorder.Open(options)
 	if err != nil {
 		return nil, fmt.Errorf("record: %w", err)
 	}

@@ -19,6 +19,7 @@ type schema struct {
 	Properties map[string]*schema `json:"properties"`
 	Required   []string           `json:"required"`
 	Items      *schema            `json:"items"`
+	AnyOf      []*schema          `json:"anyOf"`
 	Enum       []any              `json:"enum"`
 	Default    any                `json:"default"`
 }
@@ -56,6 +57,8 @@ func TestTheSchemaListsTheKeysOfTheConfiguration(t *testing.T) {
 		{"exec", helperKeys(new(credentials.Helper), ""), root.Properties["credentials"].Items.Properties["password"].Properties["exec"]},
 		{"tls", target.TLS.keys(""), root.Properties["targets"].Items.Properties["tls"]},
 		{"ca", c.CA.keys(""), root.Properties["ca"]},
+		{"segment", c.Record.segmentKeys(), root.Properties["record"].Properties["segment"].AnyOf[1]},
+		{"retention", new(RetentionRule).keys(), root.Properties["record"].Properties["retention"].Items},
 		{"record", c.Record.keys(""), root.Properties["record"]},
 		{"record.checkpoints", c.Record.Checkpoints.keys(""), root.Properties["record"].Properties["checkpoints"]},
 		{"record.checkpoints.witnesses", new(WitnessConfig).keys(""), root.Properties["record"].Properties["checkpoints"].Properties["witnesses"].Items},

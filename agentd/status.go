@@ -52,6 +52,7 @@ func (d *Daemon) Status(ctx context.Context) control.Status {
 			Free:     d.space().Free,
 			Floor:    d.space().Floor,
 			Left:     d.departed(),
+			Sealing:  d.recorder.Sealed().Problem,
 		},
 	}
 }
@@ -197,6 +198,7 @@ func (d *Daemon) snapshot() control.Snapshot {
 		Records:        stats.Records,
 		RecordFailures: stats.Failures,
 		Checkpoints:    stats.Checkpoints,
+		Segments:       sealing(d.recorder.Sealed()),
 		Syncs:          stats.Syncs,
 		SyncTime:       int64(stats.SyncTime / time.Microsecond),
 		RecordLost:     stats.Lost,
@@ -261,4 +263,9 @@ func (d *Daemon) where(t *TargetConfig) (addresses []string, problem string) {
 		problem = err.Error()
 	}
 	return addresses, problem
+}
+
+// sealing is what became of segments that have ended.
+func sealing(s recorder.SealStats) map[string]int64 {
+	return map[string]int64{"sealed": s.Sealed, "emptied": s.Emptied, "unsealed": s.Plain, "held": s.Held}
 }

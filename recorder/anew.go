@@ -111,7 +111,7 @@ func between(content []byte) (before, after chain, err error) {
 	}
 	before, after = frames.before, frames.before
 	for {
-		payload, err := frames.next()
+		payload, err := frames.frame()
 		if err == io.EOF {
 			return before, after, nil
 		}

@@ -18,7 +18,7 @@ func (v *verification) witnesses(keys []*WitnessKey) (*Finding, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	data, err := os.ReadFile(filepath.Join(v.walk.dir, witnessedName))
+	data, err := os.ReadFile(filepath.Join(v.walk.from.dir, witnessedName))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

@@ -44,7 +44,7 @@ type Note struct {
 
 // Recording reports whether a recorder is writing the folder now: its sessions
 // without an end go on.
-func (d *Folder) Recording() (bool, error) { return locked(d.dir) }
+func (d *Folder) Recording() (bool, error) { return locked(d.open.dir) }
 
 // Tell adds to a summary what a bare event of its session says.
 func (s *Summary) Tell(e *Event) {

@@ -2,6 +2,7 @@ package recorder
 
 import (
 	"fmt"
+	"sync"
 	"time"
 
 	"golang.org/x/mod/sumdb/note"
@@ -12,6 +13,11 @@ import (
 func (r *Recorder) run() {
 	tick := time.NewTicker(r.opts.Interval)
 	defer tick.Stop()
+	if r.opts.Seal {
+		var keeping sync.WaitGroup
+		keeping.Go(func() { r.keep(r.stop) })
+		defer keeping.Wait()
+	}
 	beat := beat{at: time.Now()}
 	for {
 		select {
@@ -33,6 +39,7 @@ func (r *Recorder) run() {
 		if !r.reserve.kept && r.roomToBegin() == nil {
 			r.reserve.keep()
 		}
+		r.rollOld(time.Now())
 		beat.due(r, time.Now())
 		r.mu.Unlock()
 		if err := r.checkpoint(); err != nil {
@@ -137,6 +144,12 @@ func (r *Recorder) sync(retired []*segment) error {
 	for _, s := range retired {
 		s.trim() // gives space back; the segment is whole without
 		s.f.Close()
+	}
+	if len(retired) > 0 {
+		select {
+		case r.ended <- struct{}{}:
+		default: // it knows already
+		}
 	}
 	return nil
 }

@@ -62,7 +62,7 @@ func (c *Consistency) prove(dir string, earlier, later checkpoint, progress func
 		return err
 	}
 	var before tlog.Hash // root of the log here at the earlier size
-	err := leaves(dir, later.Size, progress, func(_ []byte, leaf tlog.Hash) error {
+	err := leaves(dir, nil, later.Size, progress, func(_ []byte, leaf tlog.Hash) error {
 		p.add(leaf)
 		if p.tree.size == earlier.Size {
 			before = p.tree.root()

@@ -323,7 +323,7 @@ func TestFramesSurviveHostileLengths(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := f.next(); !errors.Is(err, errDamaged) || err == io.EOF {
+		if _, err := f.frame(); !errors.Is(err, errDamaged) || err == io.EOF {
 			t.Errorf("length %d: got %v, want %v", n, err, errDamaged)
 		}
 	}

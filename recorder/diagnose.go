@@ -21,6 +21,9 @@ type following struct {
 // next is a witness of what was there.
 func (v *verification) diagnose(s *step) (*Finding, error) {
 	here := step{segment: s.segment, offset: s.offset, payload: bytes.Clone(s.payload), link: s.link}
+	if s.payload == nil {
+		return v.finding(Changed, s, "its hash does not follow from those before"), nil
+	}
 	next, err := v.after()
 	if err != nil {
 		return nil, err

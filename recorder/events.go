@@ -57,7 +57,7 @@ func (s *Session) Kept() bool { return s.Default != "" }
 // Sessions are begun before visit sees anything of them: a record of one whose
 // first record is missing is left out.
 func (d *Folder) Events(ctx context.Context, progress func(done, total int64), visit func(*Event) error) error {
-	w, err := newWalk(d.dir)
+	w, err := d.walk()
 	if err != nil {
 		return err
 	}

@@ -6,14 +6,17 @@ import (
 	"fmt"
 	"io"
 	"os"
+
+	"filippo.io/age"
 )
 
 // A Folder is a recording to read, whether or not a recorder is writing it.
 // Reading does not check signatures: Verify does.
-type Folder struct{ dir string }
+type Folder struct{ open opener }
 
-// OpenFolder opens the recording in dir.
-func OpenFolder(dir string) (*Folder, error) {
+// OpenFolder opens the recording in dir. The identities read what is encrypted
+// to them.
+func OpenFolder(dir string, identities ...age.Identity) (*Folder, error) {
 	stat, err := os.Stat(dir)
 	if err != nil {
 		return nil, err
@@ -21,17 +24,20 @@ func OpenFolder(dir string) (*Folder, error) {
 	if !stat.IsDir() {
 		return nil, fmt.Errorf("%s is not a folder", dir)
 	}
-	return &Folder{dir}, nil
+	return &Folder{opener{dir: dir, identities: identities}}, nil
 }
+
+func (d *Folder) walk() (*walk, error) { return newWalk(d.open.dir, d.open.identities...) }
 
 // ErrDamaged is wrapped by what reading returns, beside all that could be
 // read, when something in the middle could not.
 var ErrDamaged = errors.New("some records cannot be read: run `agentctl audit verify`")
 
-// each calls f with every record that can be read, in order. A torn tail is a
+// each calls f with every record that can be read, in order, leaving out those
+// that are hidden. A torn tail is a
 // record still being written, or never finished, and no error.
 func (d *Folder) each(f func(payload []byte) error) error {
-	w, err := newWalk(d.dir)
+	w, err := d.walk()
 	if err != nil {
 		return err
 	}
@@ -51,7 +57,7 @@ func (d *Folder) each(f func(payload []byte) error) error {
 		switch {
 		case s.err != nil:
 			bad = fmt.Errorf("%w: %s at byte %d: %v", ErrDamaged, s.segment, s.offset, s.err)
-		case !s.start():
+		case !s.start() && !s.hidden():
 			if err := f(s.payload); err != nil {
 				return err
 			}
@@ -62,7 +68,7 @@ func (d *Folder) each(f func(payload []byte) error) error {
 // rest is each for what follows a damaged record.
 func (d *Folder) rest(w *walk, s step, f func([]byte) error) error {
 	for {
-		if s.err == nil && !s.start() {
+		if s.err == nil && !s.start() && !s.hidden() {
 			if err := f(s.payload); err != nil {
 				return err
 			}

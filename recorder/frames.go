@@ -23,16 +23,17 @@ var (
 
 // frames reads the frames of one segment, in order.
 type frames struct {
+	file   io.Reader
 	r      *bufio.Reader
 	before chain // the log before the segment, as its header says
-	offset int64 // of the frame that next returns
-	lost   bool  // where the next frame begins cannot be known
+	offset int64 // of the frame that comes
+	gone   bool  // where the next frame begins cannot be known
 	buf    []byte
 }
 
 // openFrames reads the header of a segment.
 func openFrames(r io.Reader) (*frames, error) {
-	f := &frames{r: bufio.NewReaderSize(r, 256<<10)}
+	f := &frames{file: r, r: bufio.NewReaderSize(r, 256<<10)}
 	head, err := f.r.Peek(maxHeader)
 	if err != nil && err != io.EOF {
 		return nil, err
@@ -46,11 +47,34 @@ func openFrames(r io.Reader) (*frames, error) {
 	return f, err
 }
 
-// next returns the next frame's payload, valid until the next call. It returns
+// frames are a source.
+func (f *frames) next() ([]byte, link, error) {
+	payload, err := f.frame()
+	if err != nil {
+		return payload, link{}, err
+	}
+	l, err := readLink(payload)
+	return payload, l, err
+}
+
+func (f *frames) place() int64 { return f.offset }
+func (f *frames) lost() bool   { return f.gone }
+
+// seek needs a file that can.
+func (f *frames) seek(offset int64) error {
+	if _, err := f.file.(io.Seeker).Seek(offset, io.SeekStart); err != nil {
+		return err
+	}
+	f.r.Reset(f.file)
+	f.offset = offset
+	return nil
+}
+
+// frame returns the next frame's payload, valid until the next call. It returns
 // io.EOF after the last frame, errTorn if the file ends within one, and
 // errDamaged, with the frame skipped, if its checksum is wrong; a length that
 // cannot be is errDamaged, too, and nothing after it can be read.
-func (f *frames) next() ([]byte, error) {
+func (f *frames) frame() ([]byte, error) {
 	head, err := f.r.Peek(frameHead)
 	if err == io.EOF && len(head) == 0 {
 		return nil, io.EOF
@@ -60,7 +84,7 @@ func (f *frames) next() ([]byte, error) {
 	}
 	n := int(binary.LittleEndian.Uint32(head))
 	if n < 1+len(recordHead) || n > maxFrame {
-		f.lost = true
+		f.gone = true
 		return nil, fmt.Errorf("a record of %d bytes: %w", n, errDamaged)
 	}
 	sum := binary.LittleEndian.Uint32(head[4:])
@@ -82,7 +106,7 @@ func (f *frames) next() ([]byte, error) {
 }
 
 func (f *frames) torn(err error) error {
-	f.lost = true
+	f.gone = true
 	if err == io.EOF || err == io.ErrUnexpectedEOF {
 		return errTorn
 	}

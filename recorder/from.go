@@ -25,13 +25,13 @@ type Position struct {
 // the record says of it. Of records that are no event visit is told the place
 // and a nil event.
 func (d *Folder) EventsFrom(ctx context.Context, segment, offset int64, progress func(done, total int64), visit func(*Event, Position) error) error {
-	w, err := newWalk(d.dir)
+	w, err := d.walk()
 	if err != nil {
 		return err
 	}
 	defer w.close()
 	for len(w.numbers) > 0 && w.numbers[0] < segment {
-		if stat, err := os.Stat(filepath.Join(d.dir, segmentName(w.numbers[0]))); err == nil {
+		if stat, err := os.Stat(filepath.Join(d.open.dir, segmentName(w.numbers[0]))); err == nil {
 			w.total -= stat.Size()
 		}
 		w.numbers = w.numbers[1:]
@@ -56,7 +56,7 @@ func (d *Folder) EventsFrom(ctx context.Context, segment, offset int64, progress
 			bad = fmt.Errorf("%w: %s at byte %d: %v", ErrDamaged, s.segment, s.offset, s.err)
 		}
 		if number, _ := segmentNumber(s.segment); s.err == nil && s.start() && number == segment && offset > 0 {
-			if err := w.skip(offset); err != nil {
+			if err := w.seg.seek(offset); err != nil {
 				return err
 			}
 		}
@@ -72,24 +72,17 @@ func (d *Folder) EventsFrom(ctx context.Context, segment, offset int64, progress
 		}
 		number, _ := segmentNumber(s.segment)
 		told = nil
-		if err := t.bare(s.payload); err != nil {
-			return err
+		place := Position{Segment: number, Offset: s.offset, Index: s.link.index, Leaf: s.link.leaf}
+		if !s.hidden() {
+			if err := t.bare(s.payload); err != nil {
+				return err
+			}
+			place.Kind, place.Session = recordType(s.payload[1:]), string(sessionOf(s.payload))
 		}
-		place := Position{number, s.offset, s.link.index, s.link.leaf, recordType(s.payload[1:]), string(sessionOf(s.payload))}
 		if err := visit(told, place); err != nil {
 			return err
 		}
 	}
-}
-
-// skip goes on at offset in the segment that was opened.
-func (w *walk) skip(offset int64) error {
-	if _, err := w.file.Seek(offset, io.SeekStart); err != nil {
-		return err
-	}
-	w.frames.r.Reset(w.file)
-	w.frames.offset = offset
-	return nil
 }
 
 // ErrElsewhere is returned by TextAt if the record is not there.
@@ -97,29 +90,76 @@ var ErrElsewhere = errors.New("the record is not where it was")
 
 // TextAt returns the text of a session's record that EventsFrom told the place of.
 func (d *Folder) TextAt(segment, offset int64, session string) (Text, error) {
-	f, err := os.Open(filepath.Join(d.dir, segmentName(segment)))
+	payload, err := d.open.record(segment, offset)
 	if err != nil {
-		return Text{}, fmt.Errorf("%w: %v", ErrElsewhere, err)
+		return Text{}, fmt.Errorf("%w: %w", ErrElsewhere, err)
 	}
-	defer f.Close()
-	var head [frameHead]byte
-	if _, err := f.ReadAt(head[:], offset); err != nil {
-		return Text{}, fmt.Errorf("%w: %v", ErrElsewhere, err)
-	}
-	n := binary.LittleEndian.Uint32(head[:])
-	if n < uint32(1+len(recordHead)) || n > maxFrame {
-		return Text{}, ErrElsewhere
-	}
-	payload := make([]byte, n)
-	if _, err := f.ReadAt(payload, offset+frameHead); err != nil {
-		return Text{}, fmt.Errorf("%w: %v", ErrElsewhere, err)
-	}
-	if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(head[4:]) || string(sessionOf(payload)) != session {
+	if string(sessionOf(payload)) != session {
 		return Text{}, ErrElsewhere
 	}
 	r, err := parseRecord(payload)
 	if err != nil {
-		return Text{}, fmt.Errorf("%w: %v", ErrElsewhere, err)
+		return Text{}, fmt.Errorf("%w: %w", ErrElsewhere, err)
 	}
 	return r.Text, nil
+}
+
+// ErrHidden is wrapped by ErrElsewhere where a record is in the log, and only its
+// hash can be read.
+var ErrHidden = errors.New("the record is encrypted, or was emptied")
+
+// record returns the record at a place.
+func (o *opener) record(segment, offset int64) ([]byte, error) {
+	form, err := o.formOf(segment)
+	if err != nil {
+		return nil, err
+	}
+	if form == plainForm {
+		return o.framed(segment, offset)
+	}
+	s, err := o.open(segment)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	if s.hidden {
+		return nil, ErrHidden
+	}
+	if err := s.seek(offset); err != nil {
+		return nil, err
+	}
+	if s.place() != offset {
+		return nil, errors.New("no record begins there")
+	}
+	payload, _, err := s.next()
+	if err != nil {
+		return nil, err
+	}
+	return payload, nil
+}
+
+// framed returns the record at a place in a plain segment, and reads no more of
+// it.
+func (o *opener) framed(segment, offset int64) ([]byte, error) {
+	f, err := os.Open(filepath.Join(o.dir, segmentName(segment)))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	var head [frameHead]byte
+	if _, err := f.ReadAt(head[:], offset); err != nil {
+		return nil, err
+	}
+	n := binary.LittleEndian.Uint32(head[:])
+	if n < uint32(1+len(recordHead)) || n > maxFrame {
+		return nil, errDamaged
+	}
+	payload := make([]byte, n)
+	if _, err := f.ReadAt(payload, offset+frameHead); err != nil {
+		return nil, err
+	}
+	if crc32.Checksum(payload, castagnoli) != binary.LittleEndian.Uint32(head[4:]) {
+		return nil, errDamaged
+	}
+	return payload, nil
 }

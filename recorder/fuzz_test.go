@@ -23,7 +23,7 @@ func FuzzSegment(f *testing.F) {
 		frames, err := openFrames(bytes.NewReader(data))
 		for err == nil {
 			before := frames.offset
-			_, err = frames.next()
+			_, err = frames.frame()
 			if err == nil && frames.offset <= before {
 				t.Fatal("no progress")
 			}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"filippo.io/age"
 	"golang.org/x/mod/sumdb/tlog"
 )
 
@@ -39,9 +40,9 @@ type ProvenRecord struct {
 
 // Prove makes the bundle of the only session in dir whose id begins with
 // prefix, for the latest checkpoint. The records up to that are read twice, and
-// have to be whole.
-func Prove(dir, verifierKey, prefix string, progress func(done, total int64)) (*Bundle, error) {
-	folder, err := OpenFolder(dir)
+// have to be whole. The identities read what is encrypted to them.
+func Prove(dir, verifierKey, prefix string, progress func(done, total int64), identities ...age.Identity) (*Bundle, error) {
+	folder, err := OpenFolder(dir, identities...)
 	if err != nil {
 		return nil, err
 	}
@@ -62,23 +63,32 @@ func Prove(dir, verifierKey, prefix string, progress func(done, total int64)) (*
 		return nil, err
 	}
 	b := &Bundle{Format: BundleFormat, Session: id, Key: strings.TrimSpace(verifierKey), Rotations: ring.notes, Checkpoint: string(signed)}
-	if err := b.gather(dir, c.Size); err != nil {
+	if err := b.gather(dir, identities, c.Size); err != nil {
 		return nil, err
 	}
 	return b, b.prove(dir, c, progress)
 }
 
 // gather finds the records.
-func (b *Bundle) gather(dir string, size int64) error {
+func (b *Bundle) gather(dir string, ids []age.Identity, size int64) error {
 	var index int64
-	last := 0 // records up to the session's last
-	err := leaves(dir, size, nil, func(payload []byte, _ tlog.Hash) error {
+	last := 0       // records up to the session's last
+	hidden := false // some since its first are
+	err := leaves(dir, ids, size, nil, func(payload []byte, _ tlog.Hash) error {
+		if payload == nil {
+			hidden = hidden || last > 0
+			index++
+			return nil
+		}
 		mine := string(sessionOf(payload)) == b.Session
 		if mine || last > 0 && recordType(payload[1:]) == "gap" {
 			if !utf8.Valid(payload) {
 				return fmt.Errorf("%w: record %d is no text", errUnsound, index)
 			}
 			b.Records = append(b.Records, ProvenRecord{Index: index, Record: string(bytes.Clone(payload[1:]))})
+		}
+		if mine && hidden {
+			return fmt.Errorf("some of its records cannot be read: %w", ErrHidden)
 		}
 		if mine {
 			last = len(b.Records)
@@ -107,7 +117,7 @@ func (b *Bundle) prove(dir string, c checkpoint, progress func(done, total int64
 	if err := p.want(all); err != nil {
 		return err
 	}
-	err := leaves(dir, c.Size, progress, func(_ []byte, leaf tlog.Hash) error {
+	err := leaves(dir, nil, c.Size, progress, func(_ []byte, leaf tlog.Hash) error {
 		p.add(leaf)
 		return nil
 	})

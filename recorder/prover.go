@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 
+	"filippo.io/age"
 	"golang.org/x/mod/sumdb/note"
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -63,9 +64,10 @@ var (
 )
 
 // leaves calls f with the first size records in dir, checking that each is
-// where it says and follows the one before.
-func leaves(dir string, size int64, progress func(done, total int64), f func(payload []byte, leaf tlog.Hash) error) error {
-	w, err := newWalk(dir)
+// where it says and follows the one before. Of those that are hidden the payload
+// is nil.
+func leaves(dir string, ids []age.Identity, size int64, progress func(done, total int64), f func(payload []byte, leaf tlog.Hash) error) error {
+	w, err := newWalk(dir, ids...)
 	if err != nil {
 		return err
 	}

@@ -18,6 +18,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"filippo.io/age"
 	"golang.org/x/mod/sumdb/note"
 
 	"agentd.dev/decoders"
@@ -30,6 +31,7 @@ type Options struct {
 	KeyFile      string        // signing key, outside Dir; made on first start. KeyFile + ".pub" is the verifier key
 	Node         string        // who signs: the origin of checkpoints, as "agentd/node-1"
 	SegmentBytes int64         // size at which a segment ends; default 64 MiB
+	SegmentAge   time.Duration // at which one ends that has records; default 0, at none
 	Interval     time.Duration // between checkpoints while there is something new; default 1 s
 	Heartbeat    time.Duration // a record is made when there was none for so long; 0 for never
 	Reserve      int64         // bytes to stay free on the filesystem: Begin refuses below; default 64 MiB
@@ -42,6 +44,13 @@ type Options struct {
 	// Protocols are those whose facts are recorded: of their fields, what has a
 	// value.
 	Protocols []decoders.Protocol
+	// Seal has segments compressed once they have ended, and encrypted to the
+	// recipients if there are some; Retention says when their contents are deleted.
+	Seal      bool
+	Encrypt   []age.Recipient
+	Retention []Rule
+
+	step func(string) // told before each step of sealing
 }
 
 func (o Options) withDefaults() Options {
@@ -102,6 +111,10 @@ type Recorder struct {
 	latest atomic.Pointer[[]byte] // the last checkpoint that this process signed
 
 	stats counters
+
+	ended  chan struct{} // told when segments have ended and are on the disk
+	sealed sealCounters
+	holds  holding
 }
 
 // counters are kept apart from mu so that reading them costs the relay nothing.
@@ -140,7 +153,7 @@ func Open(opts Options) (*Recorder, error) {
 			return nil, err
 		}
 	}
-	r := &Recorder{opts: opts, lock: lock, stop: make(chan struct{}), rolled: make(chan struct{}, 1), takers: map[*taker]struct{}{}}
+	r := &Recorder{opts: opts, lock: lock, stop: make(chan struct{}), rolled: make(chan struct{}, 1), ended: make(chan struct{}, 1), takers: map[*taker]struct{}{}}
 	r.thawed.L = &r.mu
 	r.disk.wanted, r.disk.end = make(chan struct{}, 1), make(chan struct{})
 	r.reserve.path, r.reserve.bytes = filepath.Join(opts.Dir, reserveName), min(reserveBytes, opts.Reserve/4)
@@ -172,6 +185,9 @@ func (r *Recorder) start() error {
 	r.signer = signer
 	found, err := r.recover(verifier)
 	if err != nil {
+		return err
+	}
+	if r.holds.all, err = readHolds(r.opts.Dir); err != nil {
 		return err
 	}
 	r.stats.size.Store(r.log.tree.size)

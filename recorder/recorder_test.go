@@ -124,17 +124,14 @@ func payloads(t testing.TB, dir string) []json.RawMessage {
 	}
 	var all []json.RawMessage
 	for _, n := range numbers {
-		f, err := os.Open(filepath.Join(dir, segmentName(n)))
+		o := opener{dir: dir}
+		seg, err := o.open(n)
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer f.Close()
-		frames, err := openFrames(f)
-		if err != nil {
-			t.Fatal(err)
-		}
+		defer seg.close()
 		for {
-			p, err := frames.next()
+			p, _, err := seg.next()
 			if err != nil {
 				break
 			}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"time"
 
 	"golang.org/x/mod/sumdb/note"
 )
@@ -73,6 +74,8 @@ type recovery struct {
 	at      int64      // the segment with that record, 0 if there is none
 	end     int64      // where in it that record ends
 	head    int64      // where its first record begins
+	form    form       // how it is written
+	born    time.Time  // of its first record
 	cuts    []tornTail // what follows
 	strange bool       // there is a record that only a signed log can have
 }
@@ -117,13 +120,15 @@ func (s *recovery) run() error {
 // last checkpoint: what is before that is not read.
 func (s *recovery) from() (int, error) {
 	for i := len(s.numbers) - 1; i > 0; i-- {
-		f, err := os.Open(filepath.Join(s.dir, segmentName(s.numbers[i])))
+		seg, err := s.opener().open(s.numbers[i])
+		if unreadable(err) {
+			continue
+		}
 		if err != nil {
 			return 0, err
 		}
-		frames, err := openFrames(f)
-		f.Close()
-		if err == nil && frames.before.tree.size <= s.last.Size {
+		seg.close()
+		if seg.before.tree.size <= s.last.Size {
 			return i, nil
 		}
 	}
@@ -134,61 +139,61 @@ func (s *recovery) from() (int, error) {
 // there is one.
 func (s *recovery) read(number int64, first bool) (whole bool, err error) {
 	name := segmentName(number)
-	f, err := os.Open(filepath.Join(s.dir, name))
-	if err != nil {
-		return false, err
-	}
-	defer f.Close()
-	stat, err := f.Stat()
-	if err != nil {
-		return false, err
-	}
-	frames, err := openFrames(f)
+	seg, err := s.opener().open(number)
 	if errors.Is(err, errShort) || errors.Is(err, errHeader) {
+		stat, err := os.Stat(filepath.Join(s.dir, name))
+		if err != nil {
+			return false, err
+		}
 		s.cuts = append(s.cuts, tornTail{File: name, Bytes: stat.Size()})
 		return false, nil
 	}
+	if unreadable(err) { // it was whole before it took its name
+		return false, evidence(s.dir, fmt.Errorf("segment %s: %w", name, err))
+	}
 	if err != nil {
 		return false, err
 	}
+	defer seg.close()
 	if first {
-		if frames.before.tree.size > s.last.Size {
+		if seg.before.tree.size > s.last.Size {
 			return false, evidence(s.dir, fmt.Errorf("the segments before %s are missing", name))
 		}
-		s.log = frames.before
-	} else if !frames.before.equals(&s.log) {
-		if frames.before.tree.size > s.log.tree.size && s.log.tree.size >= s.last.Size {
-			s.cuts = append(s.cuts, tornTail{File: name, Bytes: stat.Size()})
+		s.log = seg.before
+	} else if !seg.before.equals(&s.log) {
+		if seg.before.tree.size > s.log.tree.size && s.log.tree.size >= s.last.Size {
+			s.cuts = append(s.cuts, tornTail{File: name, Bytes: seg.size})
 			return false, nil // the end of the segment before did not reach the disk
 		}
 		return false, evidence(s.dir, fmt.Errorf("segment %s does not continue the one before it", name))
 	}
-	s.at, s.head = number, frames.offset
-	whole, err = s.records(frames, name, stat.Size())
+	s.at, s.form, s.head, s.born = number, seg.form, seg.head, time.Time{}
+	whole, err = s.records(seg, name)
 	if whole { // perhaps it only was in the page cache, and a checkpoint will cover it
-		err = errors.Join(err, f.Sync())
+		err = errors.Join(err, seg.file.Sync())
 	}
 	return whole, err
 }
 
-func (s *recovery) records(frames *frames, name string, size int64) (whole bool, err error) {
+func (s *recovery) opener() *opener { return &opener{dir: s.dir} }
+
+func (s *recovery) records(seg *opened, name string) (whole bool, err error) {
 	for {
 		if err := s.check(); err != nil {
 			return false, err
 		}
-		s.end = frames.offset
-		payload, err := frames.next()
+		s.end = seg.place()
+		payload, l, err := seg.next()
 		if err == io.EOF {
 			return true, nil
 		}
-		if errors.Is(err, errTorn) || errors.Is(err, errDamaged) {
-			s.cuts = append(s.cuts, tornTail{File: name, Offset: s.end, Bytes: size - s.end})
+		if seg.form == plainForm && (errors.Is(err, errTorn) || errors.Is(err, errDamaged)) {
+			s.cuts = append(s.cuts, tornTail{File: name, Offset: s.end, Bytes: seg.size - s.end})
 			return false, nil
 		}
-		if err != nil {
+		if err != nil && !errors.Is(err, errLink) && !errors.Is(err, errDamaged) {
 			return false, err
 		}
-		l, err := readLink(payload)
 		if err == nil && !l.follows(&s.log) {
 			err = errors.New("it does not follow the record before it")
 		}
@@ -197,6 +202,13 @@ func (s *recovery) records(frames *frames, name string, size int64) (whole bool,
 				s.log.tree.size, name, s.end, err))
 		}
 		s.log.add(l.leaf)
+		if payload == nil {
+			s.strange = true
+			continue
+		}
+		if s.born.IsZero() {
+			s.born = timeOf(payload)
+		}
 		if kind := recordType(payload[1:]); kind != "start" && kind != "recovered" {
 			s.strange = true
 		}
@@ -225,14 +237,14 @@ func (s *recovery) cutRest(numbers []int64) error {
 
 // open returns the segment to append to.
 func (s *recovery) open() (*segment, error) {
-	if s.at == 0 {
-		return createSegment(s.dir, 1, &s.log)
+	if s.at == 0 || s.form != plainForm {
+		return createSegment(s.dir, s.at+1, &s.log)
 	}
 	f, err := os.OpenFile(filepath.Join(s.dir, segmentName(s.at)), os.O_RDWR, 0)
 	if err != nil {
 		return nil, err
 	}
-	return &segment{f: f, number: s.at, size: s.end, records: s.end > s.head}, nil
+	return &segment{f: f, number: s.at, size: s.end, records: s.end > s.head, born: s.born}, nil
 }
 
 // setAside moves the end of a file into a file of its own, which it names in

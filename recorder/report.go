@@ -20,6 +20,13 @@ type Report struct {
 	Root    string    `json:"root"` // of the Records
 	First   time.Time `json:"first,omitzero"`
 	Last    time.Time `json:"last,omitzero"`
+	// Encrypted are segments of which the hashes were checked and the records
+	// could not be read, as no identity for them was given.
+	Encrypted int `json:"encrypted"`
+	// Deleted is what rules of retention deleted, as the log itself says.
+	Deleted []Deletion `json:"deleted,omitempty"`
+	// Held are the holds in force.
+	Held []string `json:"held,omitempty"`
 	// Quiet is the longest time between two records while agentd recorded, and
 	// QuietUntil its end; Heartbeat is how long it should be at most, as the log
 	// says itself, 0 if it promises nothing.
@@ -84,6 +91,8 @@ const (
 	CheckpointReordered = "checkpoint reordered"
 	CheckpointForged    = "checkpoint forged"
 	CheckpointWrongKey  = "checkpoint signed with another key"
+	DeletedByNobody     = "contents deleted by nobody"
+	DeletedHeld         = "contents deleted under legal hold"
 	RolledBack          = "log rolled back"
 	Forked              = "log forked" // the node's key signed two histories
 	RotationForged      = "key rotation forged"

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
 	"golang.org/x/sys/unix"
@@ -18,7 +19,7 @@ import (
 // the hash of the record before that, the frontier of the tree up to there,
 // and a checksum. Frames follow.
 const (
-	segmentMagic  = "agentd\x00\x01" // the last byte is the version
+	segmentMagic  = "agentd\x00\x01" // the last byte is the form
 	segmentSuffix = ".seg"
 	headerFixed   = len(segmentMagic) + 8 + tlog.HashSize
 	maxHeader     = headerFixed + maxLevels*tlog.HashSize + 4
@@ -28,8 +29,9 @@ const (
 type segment struct {
 	f       *os.File
 	number  int64
-	size    int64 // up to the end of the last whole frame
-	records bool  // some frames follow the header
+	size    int64     // up to the end of the last whole frame
+	records bool      // some frames follow the header
+	born    time.Time // when it got its first record
 
 	// By whoever holds the disk's flushing:
 	listed bool // its name is on the disk
@@ -57,7 +59,9 @@ func (s *segment) append(frames []byte) error {
 		return err
 	}
 	s.size += int64(len(frames))
-	s.records = true
+	if !s.records {
+		s.born, s.records = time.Now(), true
+	}
 	return nil
 }
 
@@ -107,13 +111,24 @@ func segmentNumbers(dir string) ([]int64, error) {
 	return numbers, nil
 }
 
-func appendHeader(dst []byte, log *chain) []byte {
+func appendHeader(dst []byte, log *chain) []byte { return appendHeaderOf(dst, plainForm, log) }
+
+func appendHeaderOf(dst []byte, as form, log *chain) []byte {
 	start := len(dst)
-	dst = append(dst, segmentMagic...)
+	dst = append(append(dst, segmentMagic[:len(segmentMagic)-1]...), byte(as))
 	dst = binary.LittleEndian.AppendUint64(dst, uint64(log.tree.size))
 	dst = append(dst, log.last[:]...)
 	dst = log.tree.appendFrontier(dst)
 	return binary.LittleEndian.AppendUint32(dst, crc32.Checksum(dst[start:], castagnoli))
+}
+
+// formOf returns the form of the segment that head begins; 0 if none does.
+func formOf(head []byte) form {
+	kind := len(segmentMagic) - 1
+	if string(head[:kind]) != segmentMagic[:kind] || form(head[kind]) < plainForm || form(head[kind]) > emptiedForm {
+		return 0
+	}
+	return form(head[kind])
 }
 
 var (
@@ -129,7 +144,7 @@ func parseHeader(buf []byte) (chain, int, error) {
 	if len(buf) < headerFixed {
 		return log, 0, errShort
 	}
-	if string(buf[:len(segmentMagic)]) != segmentMagic {
+	if formOf(buf) == 0 {
 		return log, 0, errHeader
 	}
 	first := binary.LittleEndian.Uint64(buf[len(segmentMagic):])

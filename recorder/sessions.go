@@ -85,7 +85,7 @@ type Filter struct {
 // Sessions returns the sessions that f chooses, by start. With ErrDamaged it
 // returns what could be read.
 func (d *Folder) Sessions(f Filter) ([]Summary, error) {
-	live, err := locked(d.dir)
+	live, err := locked(d.open.dir)
 	if err != nil {
 		return nil, err
 	}

@@ -57,32 +57,31 @@ func (v *verification) begin(before *chain, number int64) {
 // begins returns the log before a segment, nil if its header cannot be read,
 // and the time of its first record, zero if that cannot.
 func (w *walk) begins(number int64) (*chain, time.Time, error) {
-	f, err := os.Open(filepath.Join(w.dir, segmentName(number)))
-	if err != nil {
-		return nil, time.Time{}, err
-	}
-	defer f.Close()
-	frames, err := openFrames(f)
-	if errors.Is(err, errShort) || errors.Is(err, errHeader) {
+	seg, err := w.from.open(number)
+	if unreadable(err) {
 		return nil, time.Time{}, nil
 	}
 	if err != nil {
 		return nil, time.Time{}, err
 	}
-	payload, err := frames.next()
-	if err != nil || len(payload) < 1+len(recordHead) {
-		if err == nil || err == io.EOF || errors.Is(err, errTorn) || errors.Is(err, errDamaged) {
-			return &frames.before, time.Time{}, nil // the walk says what is wrong
-		}
+	defer seg.close()
+	if seg.foot != nil { // which is bound to the log, or agrees with its records
+		return &seg.before, seg.foot.First, nil
+	}
+	payload, _, err := seg.next()
+	if err == io.EOF || errors.Is(err, errTorn) || errors.Is(err, errDamaged) || errors.Is(err, errLink) {
+		return &seg.before, time.Time{}, nil // the walk says what is wrong
+	}
+	if err != nil {
 		return nil, time.Time{}, err
 	}
-	return &frames.before, momentOf(payload), nil
+	return &seg.before, momentOf(payload), nil
 }
 
 // leaveOut leaves out the first n segments.
 func (w *walk) leaveOut(n int) error {
 	for _, number := range w.numbers[:n] {
-		stat, err := os.Stat(filepath.Join(w.dir, segmentName(number)))
+		stat, err := os.Stat(filepath.Join(w.from.dir, segmentName(number)))
 		if err != nil {
 			return err
 		}

@@ -71,12 +71,12 @@ type waits struct {
 
 // begin goes back as far as is read for what later records refer to.
 func (t *tailing) begin() error {
-	w, err := newWalk(t.folder.dir)
+	w, err := t.folder.walk()
 	if err != nil {
 		return err
 	}
 	w.close()
-	sizes, err := segmentSizes(t.folder.dir, w.numbers)
+	sizes, err := segmentSizes(t.folder.open.dir, w.numbers)
 	if err != nil {
 		return err
 	}
@@ -101,12 +101,12 @@ func (t *tailing) begin() error {
 // catchUp reads what was recorded since, and returns how many records it left out
 // because it was too far behind.
 func (t *tailing) catchUp(ctx context.Context) (skipped int64, err error) {
-	w, err := newWalk(t.folder.dir)
+	w, err := t.folder.walk()
 	if err != nil {
 		return 0, err
 	}
 	defer w.close()
-	sizes, err := segmentSizes(t.folder.dir, w.numbers)
+	sizes, err := segmentSizes(t.folder.open.dir, w.numbers)
 	if err != nil {
 		return 0, err
 	}
@@ -134,7 +134,7 @@ func (t *tailing) catchUp(ctx context.Context) (skipped int64, err error) {
 		if s.start() && s.err == nil {
 			number, _ := segmentNumber(s.segment)
 			if number == t.segment && t.offset > 0 {
-				if err := w.skip(t.offset); err != nil {
+				if err := w.seg.seek(t.offset); err != nil {
 					return skipped, err
 				}
 			}
@@ -150,7 +150,10 @@ func (t *tailing) catchUp(ctx context.Context) (skipped int64, err error) {
 		if t.index > 0 && s.link.index > t.index {
 			skipped += s.link.index - t.index
 		}
-		t.offset, t.index = w.frames.offset, s.link.index+1
+		t.offset, t.index = w.seg.place(), s.link.index+1
+		if s.hidden() {
+			continue // it is encrypted, or was emptied
+		}
 		if err := errors.Join(ctx.Err(), t.record(s.payload, s.link.index)); err != nil {
 			return skipped, err
 		}

@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 
 	"golang.org/x/mod/sumdb/tlog"
 )
@@ -18,14 +16,14 @@ import (
 // It observes: it takes no lock that whoever records waits for. It belongs to
 // one goroutine.
 type Trail struct {
-	dir    string
-	from   tree     // the log as it is known
-	beside proving  // the subtrees beside the way from its last record to the root, as far as they are whole
-	log    chain    // the log as it was read
-	number int64    // of the segment that is read, 0 before the first
-	f      *os.File // of it, nil before the first
-	offset int64    // in it, of the next record
-	Read   int64    // bytes that were read so far
+	open   opener
+	from   tree    // the log as it is known
+	beside proving // the subtrees beside the way from its last record to the root, as far as they are whole
+	log    chain   // the log as it was read
+	number int64   // of the segment that is read, 0 before the first
+	seg    *opened // it, nil before the first
+	offset int64   // in it, of the next record
+	Read   int64   // bytes that were read so far
 }
 
 // NewTrail returns a trail of the log in dir from its first size records on. It
@@ -35,9 +33,9 @@ func NewTrail(dir string, size int64) (*Trail, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Trail{dir: dir}
-	for i := len(numbers) - 1; i >= 0 && t.f == nil; i-- {
-		if err := t.open(numbers[i]); err != nil {
+	t := &Trail{open: opener{dir: dir}}
+	for i := len(numbers) - 1; i >= 0 && t.seg == nil; i-- {
+		if err := t.begin(numbers[i]); err != nil {
 			return nil, err
 		}
 		if t.log.tree.size > size {
@@ -45,7 +43,7 @@ func NewTrail(dir string, size int64) (*Trail, error) {
 			t.log, t.number = chain{}, 0
 		}
 	}
-	if t.f == nil && size > 0 {
+	if t.seg == nil && size > 0 {
 		return nil, fmt.Errorf("%w: there is no segment with record %d", errUnsound, size-1)
 	}
 	if err := t.follow(size); err != nil {
@@ -122,8 +120,8 @@ func (t *Trail) hashes(indexes []int64) ([]tlog.Hash, error) {
 // follow reads on until size records were read. They must be on the disk.
 func (t *Trail) follow(size int64) error {
 	for t.log.tree.size < size {
-		if t.f == nil {
-			if err := t.open(t.number + 1); err != nil {
+		if t.seg == nil {
+			if err := t.begin(t.number + 1); err != nil {
 				return err
 			}
 		}
@@ -140,19 +138,20 @@ func (t *Trail) follow(size int64) error {
 
 // segment reads on in one segment, and reports whether it ended before size.
 func (t *Trail) segment(size int64) (ended bool, err error) {
-	// What is beyond is being written: nothing is read ahead and kept.
-	r := io.NewSectionReader(t.f, t.offset, 1<<62)
-	frames := frames{r: bufio.NewReaderSize(r, 256<<10), offset: t.offset}
-	defer func() { t.Read += frames.offset - t.offset; t.offset = frames.offset }()
+	var from source = t.seg
+	if t.seg.form == plainForm { // what is beyond is being written: nothing is read ahead and kept
+		r := io.NewSectionReader(t.seg.file, t.offset, 1<<62)
+		from = &frames{r: bufio.NewReaderSize(r, 256<<10), offset: t.offset}
+	}
+	defer func() { t.Read += from.place() - t.offset; t.offset = from.place() }()
 	for t.log.tree.size < size {
-		payload, err := frames.next()
+		_, l, err := from.next()
 		if err == io.EOF {
 			return true, nil
 		}
-		if err != nil {
-			return false, fmt.Errorf("%w: %s at byte %d: %v", errUnsound, segmentName(t.number), frames.offset, err)
+		if err != nil && !errors.Is(err, errLink) {
+			return false, fmt.Errorf("%w: %s at byte %d: %v", errUnsound, segmentName(t.number), from.place(), err)
 		}
-		l, err := readLink(payload)
 		if err != nil || !l.follows(&t.log) {
 			return false, fmt.Errorf("%w: record %d does not follow the one before it", errUnsound, t.log.tree.size)
 		}
@@ -164,33 +163,29 @@ func (t *Trail) segment(size int64) (ended bool, err error) {
 	return false, nil
 }
 
-// open opens a segment, which must go on from what was read unless it is the
+// begin opens a segment, which must go on from what was read unless it is the
 // first that is.
-func (t *Trail) open(number int64) error {
-	f, err := os.Open(filepath.Join(t.dir, segmentName(number)))
+func (t *Trail) begin(number int64) error {
+	seg, err := t.open.open(number)
 	if err != nil {
-		return err
-	}
-	frames, err := openFrames(f)
-	if err == nil && t.number > 0 && !frames.before.equals(&t.log) {
-		err = fmt.Errorf("%w: %s does not continue the one before it", errUnsound, segmentName(number))
-	}
-	if err != nil {
-		f.Close()
 		return fmt.Errorf("read %s: %w", segmentName(number), err)
 	}
-	if t.number == 0 {
-		t.log = frames.before
+	if t.number > 0 && !seg.before.equals(&t.log) {
+		seg.close()
+		return fmt.Errorf("%w: %s does not continue the one before it", errUnsound, segmentName(number))
 	}
-	t.f, t.number, t.offset = f, number, frames.offset
-	t.Read += frames.offset
+	if t.number == 0 {
+		t.log = seg.before
+	}
+	t.seg, t.number, t.offset = seg, number, seg.head
+	t.Read += t.offset
 	return nil
 }
 
 // Close is done with the trail's file.
 func (t *Trail) Close() {
-	if t.f != nil {
-		t.f.Close()
-		t.f = nil
+	if t.seg != nil {
+		t.seg.close()
+		t.seg = nil
 	}
 }

@@ -48,7 +48,7 @@ func (d *Folder) Session(prefix string) (*Transcript, error) {
 	if err != nil {
 		return nil, err
 	}
-	live, err := locked(d.dir)
+	live, err := locked(d.open.dir)
 	if err != nil {
 		return nil, err
 	}
@@ -91,6 +91,9 @@ func (d *Folder) resolve(prefix string) (string, error) {
 			len(ids), prefix, ids[0], ids[1])
 	case err != nil:
 		return "", err
+	}
+	if h, _ := d.Hidden(); h != (Hidden{}) {
+		return "", fmt.Errorf("no session that can be read begins with %q: %v", prefix, h)
 	}
 	return "", fmt.Errorf("no session begins with %q: `agentctl sessions list` shows their ids", prefix)
 }

@@ -4,7 +4,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
+
+	"filippo.io/age"
 )
 
 // VerifyOptions adjust Verify; the zero value will do.
@@ -15,6 +18,9 @@ type VerifyOptions struct {
 	// several (each followed by a blank line) in each. With them a log that
 	// was rolled back, checkpoints and all, does not verify.
 	Checkpoints [][]byte
+	// Identities read what is encrypted to them: then the records themselves are
+	// checked, otherwise their hashes and the files they are in.
+	Identities []age.Identity
 	// Witnesses are the keys of witnesses: what each has cosigned last must be
 	// of this log, and there must be such a thing.
 	Witnesses []*WitnessKey
@@ -41,7 +47,7 @@ func Verify(dir, verifierKey string, opts VerifyOptions) (Report, error) {
 		return Report{}, err
 	}
 	defer notes.close()
-	w, err := newWalk(dir)
+	w, err := newWalk(dir, opts.Identities...)
 	if err != nil {
 		return Report{}, err
 	}
@@ -75,6 +81,7 @@ type verification struct {
 	covers  int64     // records covered by checkpoints that are right
 	covered time.Time // of the last of these
 	number  int64     // of the segment
+	bound   bindings
 	next    int64     // bytes after which progress is told again
 	last    time.Time // of the last record
 	key     string    // the one that the last record of a rotation names
@@ -103,6 +110,9 @@ func (v *verification) run() (*Finding, error) {
 		}
 		s, err := v.walk.next()
 		if err == io.EOF {
+			if v.walk.more(&v.bound) {
+				continue
+			}
 			return v.end(), nil
 		}
 		if err != nil {
@@ -113,6 +123,9 @@ func (v *verification) run() (*Finding, error) {
 			v.progress(v.walk.position(), v.walk.total)
 		}
 		bad, done, err := v.step(&s)
+		if bad == nil && done {
+			bad = v.bound.conclude(&v.report)
+		}
 		if bad != nil || done || err != nil {
 			return bad, err
 		}
@@ -123,8 +136,10 @@ func (v *verification) run() (*Finding, error) {
 func (v *verification) step(s *step) (bad *Finding, done bool, err error) {
 	switch {
 	case s.start():
-		bad, done = v.segment(s)
-		return bad, done, nil
+		if bad, done = v.segment(s); bad == nil && !done {
+			err = v.opened()
+		}
+		return bad, done, err
 	case s.err == nil && s.link.follows(&v.log):
 		if bad := v.started(s); bad != nil {
 			return bad, false, nil
@@ -140,8 +155,22 @@ func (v *verification) step(s *step) (bad *Finding, done bool, err error) {
 	return bad, false, err
 }
 
+// opened notes how the segment is written.
+func (v *verification) opened() error {
+	s := v.walk.seg
+	if s.form == encryptedForm && s.hidden {
+		v.report.Encrypted++
+	}
+	return v.bound.file(v.walk.name, s)
+}
+
 func (v *verification) accept(s *step) {
 	v.log.add(s.link.leaf)
+	if s.payload == nil { // what is remembered of the last that can be read stays
+		v.last = time.Time{} // when it was is hidden, too
+		return
+	}
+	v.bound.note(s.payload)
 	v.good, v.before = v.before, v.good // to reuse its buffer
 	v.good.segment, v.good.offset = s.segment, s.offset
 	v.good.payload = append(v.good.payload[:0], s.payload...)
@@ -189,6 +218,11 @@ func (v *verification) unsigned() bool { return v.notes.waiting() == nil }
 // unless a checkpoint covers it or something follows.
 func (v *verification) broken(s *step) (bad *Finding, done bool, err error) {
 	f := v.finding(Changed, s, "its checksum does not match")
+	var block *blockError
+	if errors.As(s.err, &block) {
+		f.First, f.Last, f.Detail = block.first, block.last, block.why
+		return f, false, nil
+	}
 	if errors.Is(s.err, errTorn) {
 		f = v.finding(Truncated, s, "the segment ends within it")
 	}
@@ -209,7 +243,7 @@ func (v *verification) broken(s *step) (bad *Finding, done bool, err error) {
 // started checks, at a record that says recording starts, that the checkpoint
 // it started from is still there, and counts what it found beyond that.
 func (v *verification) started(s *step) *Finding {
-	if recordType(s.payload[1:]) != "start" {
+	if s.payload == nil || recordType(s.payload[1:]) != "start" {
 		return nil
 	}
 	r, err := parseRecord(s.payload)
@@ -255,7 +289,7 @@ func (v *verification) end() *Finding {
 			Detail: "no checkpoint speaks for what was read, nor for what is before it",
 		}
 	case w == nil:
-		return nil
+		return v.bound.conclude(&v.report)
 	}
 	kind, detail := Truncated, "checkpoints cover %d records, and %d are left"
 	if w.elsewhere {
@@ -364,6 +398,10 @@ func (v *verification) conclude(bad *Finding) {
 	} else {
 		r.Root = v.log.tree.root().String()
 	}
+	for name := range v.bound.holds {
+		r.Held = append(r.Held, name)
+	}
+	slices.Sort(r.Held)
 	r.Signed = min(v.covers, r.Records)
 	r.Unsigned = r.Records - r.Signed
 	r.Last = timeOf(v.good.payload)

@@ -25,6 +25,7 @@ type Snapshot struct {
 	SyncTime       int64            // microseconds
 	Space          map[string]int64 // bytes of the log's disk: free, floor
 	Checkpoints    int64
+	Segments       map[string]int64 // of the log, sealed and emptied since the daemon started, unsealed and held now
 	Refused        map[string]int64 // connections, by reason
 	Reloads        int64            // of configuration and policies
 	ReloadFailures int64            // readings of them that were wrong
@@ -84,6 +85,7 @@ var metrics = []metric{
 	{desc: desc("records_total", "Records written to the log."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Records }},
 	{desc: desc("record_failures_total", "Writes to the log that failed; their sessions were stopped."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.RecordFailures }},
 	{desc: desc("checkpoints_total", "Checkpoints of the log that were signed."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Checkpoints }},
+	{desc: desc("record_segments", "Segments of the log that have ended, by what became of them: sealed and emptied since the daemon started; unsealed (they could not be) and held now.", "state"), kind: prometheus.GaugeValue, values: func(s *Snapshot) map[string]int64 { return s.Segments }},
 	{desc: desc("record_lost_total", "Records that could not be written; what they were about did not happen, or had been already."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.RecordLost }},
 	{desc: desc("record_broken", "1 while nothing can be recorded: sessions end, and none begins."), kind: prometheus.GaugeValue, value: func(s *Snapshot) int64 { return one(s.RecordBroken) }},
 	{desc: desc("record_syncs_total", "Times that the log was synced to the disk, each for all that waited for it."), kind: prometheus.CounterValue, value: func(s *Snapshot) int64 { return s.Syncs }},

@@ -32,6 +32,7 @@ type Server struct {
 	Folder      string       // the log folder that sessions are read from
 	Metrics     http.Handler // answers /metrics; nil if there are none
 	Desk        Desk         // where requests for approval are
+	Keeper      Keeper
 	// RotateKey has a new key sign the log, by order of who asks.
 	RotateKey func(by string) (KeyRotation, error)
 
@@ -110,6 +111,9 @@ func (s *Server) endpoints() map[string]endpoint {
 		"GET /v1/approvals/{id}":          s.approval,
 		"POST /v1/approvals/{id}/approve": s.approve,
 		"POST /v1/approvals/{id}/deny":    s.deny,
+		"GET /v1/holds":                   s.held,
+		"POST /v1/holds":                  s.hold,
+		"DELETE /v1/holds/{name}":         s.release,
 	}
 }
 

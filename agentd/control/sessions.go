@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"time"
 
+	"filippo.io/age"
+
 	"agentd.dev/recorder"
 )
 
@@ -23,6 +25,7 @@ type SessionFilter struct {
 type Sessions struct {
 	Sessions []recorder.Summary `json:"sessions"`
 	Damage   string             `json:"damage,omitempty"` // why some may be missing
+	Hidden   recorder.Hidden    `json:"hidden,omitzero"`  // segments that others may be in
 }
 
 // A Session is everything that was recorded of one.
@@ -33,8 +36,9 @@ type Session struct {
 
 // ReadSessions lists the sessions in a log folder. A damaged log is no error:
 // it is told with what could be read.
-func ReadSessions(folder string, f SessionFilter) (Sessions, error) {
-	log, err := recorder.OpenFolder(folder)
+// The identities read what is encrypted to them.
+func ReadSessions(folder string, f SessionFilter, ids ...age.Identity) (Sessions, error) {
+	log, err := recorder.OpenFolder(folder, ids...)
 	if err != nil {
 		return Sessions{}, fmt.Errorf("open the log folder: %w", err)
 	}
@@ -49,13 +53,14 @@ func ReadSessions(folder string, f SessionFilter) (Sessions, error) {
 	if f.Denied {
 		list = latest(limit, denied(list))
 	}
-	return Sessions{Sessions: notNil(list), Damage: text(err)}, nil
+	hidden, _ := log.Hidden() // what was not to be found out was said above
+	return Sessions{Sessions: notNil(list), Damage: text(err), Hidden: hidden}, nil
 }
 
 // ReadSession returns the session in a log folder whose id is, or alone begins
 // with, prefix.
-func ReadSession(folder, prefix string) (Session, error) {
-	log, err := recorder.OpenFolder(folder)
+func ReadSession(folder, prefix string, ids ...age.Identity) (Session, error) {
+	log, err := recorder.OpenFolder(folder, ids...)
 	if err != nil {
 		return Session{}, fmt.Errorf("open the log folder: %w", err)
 	}

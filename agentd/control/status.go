@@ -86,6 +86,7 @@ type Log struct {
 	Free       int64     `json:"free"`       // bytes where it is
 	Floor      int64     `json:"floor"`      // of them, below which no session begins
 	Problem    string    `json:"problem,omitempty"`
+	Sealing    string    `json:"sealing,omitempty"` // why segments that have ended are not sealed, or not emptied
 	// Left are the ways that checkpoints leave the node by.
 	Left []Departure `json:"left"`
 }

@@ -19,6 +19,7 @@ type app struct {
 	colour              bool
 
 	socket, dir, key, index, format string // global flags
+	identity                        string // file that reads an encrypted log
 	begun                           bool   // the command line was understood
 }
 

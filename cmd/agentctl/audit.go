@@ -36,7 +36,7 @@ give with --key a copy of the key that you kept elsewhere.`,
 	}
 	folderFlag(a, cmd)
 	cmd.PersistentFlags().StringVar(&a.key, "key", "", "file with the node's public key, from where you trust it")
-	cmd.AddCommand(newAuditVerify(a), newAuditCheckpoint(a), newAuditProve(a), newAuditConsistency(a), newAuditRotateKey(a))
+	cmd.AddCommand(newAuditVerify(a), newAuditCheckpoint(a), newAuditProve(a), newAuditConsistency(a), newAuditRotateKey(a), newAuditHold(a), newAuditRelease(a))
 	return group(cmd)
 }
 
@@ -143,6 +143,9 @@ func (a *app) verify(ctx context.Context, opts recorder.VerifyOptions) error {
 	if err != nil {
 		return err
 	}
+	if opts.Identities, err = a.identities(); err != nil {
+		return err
+	}
 	bar := a.newProgress("verifying")
 	opts.Progress = bar.to
 	report, err := recorder.Verify(folder, key, opts)
@@ -192,6 +195,16 @@ func (a *app) writeReport(folder string, r *recorder.Report) {
 	a.writeRest(r)
 	a.fact("signed", plain, "%s by %s, with %s", plural(r.Signed, "record"), plural(r.Checkpoints, "checkpoint"), r.Key)
 	a.fact("unsigned", plain, "%s after the last checkpoint", plural(r.Unsigned, "record"))
+	if r.Encrypted > 0 {
+		a.fact("encrypted", yellow, "%s encrypted, and only checked by their hashes: --identity FILE reads them", are(r.Encrypted))
+	}
+	for _, d := range r.Deleted {
+		a.fact("deleted", yellow, "records %d to %d, from %s to %s, in %s, by the rule %q, the last on %s: their hashes are right",
+			d.First, d.Last, moment(d.From), moment(d.To), plural(d.Segments, "segment"), d.Rule, moment(d.At))
+	}
+	for _, name := range r.Held {
+		a.fact("held", plain, "by %q: nothing that it is of is deleted", name)
+	}
 	if r.Adopted > 0 {
 		a.fact("adopted", yellow, "%s were signed only when agentd started again, as they were found after a crash", plural(r.Adopted, "record"))
 	}

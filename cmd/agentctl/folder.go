@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"agentd.dev/agentd/control"
@@ -26,10 +27,21 @@ func folderFlag(a *app, cmd *cobra.Command) {
 }
 
 // askOrRead answers a question from agentd, or from the log folder if one was
-// given or if agentd is not there to be asked.
-func askOrRead[T any](ctx context.Context, a *app, ask func(context.Context, *control.Client) (T, error), read func(folder string) (T, error)) (T, error) {
+// or an identity was given, or if agentd is not there to be asked.
+func askOrRead[T any](ctx context.Context, a *app, ask func(context.Context, *control.Client) (T, error), read func(folder string, ids []age.Identity) (T, error)) (T, error) {
+	var none T
+	ids, err := a.identities()
+	if err != nil {
+		return none, err
+	}
 	folder := a.dir
-	if folder == "" {
+	switch {
+	case folder != "":
+	case len(ids) > 0: // agentd has none, and is not to be given one
+		if folder, _, err = a.whereLog(ctx); err != nil {
+			return none, err
+		}
+	default:
 		client := a.client()
 		defer client.Close()
 		answer, err := ask(ctx, client)
@@ -40,10 +52,9 @@ func askOrRead[T any](ctx context.Context, a *app, ask func(context.Context, *co
 		a.note("%v: reading %s instead", err, folder)
 	}
 	if err := checkFolder(folder); err != nil {
-		var none T
 		return none, err
 	}
-	return read(folder)
+	return read(folder, ids)
 }
 
 // checkFolder makes sure that a folder holds a log at all, so that a mistyped

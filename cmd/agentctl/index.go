@@ -2,7 +2,9 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"runtime/debug"
 
@@ -31,8 +33,15 @@ proves nothing, and can be deleted at any time.`,
 			if err != nil {
 				return err
 			}
+			ids, temporary, err := a.mayIndex(folder)
+			if err != nil {
+				return err
+			}
+			if temporary != "" {
+				return errors.Join(errors.New("of an encrypted log no index is kept on this node: where its identity is, agentctl index rebuild --identity FILE --index FILE makes one"), os.RemoveAll(temporary))
+			}
 			bar := a.newProgress("indexing")
-			x, err := index.Rebuild(cmd.Context(), folder, file, bar.to)
+			x, err := index.Rebuild(cmd.Context(), folder, file, bar.to, ids...)
 			bar.clear()
 			if x == nil {
 				return err

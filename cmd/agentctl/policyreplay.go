@@ -117,7 +117,17 @@ func (a *app) log(ctx context.Context) (*recorder.Folder, error) {
 	if err := checkFolder(folder); err != nil {
 		return nil, err
 	}
-	return recorder.OpenFolder(folder)
+	ids, err := a.identities()
+	if err != nil {
+		return nil, err
+	}
+	log, err := recorder.OpenFolder(folder, ids...)
+	if err != nil {
+		return nil, err
+	}
+	h, err := log.Hidden()
+	a.hidden(h)
+	return log, err
 }
 
 // loadPolicy reads a policy. What is wrong with it is printed.

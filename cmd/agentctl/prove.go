@@ -34,8 +34,12 @@ Records that are younger than the last checkpoint are not in it.`,
 			if err != nil {
 				return err
 			}
+			ids, err := a.identities()
+			if err != nil {
+				return err
+			}
 			bar := a.newProgress("proving")
-			b, err := recorder.Prove(folder, key, args[0], bar.to)
+			b, err := recorder.Prove(folder, key, args[0], bar.to, ids...)
 			bar.clear()
 			if err != nil {
 				return fmt.Errorf("prove %s: %w", args[0], err)
@@ -81,8 +85,12 @@ func (a *app) verifySession(ctx context.Context, id string) error {
 	if err != nil {
 		return err
 	}
+	ids, err := a.identities()
+	if err != nil {
+		return err
+	}
 	bar := a.newProgress("verifying")
-	b, err := recorder.Prove(folder, key, id, bar.to)
+	b, err := recorder.Prove(folder, key, id, bar.to, ids...)
 	bar.clear()
 	if err != nil {
 		return fmt.Errorf("verify session %s: %w", id, err)

@@ -47,6 +47,7 @@ failed, a policy has errors); 2 wrong usage. run exits with its command's code.`
 	flags := root.PersistentFlags()
 	flags.StringVar(&a.socket, "socket", cmp.Or(os.Getenv("AGENTD_SOCKET"), control.DefaultSocket), "agentd's socket (env AGENTD_SOCKET)")
 	flags.StringVarP(&a.format, "output", "o", "table", "table, json or yaml")
+	identityFlag(a, root)
 	root.RegisterFlagCompletionFunc("output", cobra.FixedCompletions(formats, cobra.ShellCompDirectiveNoFileComp))
 	root.AddCommand(
 		newRun(a),

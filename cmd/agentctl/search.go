@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"errors"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -59,8 +61,19 @@ func searchIn[T any](ctx context.Context, a *app, ask func(*index.Index) (T, err
 	if err != nil {
 		return err
 	}
+	ids, temporary, err := a.mayIndex(folder)
+	if err != nil {
+		return cannotIndex(err)
+	}
+	if temporary != "" {
+		defer os.RemoveAll(temporary)
+		file = filepath.Join(temporary, "index")
+	}
+	if err := a.hiddenIn(folder); err != nil {
+		return cannotIndex(err)
+	}
 	bar := a.newProgress("indexing")
-	x, damage := index.Open(ctx, folder, file, bar.to, func(why string) { a.note("%s", why) })
+	x, damage := index.Open(ctx, folder, file, bar.to, func(why string) { a.note("%s", why) }, ids...)
 	bar.clear()
 	if x == nil {
 		return cannotIndex(damage)
@@ -69,7 +82,7 @@ func searchIn[T any](ctx context.Context, a *app, ask func(*index.Index) (T, err
 	x.Close()
 	if err != nil && ctx.Err() == nil {
 		a.note("the index is built anew: %v", err)
-		if x, damage = index.Rebuild(ctx, folder, file, bar.to); x == nil {
+		if x, damage = index.Rebuild(ctx, folder, file, bar.to, ids...); x == nil {
 			return cannotIndex(damage)
 		}
 		bar.clear()

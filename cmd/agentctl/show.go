@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"filippo.io/age"
 	"github.com/spf13/cobra"
 
 	"agentd.dev/agentd/control"
@@ -46,7 +47,9 @@ session's begins so. With -o json or yaml nothing is left out.`,
 func (a *app) session(ctx context.Context, id string) (control.Session, error) {
 	return askOrRead(ctx, a,
 		func(ctx context.Context, c *control.Client) (control.Session, error) { return c.Session(ctx, id) },
-		func(folder string) (control.Session, error) { return control.ReadSession(folder, id) })
+		func(folder string, ids []age.Identity) (control.Session, error) {
+			return control.ReadSession(folder, id, ids...)
+		})
 }
 
 // writeSummary prints what is known of a session as a whole.

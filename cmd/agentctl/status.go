@@ -110,6 +110,9 @@ func (a *app) writeStatus(s *control.Status) {
 	if s.Log.Problem != "" {
 		a.fact("", red, "%s", s.Log.Problem)
 	}
+	if s.Log.Sealing != "" {
+		a.fact("", red, "%s", s.Log.Sealing)
+	}
 }
 
 // writeTrust says in a line whom clients are to trust.

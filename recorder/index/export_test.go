@@ -12,7 +12,7 @@ import (
 func Synthesise(ctx context.Context, dir, file string, tell func(visit func(*recorder.Event, recorder.Position) error) error,
 	text func(segment, offset int64, session string) (recorder.Text, error),
 ) (*Index, error) {
-	x, err := open(dir, file)
+	x, err := open(dir, file, nil)
 	if err != nil {
 		return nil, err
 	}

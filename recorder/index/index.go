@@ -19,6 +19,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"filippo.io/age"
 	_ "modernc.org/sqlite" // the driver "sqlite"
 
 	"agentd.dev/recorder"
@@ -58,10 +59,11 @@ type Index struct {
 
 // Open opens the index in file of the log in dir and brings it up to date. If
 // there is none, it is damaged, or it is not of this log, it is built anew, and
-// notice is told why.
-func Open(ctx context.Context, dir, file string, progress func(done, total int64), notice func(why string)) (*Index, error) {
+// notice is told why. The identities read what is encrypted to them: then file is
+// a copy of it that is not.
+func Open(ctx context.Context, dir, file string, progress func(done, total int64), notice func(why string), ids ...age.Identity) (*Index, error) {
 	if _, err := os.Stat(file); err == nil {
-		x, err := open(dir, file)
+		x, err := open(dir, file, ids)
 		if err != nil {
 			return nil, err
 		}
@@ -75,19 +77,19 @@ func Open(ctx context.Context, dir, file string, progress func(done, total int64
 		}
 		notice(fmt.Sprintf("the index is built anew: %v", err))
 	}
-	return Rebuild(ctx, dir, file, progress)
+	return Rebuild(ctx, dir, file, progress, ids...)
 }
 
 // Rebuild makes the index anew from the log in dir, beside the file that it
 // then replaces. With recorder.ErrDamaged it is of what can be read.
-func Rebuild(ctx context.Context, dir, file string, progress func(done, total int64)) (*Index, error) {
+func Rebuild(ctx context.Context, dir, file string, progress func(done, total int64), ids ...age.Identity) (*Index, error) {
 	temp, err := os.CreateTemp(filepath.Dir(file), filepath.Base(file)+".*.new") // mode 0600
 	if err != nil {
 		return nil, fmt.Errorf("create the index: %w", err)
 	}
 	temp.Close()
 	defer os.Remove(temp.Name()) // there only if it did not take its place
-	x, err := open(dir, temp.Name())
+	x, err := open(dir, temp.Name(), ids)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +110,7 @@ func Rebuild(ctx context.Context, dir, file string, progress func(done, total in
 	if err := os.Rename(temp.Name(), file); err != nil {
 		return nil, err
 	}
-	if x, err = open(dir, file); err != nil {
+	if x, err = open(dir, file, ids); err != nil {
 		return nil, err
 	}
 	return x, damage
@@ -117,8 +119,8 @@ func Rebuild(ctx context.Context, dir, file string, progress func(done, total in
 // Close closes the file.
 func (x *Index) Close() error { return x.db.Close() }
 
-func open(dir, file string) (*Index, error) {
-	folder, err := recorder.OpenFolder(dir)
+func open(dir, file string, ids []age.Identity) (*Index, error) {
+	folder, err := recorder.OpenFolder(dir, ids...)
 	if err != nil {
 		return nil, err
 	}
