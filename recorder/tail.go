@@ -133,7 +133,7 @@ func (t *tailing) catchUp(ctx context.Context) (skipped int64, err error) {
 		}
 		if s.start() && s.err == nil {
 			number, _ := segmentNumber(s.segment)
-			if number == t.segment && t.offset > 0 && w.seg.form == plainForm { // or it was sealed meanwhile
+			if number == t.segment && t.offset > 0 {
 				if err := w.seg.seek(t.offset); err != nil {
 					return skipped, err
 				}
@@ -149,16 +149,13 @@ func (t *tailing) catchUp(ctx context.Context) (skipped int64, err error) {
 		if s.err != nil {
 			continue // Verify names it
 		}
+		if s.link.index < t.index {
+			continue // where records are hidden, reading goes on a little before
+		}
 		if t.index > 0 && s.link.index > t.index {
 			skipped += s.link.index - t.index
 		}
-		if s.link.index < t.index {
-			continue // of a segment that was sealed
-		}
-		t.index = s.link.index + 1
-		if w.seg.form == plainForm {
-			t.offset = w.seg.place()
-		}
+		t.offset, t.index = w.seg.place(), s.link.index+1
 		if s.hidden() {
 			continue
 		}

@@ -228,6 +228,10 @@ func (x *Index) statement(id int64, summaries map[int64]*recorder.Summary) (*loc
 // fill reads the text of a statement from the log.
 func (x *Index) fill(s *located) error {
 	t, err := x.text(s.segment, s.at, s.Session)
+	if errors.Is(err, recorder.ErrHidden) {
+		s.Unreadable = "encrypted, or emptied"
+		return nil
+	}
 	if err != nil {
 		return err
 	}
