@@ -316,7 +316,7 @@ func (d *Daemon) closeRecorder() error {
 	}
 	err := d.recorder.Close()
 	if d.config.Record.Heartbeat > 0 {
-		d.depose() // of the very end
+		d.depose(d.recorder.Latest()) // of the very end
 	}
 	d.others.taking.Wait()
 	return err

@@ -99,7 +99,7 @@ func (d *Daemon) testify(ctx context.Context) error {
 	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for {
-		d.depose()
+		d.depose(d.recorder.Latest())
 		select {
 		case <-ctx.Done():
 			return nil
@@ -110,8 +110,7 @@ func (d *Daemon) testify(ctx context.Context) error {
 
 // depose has one leave by agentd's own log and by webhooks. In base64 a note,
 // which has several lines, is one word.
-func (d *Daemon) depose() {
-	signed := d.recorder.Latest()
+func (d *Daemon) depose(signed []byte) {
 	if signed == nil {
 		return
 	}
@@ -207,10 +206,12 @@ func (c *WitnessConfig) witness() (witness.Witness, error) {
 	return w, nil
 }
 
-// rotateKey has a new key sign the log. What left before is signed with the one
-// before; the next that leaves carries both signatures or is signed with the
-// new one alone, so whoever verifies needs the log, which says why.
+// rotateKey has a new key sign the log. The checkpoint that both keys signed
+// leaves at once: with it, who has only the key before can check later ones.
 func (d *Daemon) rotateKey(by string) (control.KeyRotation, error) {
-	before, now, err := d.recorder.RotateKey(by)
-	return control.KeyRotation{Before: before, Now: now, Key: d.config.keyFile() + ".pub"}, err
+	r, err := d.recorder.RotateKey(by)
+	if r.Checkpoint != nil {
+		d.depose(r.Checkpoint)
+	}
+	return control.KeyRotation{Before: r.Before, Now: r.Now, Key: d.config.keyFile() + ".pub"}, err
 }

@@ -18,8 +18,8 @@ func (v *verification) witnesses(keys []*WitnessKey) (*Finding, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	data, err := os.ReadFile(filepath.Join(v.walk.from.dir, witnessedName))
-	if err != nil && !errors.Is(err, os.ErrNotExist) {
+	data, err := readWitnessed(v.walk.from.dir)
+	if err != nil {
 		return nil, err
 	}
 	for _, key := range keys {
@@ -60,6 +60,15 @@ func (v *verification) witnesses(keys []*WitnessKey) (*Finding, error) {
 	return nil, nil
 }
 
+// readWitnessed reads what witnesses have cosigned, nil if there is nothing.
+func readWitnessed(dir string) ([]byte, error) {
+	data, err := os.ReadFile(filepath.Join(dir, witnessedName))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return data, err
+}
+
 // witnessed takes account of one checkpoint that a witness cosigned.
 func (v *verification) witnessed(w *Witnessing, key *WitnessKey, signed []byte) (checkpoint, error) {
 	at, err := key.Cosigned(signed)
@@ -87,6 +96,7 @@ func (v *verification) witnessed(w *Witnessing, key *WitnessKey, signed []byte) 
 // announced takes note of a record that says that the log is handed on to
 // another key.
 func (v *verification) announced(payload []byte) {
+	v.read++
 	if recordType(payload[1:]) != "note" || !bytes.Contains(payload, []byte(`"kind":"`+keyKind+`"`)) {
 		return
 	}
@@ -105,7 +115,7 @@ func (v *verification) rotated(w *waiting) *Finding {
 	if w.Next == "" {
 		return nil
 	}
-	if v.key != w.Next && (v.key != "" || v.report.From == 0) { // else it may be before what was read
+	if v.key != w.Next && v.read == v.log.tree.size { // else it may be in what was not read
 		return &Finding{
 			Kind: RotationForged, First: w.Size - 1, Last: w.Size - 1, LastGood: v.covered,
 			Detail: fmt.Sprintf("the checkpoint of %d records hands the log on to another key, and no record before it says so", w.Size),

@@ -36,10 +36,10 @@ func (r *Recorder) run() {
 		if r.broken != nil && r.fatal == nil {
 			r.resume()
 		}
-		r.rollOld(time.Now())
 		if !r.reserve.kept && r.roomToBegin() == nil {
 			r.reserve.keep()
 		}
+		r.rollOld(time.Now())
 		beat.due(r, time.Now())
 		r.mu.Unlock()
 		if err := r.checkpoint(); err != nil {

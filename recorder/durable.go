@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A disk is what waits until records are not only in the file but on the disk.
@@ -134,12 +136,18 @@ func (r *Recorder) flush() error {
 	return nil
 }
 
-// sync waits until the segment is on the disk, all of it if it is full.
+// sync waits until the segment is on the disk, all of it if it is full. It need
+// not wait for times, only for content and size, which takes a quarter as long
+// (ext4).
 func (s *segment) sync(full bool) error {
 	if s.synced {
 		return nil
 	}
-	if err := s.f.Sync(); err != nil {
+	err := error(unix.EINTR)
+	for err == unix.EINTR {
+		err = unix.Fdatasync(int(s.f.Fd()))
+	}
+	if err != nil {
 		return err
 	}
 	s.synced = full

@@ -98,6 +98,9 @@ func (n *notes) keep(file []byte) error {
 // split looks among the checkpoints kept elsewhere for two that cannot be of
 // one log.
 func (n *notes) split() *Finding {
+	if n.ring.forked != nil {
+		return n.ring.forked
+	}
 	if n.bad != nil {
 		n.bad.Last = max(n.bad.Last, n.bad.First)
 		return n.bad

@@ -34,44 +34,53 @@ type newKey struct {
 // one before is then gone; its public half stays, as KeyFile.HASH.pub.
 //
 // A crash leaves the one key in force or the other, and the log with it.
-func (r *Recorder) RotateKey(by string) (before, now string, err error) {
+//
+// The checkpoint is returned, too: it must leave the node, or who has only later
+// ones and an earlier key can do nothing with them where the folder has lost it.
+func (r *Recorder) RotateKey(by string) (Rotated, error) {
+	if err := r.ready(); err != nil {
+		return Rotated{}, err
+	}
 	r.signing.Lock()
 	defer r.signing.Unlock()
-	if err := r.ready(); err != nil {
-		return "", "", err
-	}
-	r.mu.Lock()
-	away := r.away != nil
-	r.mu.Unlock()
-	if away {
-		return "", "", errors.New("another agentd has the log: rotate its key")
-	}
 	next, err := makeNext(r.opts.KeyFile, r.opts.Node)
 	if err != nil {
-		return "", "", err
+		return Rotated{}, err
 	}
 	old, err := os.ReadFile(r.opts.KeyFile + ".pub")
 	if err != nil {
-		return "", "", fmt.Errorf("read verifier key: %w", err)
+		return Rotated{}, fmt.Errorf("read verifier key: %w", err)
 	}
-	var t Turn
-	noteRecord(&t, time.Now(), keyKind, "the log is signed with another key from here on",
-		[]any{"old", strings.TrimSpace(string(old)), "new", next.verifying, "by", by})
-	if err := r.Commit(&t); err != nil {
-		return "", "", err
+	if err := r.announce(strings.TrimSpace(string(old)), next.verifying, by); err != nil {
+		return Rotated{}, err
 	}
-	was := r.stats.signed.Load()
 	if err := r.sign(next); err != nil {
-		return "", "", err
+		return Rotated{}, err
 	}
-	if r.stats.signed.Load() == was {
-		return "", "", errors.New("the record of the rotation could not be signed")
-	}
-	before, now = keyNamed(r.signer), keyNamed(next.signer)
+	done := Rotated{Before: keyNamed(r.signer), Now: keyNamed(next.signer), Checkpoint: r.Latest()}
 	r.signer = next.signer
 	// Signed with both, the log is the new key's whatever happens: a restart
 	// would do what fails here.
-	return before, now, takeNext(r.opts.KeyFile, next)
+	return done, takeNext(r.opts.KeyFile, next)
+}
+
+// Rotated is what a rotation came to.
+type Rotated struct {
+	Before, Now string // names of the keys
+	Checkpoint  []byte // that both signed
+}
+
+// announce records that the log is handed on. It waits for no handover: that
+// waits for signing, which we hold.
+func (r *Recorder) announce(old, now, by string) error {
+	var t Turn
+	noteRecord(&t, time.Now(), keyKind, "the log is signed with another key from here on", []any{"old", old, "new", now, "by", by})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed || r.frozen || r.away != nil {
+		return errors.New("the log is being handed over, or was: rotate the key with the agentd that has it")
+	}
+	return r.commit(&t)
 }
 
 func keyNamed(s note.Signer) string { return fmt.Sprintf("%s+%08x", s.Name(), s.KeyHash()) }

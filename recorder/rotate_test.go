@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -26,7 +27,7 @@ func rotatedLog(t *testing.T) (l *aLog, keys [3]string) {
 			t.Fatal(err)
 		}
 		if i < 2 {
-			if _, _, err := l.RotateKey("test"); err != nil {
+			if _, err := l.RotateKey("test"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -88,12 +89,13 @@ func TestTheKeyBeforeIsGoneAndItsPublicHalfStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	old, now, err := l.RotateKey("test")
+	rotated, err := l.RotateKey("test")
 	if err != nil {
 		t.Fatal(err)
 	}
+	now := rotated.Now
 	is, err := os.ReadFile(l.opts.KeyFile)
-	if err != nil || bytes.Equal(is, was) || !strings.HasPrefix(l.verifier(t), now) || old == now {
+	if err != nil || bytes.Equal(is, was) || !strings.HasPrefix(l.verifier(t), now) || rotated.Before == now {
 		t.Errorf("got %q, %v, want the key of %s", l.verifier(t), err, now)
 	}
 	hash := strings.Split(before, "+")[1]
@@ -223,13 +225,100 @@ func TestAForgedRotationIsNamed(t *testing.T) {
 	}
 }
 
+// Who has the key that was there before, and puts the folder back to that time.
+func TestARollBackToBeforeARotationIsNamed(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		forge   func(l *aLog, g *forger)
+		with    string
+		without string
+	}{
+		{"and leaves it", func(*aLog, *forger) {}, RolledBack, ""},
+		{"and goes on with the key before", func(l *aLog, g *forger) {
+			g.write()
+			again := again(g.t, l.opts)
+			for i := range 5 {
+				again.work(g.t, fmt.Sprintf("X%d", i), 3)
+			}
+			again.Close()
+			*g = *forge(g.t, g.dir)
+		}, Forked, ""},
+		{"and rotates to another", func(l *aLog, g *forger) {
+			g.write()
+			again := again(g.t, l.opts)
+			again.work(g.t, "X", 1)
+			if _, err := again.RotateKey("forger"); err != nil {
+				g.t.Fatal(err)
+			}
+			again.Close()
+			*g = *forge(g.t, g.dir)
+		}, Forked, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			l := begin(t)
+			key := l.verifier(t)
+			stolen, err := os.ReadFile(l.opts.KeyFile)
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.work(t, "S1", 3)
+			if err := l.checkpoint(); err != nil {
+				t.Fatal(err)
+			}
+			before := forge(t, l.opts.Dir)
+			rotated, err := l.RotateKey("test")
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.work(t, "S2", 3)
+			l.Close()
+			kept := [][]byte{rotated.Checkpoint, l.Latest()}
+			for name, text := range map[string]string{l.opts.KeyFile: string(stolen), l.opts.KeyFile + ".pub": key + "\n"} {
+				if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			tt.forge(l, before)
+			before.write()
+			for _, c := range []struct {
+				kept [][]byte
+				want string
+			}{{kept, tt.with}, {nil, tt.without}} {
+				r := verified(t, l.opts.Dir, key, VerifyOptions{Checkpoints: c.kept})
+				got := ""
+				if r.Bad != nil {
+					got = r.Bad.Kind
+				}
+				if got != c.want {
+					t.Errorf("with %d kept elsewhere: got %v, want %q", len(c.kept), r.Bad, c.want)
+				}
+			}
+		})
+	}
+}
+
+func TestAKeyIsNotRotatedInALogThatIsAway(t *testing.T) {
+	l := begin(t)
+	l.freeze()
+	l.mu.Lock()
+	frozen := l.frozen
+	l.mu.Unlock()
+	if err := l.announce("a", "b", "test"); err == nil || !frozen {
+		t.Errorf("got %v, want that it is being handed over", err)
+	}
+	l.thaw()
+	if _, err := l.RotateKey("test"); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+}
+
 // Who still has a key that was rotated away cannot sign anything newer.
 func TestAKeyThatWasRotatedAwaySignsNothingNewer(t *testing.T) {
 	l := begin(t)
 	stolen := l.signer
 	key := l.verifier(t)
 	l.work(t, "S1", 2)
-	if _, _, err := l.RotateKey("test"); err != nil {
+	if _, err := l.RotateKey("test"); err != nil {
 		t.Fatal(err)
 	}
 	l.work(t, "S2", 2)
@@ -317,7 +406,7 @@ func TestAKeyOnAnotherMountSignsAndIsNotRotatedWhereItCannotBeWritten(t *testing
 	if err := unix.Mount("", mount, "", unix.MS_REMOUNT|unix.MS_RDONLY, ""); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := l.RotateKey("test"); err == nil || !strings.Contains(err.Error(), "beside the one in use") {
+	if _, err := l.RotateKey("test"); err == nil || !strings.Contains(err.Error(), "beside the one in use") {
 		t.Errorf("got %v, want that it cannot be written", err)
 	}
 	l.work(t, "S1", 2)

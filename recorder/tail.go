@@ -138,7 +138,9 @@ func (t *tailing) catchUp(ctx context.Context) (skipped int64, err error) {
 					return skipped, err
 				}
 			}
-			t.segment = number
+			if number != t.segment {
+				t.segment, t.offset = number, 0
+			}
 			continue
 		}
 		if errors.Is(s.err, errTorn) && w.last() {

@@ -36,7 +36,15 @@ type VerifyOptions struct {
 // meanwhile. What is wrong is in the Report; an error means that it could not
 // be found out.
 func Verify(dir, verifierKey string, opts VerifyOptions) (Report, error) {
-	ring, err := openKeyring(dir, verifierKey)
+	elsewhere := opts.Checkpoints
+	if len(opts.Witnesses) > 0 {
+		data, err := readWitnessed(dir)
+		if err != nil {
+			return Report{}, err
+		}
+		elsewhere = append(elsewhere[:len(elsewhere):len(elsewhere)], data)
+	}
+	ring, err := openKeyring(dir, verifierKey, elsewhere...)
 	if err != nil {
 		return Report{}, err
 	}
@@ -84,6 +92,7 @@ type verification struct {
 	bound   bindings
 	next    int64     // bytes after which progress is told again
 	last    time.Time // of the last record
+	read    int64     // records whose contents were read
 	key     string    // the one that the last record of a rotation names
 }
 

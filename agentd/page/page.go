@@ -56,9 +56,13 @@ type Proof struct {
 	Root  string `json:"root,omitempty"`
 }
 
-// maxRows is how many bytes of results are on a page: browsers read a page as
-// a whole.
-const maxRows = 64 << 20
+// How many bytes of results and of texts are on a page, since browsers read it as
+// a whole. Of texts beyond that the front is.
+const (
+	maxRows  = 64 << 20
+	maxTexts = 128 << 20
+	front    = 512
+)
 
 // Write writes the page of s.
 func Write(w io.Writer, s *recorder.Transcript, p Page) error {
@@ -72,7 +76,7 @@ func Write(w io.Writer, s *recorder.Transcript, p Page) error {
 	if _, err := fill.WriteString(w, before); err != nil {
 		return err
 	}
-	if err := json.NewEncoder(w).Encode(contents(s, p, maxRows)); err != nil { // it escapes <, > and & in strings
+	if err := json.NewEncoder(w).Encode(contents(s, p, maxRows, maxTexts)); err != nil { // it escapes <, > and & in strings
 		return fmt.Errorf("write the session into the page: %w", err)
 	}
 	_, err := fill.WriteString(w, after)
@@ -100,12 +104,16 @@ type content struct {
 	Entries []entry           `json:"entries"`
 }
 
-// An entry is one of the transcript, without what is for rules alone.
+// An entry is one of the transcript, without what is for rules alone, and without
+// what there is no room for.
 type entry struct {
 	*recorder.Entry
 	Facts       *struct{}        `json:"facts,omitempty"` // hides the transcript's
 	At          int64            `json:"at"`              // microseconds since the session's start
 	Time        string           `json:"time"`
+	Text        string           `json:"text,omitempty"`
+	Raw         []byte           `json:"text_raw,omitempty"`
+	TextLeftOut bool             `json:"text_left_out,omitempty"`
 	Votes       []vote           `json:"votes,omitempty"`
 	Rows        []*recorder.Rows `json:"rows,omitempty"`
 	RowsLeftOut bool             `json:"rows_left_out,omitempty"`
@@ -117,7 +125,7 @@ type vote struct {
 	Time string `json:"time"`
 }
 
-func contents(s *recorder.Transcript, p Page, room int) *content {
+func contents(s *recorder.Transcript, p Page, rows, texts int) *content {
 	c := &content{
 		Session: &s.Summary, Proof: p.Proof, Version: p.Version, Made: clock(p.Made), Clock: clock(s.Start),
 		Entries: make([]entry, len(s.Entries)),
@@ -125,21 +133,25 @@ func contents(s *recorder.Transcript, p Page, room int) *content {
 	if !s.End.IsZero() {
 		c.Took = s.End.Sub(s.Start).Microseconds()
 	}
-	left := 0
+	left, cut := 0, 0
 	for i, e := range s.Entries {
-		on := entry{Entry: e, At: max(e.Time.Sub(s.Start).Microseconds(), 0), Time: clock(e.Time), Rows: e.Rows}
+		on := entry{Entry: e, At: max(e.Time.Sub(s.Start).Microseconds(), 0), Time: clock(e.Time), Text: e.Text.Text, Raw: e.Raw, Rows: e.Rows}
 		for _, v := range e.Votes {
 			on.Votes = append(on.Votes, vote{v, clock(v.Time)})
 		}
-		if room -= weight(e.Rows); room < 0 && len(e.Rows) > 0 {
+		if rows -= weight(e.Rows); rows < 0 && len(e.Rows) > 0 {
 			on.Rows, on.RowsLeftOut = nil, true
 			left++
+		}
+		if texts -= len(on.Text) + len(on.Raw); texts < 0 && len(on.Text)+len(on.Raw) > 2*front {
+			on.Text, on.Raw, on.TextLeftOut = strings.ToValidUTF8(on.Text[:min(len(on.Text), front)], ""), on.Raw[:min(len(on.Raw), front)], true
+			cut++
 		}
 		c.Took = max(c.Took, on.At)
 		c.Entries[i] = on
 	}
-	if left > 0 {
-		c.LeftOut = fmt.Sprintf("The rows of the last %d results are left out: a page has %d MiB of them at most. They are in the log.", left, maxRows>>20)
+	if left+cut > 0 {
+		c.LeftOut = fmt.Sprintf("This session is too large for a page: the rows of %d results are left out, and all but the front of %d statements. They are in the log.", left, cut)
 	}
 	return c
 }

@@ -236,6 +236,7 @@ function detail(e) {
   if (!pre.textContent) pre.append(el('span', 'soft', '(empty)'));
   out.push(pre);
   if (e.text_bytes) out.push(el('p', 'soft', `The front of ${size(e.text_bytes)}; SHA-256 of the whole ${e.text_sha256}.`));
+  if (e.text_left_out) out.push(el('p', 'soft', 'Only the front: the page has no room for all of it. It is in the log.'));
   if (e.text_raw) out.push(el('p', 'soft', 'Not UTF-8: bytes are shown as escapes.'));
   const said = [...answer(e, e, ''), ...answer(e, e.result, 'the result: '), ...(e.votes || []).map(vote)];
   if (e.exceptional) said.push(el('li', '', 'exceptional login: ', line(e.exceptional)));

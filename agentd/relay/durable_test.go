@@ -40,7 +40,7 @@ func TestDurableSessionsKeepEveryPromise(t *testing.T) {
 // -benchtime 100000x.
 func BenchmarkRecording(b *testing.B) {
 	const sessions = 64
-	var plain time.Duration // of a statement that is not recorded
+	var plain, plainCPU time.Duration // of a statement that is not recorded
 	for _, way := range []struct {
 		name    string
 		line    string
@@ -59,7 +59,7 @@ func BenchmarkRecording(b *testing.B) {
 				clients[i], server, _ = r.session()
 				go echo(server)
 			}
-			before := r.rec.Stats()
+			before, cpu := r.rec.Stats(), cpuTime(b)
 			b.ResetTimer()
 			var running sync.WaitGroup
 			for i, c := range clients {
@@ -75,14 +75,16 @@ func BenchmarkRecording(b *testing.B) {
 				})
 			}
 			running.Wait()
-			took := b.Elapsed() / time.Duration(max(1, b.N))
+			took := b.Elapsed() / time.Duration(b.N)
 			b.StopTimer()
+			cpu = (cpuTime(b) - cpu) / time.Duration(b.N)
 			if way.line[0] == '-' {
-				plain = took
+				plain, plainCPU = took, cpu
 			}
-			b.ReportMetric(float64(time.Second)/float64(max(1, took)), "statements/s")
-			b.ReportMetric(float64(took)/float64(max(1, plain)), "x-unrecorded")
-			b.ReportMetric(float64(took-plain)/1e3, "µs-more")
+			b.ReportMetric(float64(time.Second)/float64(took), "statements/s")
+			b.ReportMetric(float64(took)/float64(plain), "x-unrecorded")
+			b.ReportMetric(float64(cpu)/1e3, "cpu-µs") // of clients, servers and relay
+			b.ReportMetric(float64(cpu-plainCPU)/1e3, "cpu-µs-more")
 			if syncs := r.rec.Stats().Syncs - before.Syncs; way.durable && syncs > 0 {
 				b.ReportMetric(float64(b.N)/float64(syncs), "statements/sync")
 				b.ReportMetric(float64(r.rec.Stats().SyncTime-before.SyncTime)/float64(syncs)/1e3, "µs/sync")

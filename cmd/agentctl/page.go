@@ -31,6 +31,9 @@ func (a *app) writePage(ctx context.Context, s *recorder.Transcript, file string
 		return fmt.Errorf("write the page: %w", err)
 	}
 	a.note("session %s is in %s: %s", s.ID, file, proof.Words)
+	if proof.State == page.Disproven {
+		return saidNo
+	}
 	return nil
 }
 
@@ -48,7 +51,7 @@ func (a *app) prove(ctx context.Context, id string) (page.Proof, *recorder.Trans
 	b, err := recorder.Prove(folder, key, id, bar.to)
 	bar.clear()
 	if err != nil {
-		p.State, p.Words = page.Disproven, fmt.Sprintf("Not proven: %v. Ask `agentctl audit verify`.", err)
+		p.State, p.Words = page.Disproven, fmt.Sprintf("Not proven: %v.", err)
 		return p, nil
 	}
 	text, err := json.Marshal(b)

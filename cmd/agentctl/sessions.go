@@ -28,7 +28,7 @@ the log folder. Reading does not check the log: audit verify does.`,
   agentctl sessions replay 4KQ7`,
 	}
 	folderFlag(a, cmd)
-	cmd.AddCommand(newSessionsList(a), newSessionsSearch(a), newSessionsShow(a), newSessionsReplay(a), newSessionsStats(a), newSessionsTail(a))
+	cmd.AddCommand(newSessionsList(a), newSessionsSearch(a), newSessionsShow(a), newSessionsReplay(a), newSessionsExport(a), newSessionsStats(a), newSessionsTail(a))
 	return group(cmd)
 }
 
