@@ -47,8 +47,12 @@ func (a *app) prove(ctx context.Context, id string) (page.Proof, *recorder.Trans
 		return page.Proof{State: page.Unproven, Words: fmt.Sprintf("Not verified: %v.", err), Log: a.dir}, nil
 	}
 	p := page.Proof{State: page.Unproven, Log: folder}
+	ids, err := a.identities()
+	if err != nil {
+		return page.Proof{State: page.Unproven, Words: fmt.Sprintf("Not verified: %v.", err), Log: folder}, nil
+	}
 	bar := a.newProgress("proving")
-	b, err := recorder.Prove(folder, key, id, bar.to)
+	b, err := recorder.Prove(folder, key, id, bar.to, ids...)
 	bar.clear()
 	if err != nil {
 		p.State, p.Words = page.Disproven, fmt.Sprintf("Not proven: %v.", err)
