@@ -43,7 +43,7 @@ func TestTheRecordIsHandedOn(t *testing.T) {
 	a := lab.StartAgentd(t, lab.Setup{Policy: denyOther, Target: server})
 	c := converse(t, a, server)
 	edit(t, a, func(config string) string {
-		return config + fmt.Sprintf("\nsinks:\n  - {name: lake, webhook: {url: %q, secret: {file: %q}}}\n  - {name: stuck, otlp: {url: %q}}\n", receiver.URL, secret, hung.URL)
+		return config + fmt.Sprintf("\nlimits: {drain: 100ms}\nsinks:\n  - {name: lake, webhook: {url: %q, secret: {file: %q}}}\n  - {name: stuck, otlp: {url: %q}}\n", receiver.URL, secret, hung.URL)
 	})
 	sink := func(name string, holds func(control.Sink) bool) func(control.Status) bool {
 		return func(s control.Status) bool {

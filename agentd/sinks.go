@@ -19,6 +19,7 @@ import (
 	"agentd.dev/agentd/credentials"
 	"agentd.dev/agentd/sinks"
 	"agentd.dev/policy/document"
+	"agentd.dev/recorder"
 )
 
 // A SinkConfig is somewhere that the record is handed on to. It holds from the next
@@ -67,7 +68,10 @@ func (d *Daemon) openSinks() *sinks.Set {
 		Node: d.config.Node, Version: Version, Log: d.config.logFolder(), State: filepath.Join(d.config.State, "sinks"),
 		Signed: func() int64 { return d.recorder.Stats().SignedSize },
 		Latest: d.recorder.Latest,
-		Whole:  func(int64) bool { return true },
+		Whole: func(segment int64) bool {
+			folder, err := recorder.OpenFolder(d.config.logFolder())
+			return err == nil && folder.Settled(segment, len(d.config.Record.Encrypt) > 0)
+		},
 		Logger: d.log,
 	})
 }

@@ -85,3 +85,13 @@ func (d *Folder) Header(number int64) (Header, error) {
 	h.First, h.Before = before.tree.size, before.last
 	return h, nil
 }
+
+// Settled reports whether a segment has the form that it is kept in: compressed,
+// and encrypted if the log is, or emptied.
+func (d *Folder) Settled(number int64, encrypted bool) bool {
+	form, err := d.open.formOf(number)
+	if encrypted {
+		return err == nil && form >= encryptedForm
+	}
+	return err == nil && form > plainForm
+}
