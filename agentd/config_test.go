@@ -197,7 +197,7 @@ state: [a]
 		`22:19: "64" is not a size: write a number and a unit, as 64MiB`,
 		`22:35: "1" is not a length of time: write a number and a unit, as 1s or 250ms`,
 		`22:45: 0B is out of range: from 1B to 1024TiB`,
-		`22:59: "age1x" is no age recipient: give what ` + "`age-keygen -y` prints, age1...",
+		`22:59: "age1x" is no age recipient: give what ` + "`age-keygen -y` prints, which begins with age1",
 		"22:79: the rule says neither when nor how much: give `after` or `keep`",
 		`23:21: "-1MiB" is not a size: write a number and a unit, as 64MiB`,
 		`23:35: want a whole number, not "many"`,

@@ -1,7 +1,6 @@
 package agentd_test
 
 import (
-	"fmt"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -49,7 +48,7 @@ func TestARecordedSessionPlaysInABrowser(t *testing.T) {
 	}
 
 	b := browser.Open(t, file)
-	if got := b.Text("document.querySelector('#proof.proven').textContent"); !strings.HasPrefix(got, fmt.Sprint("Verified: all ")) {
+	if got := b.Text("document.querySelector('#proof.proven').textContent"); !strings.HasPrefix(got, "Verified: all ") {
 		t.Errorf("the page says of its proof: %q", got)
 	}
 	shows := func(what string, wants ...string) {

@@ -91,7 +91,7 @@ func ParseRecipient(text string) (age.Recipient, error) {
 	}
 	r, err := age.ParseX25519Recipient(text)
 	if err != nil {
-		return nil, fmt.Errorf("%.80q is no age recipient: give what `age-keygen -y` prints, age1...", text)
+		return nil, fmt.Errorf("%.80q is no age recipient: give what `age-keygen -y` prints, which begins with age1", text)
 	}
 	return r, nil
 }
@@ -100,7 +100,7 @@ func ParseRecipient(text string) (age.Recipient, error) {
 func ParseIdentities(r io.Reader) ([]age.Identity, error) {
 	all, err := age.ParseIdentities(r)
 	if err != nil {
-		return nil, errors.New("no age identities in it: give what `age-keygen` wrote, with a line AGE-SECRET-KEY-1...")
+		return nil, errors.New("no age identities in it: give what `age-keygen` wrote, with a line that begins with AGE-SECRET-KEY-1")
 	}
 	return all, nil
 }

@@ -163,9 +163,6 @@ func (r *keyring) open(signed []byte) (checkpoint, error) {
 	return c, err
 }
 
-// latest is the key that signs now.
-func (r *keyring) latest() note.Verifier { return r.keys[len(r.keys)-1] }
-
 // openKeyring is newKeyring of a key's text.
 func openKeyring(dir, verifierKey string, elsewhere ...[]byte) (*keyring, error) {
 	key, err := note.NewVerifier(strings.TrimSpace(verifierKey))

@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"hash/crc32"
 	"io"
 	"time"
@@ -90,10 +89,7 @@ type block struct {
 	first int64 // index of its first record in the segment
 }
 
-var (
-	errFoot  = errors.New("what says where its records are is damaged")
-	errBlock = fmt.Errorf("a block: %w", errDamaged)
-)
+var errFoot = errors.New("what says where its records are is damaged")
 
 // appendFoot appends a foot and its end.
 func appendFoot(dst []byte, f *foot) ([]byte, error) {
