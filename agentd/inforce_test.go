@@ -9,7 +9,7 @@ import (
 
 // live are the keys whose changes hold at once.
 var live = []string{
-	"policies", "targets", "credentials", "ca", "unlisted", "maskKey",
+	"policies", "sinks", "targets", "credentials", "ca", "unlisted", "maskKey",
 	"capture.onStop", "capture.whenDown", "capture.unknown", "capture.strict", "capture.udp", "capture.workloads", "capture.select",
 	"limits.statement", "limits.drain", "limits.handover",
 	"webhooks", "callback.url", "callback.cert", "callback.key", "callback.approvers", "drift",

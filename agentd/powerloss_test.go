@@ -158,6 +158,7 @@ func TestALossOfPowerLosesNoStatementThatADurableTargetGot(t *testing.T) {
 	}
 	agentd.Process.Stop(unix.SIGTERM)
 	<-agentd.Process.Done()
+	trap.Wait()
 
 	disk := filepath.Join(t.TempDir(), "disk")
 	if err := os.Mkdir(disk, 0o700); err != nil {

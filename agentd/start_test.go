@@ -1,6 +1,8 @@
 package agentd_test
 
 import (
+	"crypto/rand"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -141,8 +143,10 @@ func TestFullDiskStopsSessionsInTheirOwnWords(t *testing.T) {
 		Config: "record: {floor: 64KiB, segment: 1MiB}\n",
 	})
 	statements := []string{"select 'before';"}
-	for i := range 400 {
-		statements = append(statements, "select 'filler"+strings.Repeat("x", 20_000)+"', "+string(rune('0'+i%10))+" limit 0;")
+	for i := range 400 { // of letters by chance, as what has ended is compressed
+		filler := make([]byte, 15_000)
+		_, _ = rand.Read(filler)
+		statements = append(statements, fmt.Sprintf("select '%x', %d limit 0;", filler, i%10))
 	}
 	statements = append(statements, "select 'evil-marker';")
 	out, err := agentd.Captured(t, psql(server, statements...)).CombinedOutput()

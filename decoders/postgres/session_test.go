@@ -171,7 +171,7 @@ func TestOutcomesSayWhatCameOfEachRequest(t *testing.T) {
 			[]string{"0  22012 division by zero skipped", "0  skipped 2 more"},
 		},
 		{"failed parse", join(parseMsg("", "select )"), bindMsg("", ""), executeMsg(""), syncMsg()), []string{"0  42601 syntax error at or near \")\"", "0  skipped"}},
-		{"function", msg('F', int32(1598), int16(0), int16(0), int16(0)), []string{"0 "}},
+		{"function", msg('F', int32(1598), int16(0), int16(0), int16(0)), []string{"1 "}},
 		{"secret", msg('Q', "alter role nobody_here password 'hunter2'", 0), []string{"0  42704"}},
 	} {
 		p.reset()

@@ -1,9 +1,6 @@
 package sql
 
-import (
-	"bytes"
-	"strconv"
-)
+import "strconv"
 
 // Redact appends text to dst with "?" in place of every literal, and of words
 // where a password or a setting's value stands that should have been one, and
@@ -107,7 +104,8 @@ func (v *valued) word(t []byte) {
 			v.roles = v.alters || is("create")
 			return
 		}
-		_, object := objectKinds[string(bytes.ToLower(t))]
+		var buf [32]byte // no kind is longer
+		_, object := objectKinds[string(lowered(buf[:0], t[:min(len(t), len(buf))]))]
 		v.roles = v.roles && (!object || is("role") || is("user") || is("group"))
 	}
 	switch {

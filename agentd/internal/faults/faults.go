@@ -55,7 +55,11 @@ type Trap struct {
 
 	socket string
 	mu     sync.Mutex
+	traced sync.WaitGroup // processes
 }
+
+// Wait waits until nothing more comes of the processes that there were.
+func (t *Trap) Wait() { t.traced.Wait() }
 
 // Set has the steps of a come to the Trap that it returns, from a's next start on.
 func Set(t testing.TB, a *lab.Agentd, decide func(*Step) Act) *Trap {
@@ -69,6 +73,7 @@ func Set(t testing.TB, a *lab.Agentd, decide func(*Step) Act) *Trap {
 	t.Cleanup(func() {
 		l.Close()
 		serving.Wait()
+		trap.Wait()
 	})
 	serving.Go(func() {
 		for {
@@ -76,7 +81,7 @@ func Set(t testing.TB, a *lab.Agentd, decide func(*Step) Act) *Trap {
 			if err != nil {
 				return
 			}
-			serving.Go(func() {
+			trap.traced.Go(func() {
 				if err := trap.serve(conn); err != nil {
 					t.Error(err)
 				}
