@@ -67,6 +67,16 @@ func (r *Recorder) roomToBegin() error {
 	return nil
 }
 
+// roomToSeal returns an error if a segment of that many bytes cannot be written
+// anew above the floor: what is free is for what is recorded.
+func (r *Recorder) roomToSeal(size int64) error {
+	space, err := r.Space()
+	if err == nil && space.Free < space.Floor+size {
+		err = fmt.Errorf("%d bytes are free, and writing a file of %d anew would leave less than the %d that must stay free: make room", space.Free, size, space.Floor)
+	}
+	return err
+}
+
 // A Space is how much room there is for the log.
 type Space struct {
 	Free  int64 // bytes

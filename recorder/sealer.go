@@ -194,6 +194,9 @@ func (k *keeper) rewrite(number int64, to form, by *Rule, stopped func() bool) e
 		return err
 	}
 	defer src.close()
+	if err := k.r.roomToSeal(src.size); by == nil && err != nil {
+		return err
+	}
 	if k.deflate == nil {
 		if k.deflate, err = newEncoder(); err != nil {
 			return err
