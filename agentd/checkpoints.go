@@ -41,17 +41,7 @@ func (c *CheckpointsConfig) keys(folder string) []document.Key {
 func (w *WitnessConfig) keys(folder string) []document.Key {
 	return []document.Key{
 		{Name: "name", Required: true, Read: name(&w.Name, targetName, "a witness")},
-		{Name: "url", Required: true, Read: func(v document.Value) {
-			text, ok := v.Text()
-			if !ok {
-				return
-			}
-			if err := checkHookURL(text); err != nil {
-				v.Problem("%v", err)
-				return
-			}
-			w.URL = text
-		}},
+		{Name: "url", Required: true, Read: readURL(&w.URL)},
 		{Name: "key", Required: true, Read: func(v document.Value) {
 			text, ok := v.Text()
 			if !ok {

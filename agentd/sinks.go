@@ -317,12 +317,8 @@ func (c *SinkConfig) secret(what string, to *sinks.Secret, source *string, folde
 // sinkURL reads a URL that holds no secret.
 func sinkURL(to *string) func(document.Value) {
 	return func(v document.Value) {
-		text, ok := v.Text()
-		if !ok {
-			return
-		}
-		if err := checkHookURL(text); err != nil {
-			v.Problem("%v", err)
+		var text string
+		if readURL(&text)(v); text == "" {
 			return
 		}
 		if u, _ := url.Parse(text); u.User != nil {

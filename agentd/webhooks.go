@@ -48,17 +48,7 @@ func readWebhooks(to *[]WebhookConfig, folder string) func(document.Value) {
 func (c *WebhookConfig) keys(folder string) []document.Key {
 	return []document.Key{
 		{Name: "name", Required: true, Read: name(&c.Name, targetName, "a webhook")},
-		{Name: "url", Read: func(v document.Value) {
-			text, ok := v.Text()
-			if !ok {
-				return
-			}
-			if err := checkHookURL(text); err != nil {
-				v.Problem("%v", err)
-				return
-			}
-			c.URL = text
-		}},
+		{Name: "url", Read: readURL(&c.URL)},
 		{Name: "urlFile", Read: file(&c.URLFile, folder)},
 		{Name: "secret", Read: secretFile(&c.Secret, folder)},
 		{Name: "on", Read: func(v document.Value) {
@@ -101,6 +91,21 @@ func (c *Config) settleHooks() {
 			h.at.Problem("no approver is called %q: list who decides under `callback`, `approvers`", h.As)
 		}
 		h.at = nil
+	}
+}
+
+// readURL reads where something is sent to.
+func readURL(to *string) func(document.Value) {
+	return func(v document.Value) {
+		text, ok := v.Text()
+		if !ok {
+			return
+		}
+		if err := checkHookURL(text); err != nil {
+			v.Problem("%v", err)
+			return
+		}
+		*to = text
 	}
 }
 
