@@ -3,74 +3,28 @@ package webhook
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"agentd.dev/agentd/outward"
 )
 
 const (
 	attempt     = 10 * time.Second // from the dial to the answer's end
-	dialling    = 5 * time.Second
-	maxAnswer   = 4 << 10 // bytes of an answer that are read
-	maxAnswered = 8       // times that a notice is refused before it is given up
+	maxAnswer   = 4 << 10          // bytes of an answer that are read
+	maxAnswered = 8                // times that a notice is refused before it is given up
 )
 
-// Roots are certificates that may change.
-type Roots interface {
-	Pool() (*x509.CertPool, error)
-}
-
 // A poster makes the requests of one hook.
-type poster struct {
-	roots  Roots
-	pool   *x509.CertPool // that client trusts
-	client *http.Client   // nil before the first request
-}
+type poster struct{ client outward.Client }
 
-// trusting returns a client that trusts the roots as they are now. It verifies
-// certificates, and follows no redirects: a notice is for where the operator
-// said, and nobody else.
-func (p *poster) trusting() (*http.Client, error) {
-	var pool *x509.CertPool
-	if p.roots != nil {
-		var err error
-		if pool, err = p.roots.Pool(); err != nil {
-			return nil, err
-		}
-	}
-	if p.client != nil && p.pool == pool {
-		return p.client, nil
-	}
-	p.close()
-	p.pool = pool
-	p.client = &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: dialling}).DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool},
-			MaxIdleConns:           1,
-			IdleConnTimeout:        30 * time.Second,
-			TLSHandshakeTimeout:    dialling,
-			ResponseHeaderTimeout:  attempt,
-			MaxResponseHeaderBytes: 16 << 10,
-			DisableCompression:     true,
-		},
-	}
-	return p.client, nil
-}
-
-func (p *poster) close() {
-	if p.client != nil {
-		p.client.CloseIdleConnections()
-	}
+func newPoster(h *Hook) *poster {
+	return &poster{outward.Client{Roots: h.Roots, Answer: attempt, Idle: 30 * time.Second}}
 }
 
 // An outcome is what came of an attempt that failed.
@@ -104,7 +58,7 @@ func (p *poster) post(ctx context.Context, w *waiting, h *Hook, node string) (ou
 		}
 		req.Header.Set(Header, Sign(secret, body, time.Now()))
 	}
-	client, err := p.trusting()
+	client, err := p.client.Trusting()
 	if err != nil {
 		return outcome{}, err
 	}

@@ -38,13 +38,13 @@ type waiting struct {
 }
 
 func newQueue(s *Sender, h Hook) *queue {
-	return &queue{sender: s, hook: h, poster: &poster{roots: h.Roots}, wake: make(chan struct{}, 1)}
+	return &queue{sender: s, hook: h, poster: newPoster(&h), wake: make(chan struct{}, 1)}
 }
 
 func (q *queue) use(h Hook) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	q.hook, q.poster = h, &poster{roots: h.Roots}
+	q.hook, q.poster = h, newPoster(&h)
 	q.look()
 }
 
@@ -132,7 +132,7 @@ func (q *queue) head() (w waiting, h Hook, p *poster, ok bool) {
 	if q.ending && (len(q.waiting) == 0 || !now.Before(q.endBy)) {
 		q.counts.Dropped += int64(len(q.waiting))
 		q.waiting = nil
-		q.poster.close()
+		q.poster.client.Close()
 		return w, h, p, false
 	}
 	if len(q.waiting) > 0 {

@@ -14,6 +14,8 @@ package webhook
 
 import (
 	"time"
+
+	"agentd.dev/agentd/outward"
 )
 
 // A Hook is somewhere that notices go.
@@ -26,7 +28,7 @@ type Hook struct {
 	Secret func() ([]byte, error)
 	// Roots are what the receiver's certificate must be signed by, as they are
 	// now; nil for what the system trusts.
-	Roots Roots
+	Roots outward.Roots
 	// As is whose hook this is alone, who need not say so again to decide: its
 	// links are theirs. "" for one that many read.
 	As string

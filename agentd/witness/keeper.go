@@ -50,7 +50,7 @@ type Keeper struct {
 
 // New returns a Keeper for a witness. Run it.
 func New(w Witness, opts Options) *Keeper {
-	k := &Keeper{opts: opts, client: client{Witness: w}, pause: firstPause, seen: opts.Kept.Last(w.Key)}
+	k := &Keeper{opts: opts, client: newClient(w), pause: firstPause, seen: opts.Kept.Last(w.Key)}
 	k.state.Size = k.seen
 	return k
 }
@@ -156,5 +156,5 @@ func (k *Keeper) forget(seen int64) {
 // Close is done with the log, once Run and Show have returned.
 func (k *Keeper) Close() {
 	k.forget(k.seen)
-	k.client.close()
+	k.client.http.Close()
 }

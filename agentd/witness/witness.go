@@ -11,13 +11,10 @@ package witness
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -26,12 +23,12 @@ import (
 
 	"golang.org/x/mod/sumdb/tlog"
 
+	"agentd.dev/agentd/outward"
 	"agentd.dev/recorder"
 )
 
 const (
 	attempt   = 10 * time.Second
-	dialling  = 5 * time.Second
 	maxAnswer = 16 << 10
 	maxProof  = 63 // lines, as the protocol says
 )
@@ -43,12 +40,7 @@ type Witness struct {
 	Key  *recorder.WitnessKey
 	// Roots are what its certificate must be signed by, as they are now; nil for
 	// what the system trusts.
-	Roots Roots
-}
-
-// Roots are certificates that may change.
-type Roots interface {
-	Pool() (*x509.CertPool, error)
+	Roots outward.Roots
 }
 
 // A conflictError is the answer of a witness that has seen another checkpoint
@@ -62,8 +54,11 @@ func (e conflictError) Error() string {
 // A client makes the requests to one witness.
 type client struct {
 	Witness
-	http *http.Client
-	pool *x509.CertPool // that http trusts
+	http outward.Client
+}
+
+func newClient(w Witness) client {
+	return client{w, outward.Client{Roots: w.Roots, Answer: attempt, Idle: 2 * time.Minute}}
 }
 
 // add asks for a cosignature of a checkpoint, with the proof that it only adds
@@ -87,10 +82,11 @@ func (c *client) add(ctx context.Context, old int64, proof []tlog.Hash, signed [
 	}
 	request.Header.Set("User-Agent", "agentd")
 	request.Header.Set("Content-Type", "text/plain; charset=utf-8")
-	if err := c.trust(); err != nil {
+	trusting, err := c.http.Trusting()
+	if err != nil {
 		return nil, err
 	}
-	answer, err := c.http.Do(request)
+	answer, err := trusting.Do(request)
 	if err != nil {
 		var u *url.Error
 		if errors.As(err, &u) {
@@ -133,42 +129,4 @@ func (c *client) answered(answer *http.Response, text, signed []byte) ([]byte, e
 		return nil, errors.New("it does not accept the proof (422): it knows another history of this log")
 	}
 	return nil, fmt.Errorf("it answered %d", answer.StatusCode)
-}
-
-// trust makes the client that trusts the roots as they are now. It verifies
-// certificates and follows no redirects.
-func (c *client) trust() error {
-	var pool *x509.CertPool
-	if c.Roots != nil {
-		var err error
-		if pool, err = c.Roots.Pool(); err != nil {
-			return err
-		}
-	}
-	if c.http != nil && c.pool == pool {
-		return nil
-	}
-	c.close()
-	c.pool = pool
-	c.http = &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-		Transport: &http.Transport{
-			Proxy:                  http.ProxyFromEnvironment,
-			DialContext:            (&net.Dialer{Timeout: dialling}).DialContext,
-			TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: pool},
-			MaxIdleConns:           1,
-			IdleConnTimeout:        2 * time.Minute,
-			TLSHandshakeTimeout:    dialling,
-			ResponseHeaderTimeout:  attempt,
-			MaxResponseHeaderBytes: 16 << 10,
-			DisableCompression:     true,
-		},
-	}
-	return nil
-}
-
-func (c *client) close() {
-	if c.http != nil {
-		c.http.CloseIdleConnections()
-	}
 }
